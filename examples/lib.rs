@@ -1,0 +1,1 @@
+//! Host applications that embed Fast-Flow.

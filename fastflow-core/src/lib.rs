@@ -1,0 +1,11 @@
+//! Runs folders of Python durably inside one process.
+
+pub mod clock;
+pub mod entropy;
+pub mod error;
+pub mod id;
+
+pub use clock::{Clock, SystemClock, Timestamp};
+pub use entropy::{Entropy, OsEntropy};
+pub use error::{Error, ErrorKind, Result};
+pub use id::{AttemptId, ExecutorName, OwnerId, PipelineName, RunId};

@@ -1,0 +1,1 @@
+//! The files an attempt leaves behind, and the order it starts from.

@@ -1,0 +1,3 @@
+//! The first process of every attempt.
+
+fn main() {}
