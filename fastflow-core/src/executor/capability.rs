@@ -1,0 +1,60 @@
+//! What executors can do, and what attempts need, in the same words.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+/// What an executor can do. To claim a capability is to pass its cases of the conformance suite.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "a set of independent facts, read by name")]
+pub struct Capabilities {
+    /// It runs programs in environments that were prepared on this machine.
+    pub environments: bool,
+    /// It keeps a limit on CPU.
+    pub cpu_limit: bool,
+    /// It keeps a limit on memory.
+    pub memory_limit: bool,
+    /// It keeps a limit on processes.
+    pub process_limit: bool,
+    /// It writes logs and usage into the run directory.
+    pub output: bool,
+    /// An execution survives the host, and `reattach` finds it.
+    pub reattach: bool,
+}
+
+/// What an attempt needs beyond being run. Derived from its spec.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Requirements {
+    /// A limit on CPU.
+    pub cpu_limit: bool,
+    /// A limit on memory.
+    pub memory_limit: bool,
+    /// A limit on processes.
+    pub process_limit: bool,
+}
+
+impl Capabilities {
+    /// Checks that every need is met. Called before any effect on the runtime.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported`, naming the first thing that is missing by its field in `pipeline.json`.
+    pub fn check(self, needs: Requirements) -> Result<()> {
+        for (needed, there, field) in [
+            (needs.cpu_limit, self.cpu_limit, "cpu_hard_limit"),
+            (needs.memory_limit, self.memory_limit, "mem_hard_limit"),
+            (needs.process_limit, self.process_limit, "max_processes"),
+        ] {
+            if needed && !there {
+                return Err(Error::new(
+                    ErrorKind::Unsupported,
+                    "the executor cannot keep this limit here; remove the field or choose another executor",
+                )
+                .with("field", field));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,260 @@
+//! Executors start attempts in sandboxes, and find them again after a crash.
+//!
+//! An executor implements two small traits: [`Executor`] starts and finds, [`Execution`] is one attempt in
+//! flight. The suite in `fastflow_core::testing` (feature `testing`) checks the contract against any
+//! implementation.
+
+mod capability;
+
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+pub use self::capability::{Capabilities, Requirements};
+use crate::{
+    AttemptId, OwnerId, Result,
+    run::{ExitReport, LostCause, StartFailure, StopCause},
+};
+
+/// Starts attempts on one runtime, and finds them again after a crash.
+///
+/// # Contract
+///
+/// - The program of one attempt starts at most once, whoever asks and however often.
+/// - [`start`](Self::start) leaves one execution under `spec.id`, or [`reattach`](Self::reattach) tells what
+///   became of it.
+/// - An execution outlives the process that started it, where [`Capabilities::reattach`] says so.
+/// - The runtime is the truth: an executor keeps no table of what it started.
+///
+/// # Lifecycle
+///
+/// 1. The host prepares `spec.run_dir` and `spec.working_dir`, then calls `start` once.
+/// 2. The sandbox writes `log.ndjson`, `usage.ndjson` and `exit.json` into `spec.run_dir`
+///    (formats: crate `fastflow-shim`).
+/// 3. The host waits, perhaps stops, and removes. After a crash it asks `list` and `reattach` first.
+#[async_trait]
+pub trait Executor: fmt::Debug + Send + Sync + 'static {
+    /// The runtime's name, as in `process`.
+    fn kind(&self) -> &'static str;
+
+    /// What this executor can do. Constant over its lifetime.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Asks the runtime whether it can be used.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when it cannot be reached, `Unsupported` when it cannot do what it must.
+    async fn probe(&self) -> Result<()>;
+
+    /// Starts one attempt, and returns once its program runs or has ended.
+    ///
+    /// # Errors
+    ///
+    /// A cause in the workload is a value ([`Start::Failed`]). `AlreadyExists` when the attempt was started
+    /// before; any other error means that the outcome is unknown until [`reattach`](Self::reattach) settles it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future is safe: `reattach` tells what became of the attempt.
+    async fn start(&self, spec: AttemptSpec) -> Result<Start>;
+
+    /// Every execution of `owner` that the runtime still knows, running or ended.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the runtime cannot be asked. A list is complete or an error.
+    async fn list(&self, owner: &OwnerId) -> Result<Vec<ExecutionHandle>>;
+
+    /// Settles what became of an attempt: takes hold of it if it was started, and otherwise makes sure that
+    /// it never will be, even if an earlier `start` is still on its way. It never starts anything.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the runtime cannot be asked; then nothing is known.
+    async fn reattach(&self, attempt: &AttemptRef) -> Result<Reattached>;
+}
+
+/// One attempt in flight, or ended. Dropping it lets go of the workload and does not stop it.
+#[async_trait]
+pub trait Execution: fmt::Debug + Send + Sync + 'static {
+    /// The plain data from which the execution can be found again.
+    fn handle(&self) -> &ExecutionHandle;
+
+    /// Waits for the end.
+    ///
+    /// [`Exit::Code(0)`](crate::run::Exit::Code) is a proof that the program ran and exited with 0, never an
+    /// engine's default.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the runtime cannot be asked for now; waiting again is right.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe, and repeatable with the same answer.
+    async fn wait(&self) -> Result<Ended>;
+
+    /// Asks the program to end (SIGTERM), and kills it and all its descendants after `grace`. Returns when the
+    /// request is delivered or the execution has ended; [`wait`](Self::wait) tells the end. Fine on an ended one.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the runtime cannot be asked for now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future does not take the request back; calling again is safe.
+    async fn stop(&self, grace: Duration, cause: StopCause) -> Result<()>;
+
+    /// Frees everything the runtime holds for it, killing it first if it must. Files in the run directory stay.
+    /// Fine to repeat.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the runtime cannot be asked for now.
+    async fn remove(&self) -> Result<()>;
+}
+
+/// What [`Executor::start`] came to.
+#[derive(Debug)]
+pub enum Start {
+    /// The program runs, or has already ended.
+    Started(Box<dyn Execution>),
+    /// The program could not be started, and never ran.
+    Failed(StartFailure),
+}
+
+/// What [`Executor::reattach`] found.
+#[derive(Debug)]
+pub enum Reattached {
+    /// It was started: it runs, or it has ended and its end is known.
+    Found(Box<dyn Execution>),
+    /// Its program never started, and now never will.
+    NeverStarted,
+    /// It started, and nobody can know how it ended. Nothing of it runs any more.
+    Lost(LostCause),
+}
+
+/// How an execution ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// The program ran and ended.
+    Exited(ExitReport),
+    /// The program could not be executed, and never ran.
+    NotExecuted(StartFailure),
+    /// Nobody can know how the program ended. Nothing of it runs any more.
+    Lost(LostCause),
+}
+
+/// What names an attempt for [`Executor::reattach`].
+#[derive(Clone, Debug)]
+pub struct AttemptRef {
+    /// The attempt.
+    pub id: AttemptId,
+    /// The installation it belongs to.
+    pub owner: OwnerId,
+    /// The directory that was prepared for it.
+    pub run_dir: PathBuf,
+    /// Its handle, if its start was recorded. An attempt with a handle has started for sure.
+    pub handle: Option<ExecutionHandle>,
+}
+
+/// Where an attempt runs. Plain data, stored with the run.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionHandle {
+    /// The attempt.
+    pub attempt: AttemptId,
+    /// The runtime's own name for it: a process id, a container id.
+    pub native_id: Box<str>,
+    /// The executor's private notes. Nobody else reads them, and they hold no secret.
+    pub detail: serde_json::Value,
+}
+
+/// Everything an executor needs, resolved. An executor looks nothing up.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct AttemptSpec {
+    /// The attempt; also the name of its sandbox.
+    pub id: AttemptId,
+    /// The installation it belongs to.
+    pub owner: OwnerId,
+    /// The program and its arguments. The first is an absolute path.
+    pub argv: Vec<String>,
+    /// The whole environment of the program.
+    pub env: BTreeMap<String, String>,
+    /// The attempt's private, writable copy of the pipeline's folder; the program starts in it.
+    pub working_dir: PathBuf,
+    /// The attempt's directory, where the sandbox writes its files.
+    pub run_dir: PathBuf,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+impl AttemptSpec {
+    /// A spec without limits but the defaults of [`Limits`].
+    pub fn new(id: AttemptId, owner: OwnerId, argv: Vec<String>, run_dir: PathBuf) -> Self {
+        Self {
+            id,
+            owner,
+            argv,
+            env: BTreeMap::new(),
+            working_dir: run_dir.clone(),
+            run_dir,
+            limits: Limits::default(),
+        }
+    }
+
+    /// What an executor must be able to do to run this.
+    pub fn requirements(&self) -> Requirements {
+        Requirements {
+            cpu_limit: self.limits.cpu_millis.is_some(),
+            memory_limit: self.limits.memory_bytes.is_some(),
+            process_limit: self.limits.max_processes.is_some(),
+        }
+    }
+}
+
+/// What one attempt may use.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// CPU, in thousandths of a core.
+    pub cpu_millis: Option<u32>,
+    /// Memory, in bytes; no swap beside it.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads at one time.
+    pub max_processes: Option<u32>,
+    /// CPU above which samples are marked, in thousandths of a core.
+    pub soft_cpu_millis: Option<u32>,
+    /// Memory above which samples are marked, in bytes.
+    pub soft_memory_bytes: Option<u64>,
+    /// How long the program may run.
+    pub timeout: Option<Duration>,
+    /// The time between asking the program to end and killing it.
+    pub stop_grace: Duration,
+    /// The most bytes of log that are kept.
+    pub log_max_bytes: u64,
+    /// How many of them are kept for the end of a longer log.
+    pub log_tail_bytes: u64,
+    /// The time between two samples of usage.
+    pub usage_interval: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            cpu_millis: None,
+            memory_bytes: None,
+            max_processes: None,
+            soft_cpu_millis: None,
+            soft_memory_bytes: None,
+            timeout: None,
+            stop_grace: Duration::from_secs(10),
+            log_max_bytes: 1 << 30,
+            log_tail_bytes: 1 << 26,
+            usage_interval: Duration::from_secs(1),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! How workloads end, and why runs fail. A workload that fails is a value, never an error.
+
+use std::{fmt, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Timestamp, environment::EnvironmentFailure};
+
+/// How a program ended.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Exit {
+    /// It exited by itself with this code, 0 to 255.
+    Code(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// The kernel killed it because its memory limit was reached.
+    OutOfMemory,
+}
+
+/// Why a program was asked to stop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopCause {
+    /// Somebody cancelled the run.
+    Cancelled,
+    /// Its time limit was reached.
+    TimedOut,
+}
+
+/// What a sandbox reports of a program that ran and ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExitReport {
+    /// How the program ended.
+    pub exit: Exit,
+    /// Whether the sandbox stopped it, and why.
+    pub stopped_by: Option<StopCause>,
+    /// When the program began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// How long it ran, by a clock that does not jump.
+    pub duration: Duration,
+    /// CPU time of the program and all its descendants, in user and kernel mode together.
+    pub cpu_time: Option<Duration>,
+    /// The most memory it held at one time, in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// How many of its processes the kernel killed for want of memory.
+    pub oom_kills: u64,
+    /// What was kept of its output.
+    pub log: LogSummary,
+}
+
+/// What was kept of a program's output.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct LogSummary {
+    /// Bytes that the program wrote.
+    pub bytes: u64,
+    /// Bytes of them that were not kept; the log says where.
+    pub dropped_bytes: u64,
+    /// Whether every byte is in the log.
+    pub complete: bool,
+}
+
+impl LogSummary {
+    /// The summary of a program that wrote nothing.
+    pub fn empty() -> Self {
+        Self { bytes: 0, dropped_bytes: 0, complete: true }
+    }
+}
+
+/// Why a run failed. Together these are the whole error space.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Failure {
+    /// The program ended, and not with exit code 0.
+    Exit(Exit),
+    /// Its time limit was reached.
+    TimedOut,
+    /// Its environment could not be made ready; the program never started.
+    EnvironmentFailed(EnvironmentFailure),
+    /// The program could not be started.
+    StartFailed(StartFailure),
+    /// It started, and nobody can know how it ended. Never counted as a success.
+    Lost(LostCause),
+}
+
+/// Why a program could not be started.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct StartFailure {
+    /// The class of the cause.
+    pub kind: StartFailureKind,
+    /// The cause in words.
+    pub message: String,
+}
+
+/// The classes of causes that keep a program from starting.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum StartFailureKind {
+    /// The command to run does not exist.
+    CommandNotFound,
+    /// The command exists and cannot be executed.
+    CommandNotExecutable,
+    /// No room was left for the run's files.
+    StorageFull,
+    /// The file system or the permissions did not allow it.
+    Denied,
+    /// The executor lacks something that the pipeline needs.
+    Unsupported,
+    /// The content of its revision is not there any more.
+    RevisionMissing,
+    /// The executor could not be reached.
+    ExecutorUnavailable,
+    /// Anything else; the message says what.
+    Internal,
+}
+
+/// Why the end of a started program cannot be known.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LostCause {
+    /// The process that watched over it died without leaving a record.
+    MonitorDied,
+    /// The machine was restarted while it ran.
+    MachineRestarted,
+    /// Its sandbox or its files were removed from outside.
+    Removed,
+    /// The executor it ran on is no longer configured.
+    ExecutorMissing,
+}
+
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+            Self::OutOfMemory => f.write_str("out of memory"),
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exit(exit) => exit.fmt(f),
+            Self::TimedOut => f.write_str("timed out"),
+            Self::EnvironmentFailed(failure) => write!(f, "environment failed: {failure}"),
+            Self::StartFailed(failure) => write!(f, "could not start: {}", failure.message),
+            Self::Lost(cause) => write!(f, "lost: {cause}"),
+        }
+    }
+}
+
+impl fmt::Display for LostCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::MonitorDied => "the process that watched over it died without a record",
+            Self::MachineRestarted => "the machine was restarted",
+            Self::Removed => "its sandbox or files were removed from outside",
+            Self::ExecutorMissing => "its executor is no longer configured",
+        })
+    }
+}

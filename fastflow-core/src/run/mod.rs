@@ -1,0 +1,228 @@
+//! A run is one execution of a pipeline; an attempt is one try of a run.
+
+mod exit;
+mod state;
+
+use std::{collections::BTreeMap, fmt, num::NonZeroU32, sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    exit::{Exit, ExitReport, Failure, LogSummary, LostCause, StartFailure, StartFailureKind, StopCause},
+    state::{IllegalTransition, Retry, RunEvent, RunState, Status},
+};
+use crate::{
+    AttemptId, Error, ErrorKind, ExecutorName, PipelineName, Result, RunId, Timestamp,
+    environment::EnvironmentId,
+    executor::ExecutionHandle,
+    pipeline::{EnvName, Pipeline},
+    source::Revision,
+};
+
+/// What a run executes, copied when it is submitted: history does not change when the source does.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunSpec {
+    /// The pipeline as it was defined.
+    pub pipeline: Pipeline,
+    /// The content that is executed.
+    pub revision: Revision,
+    /// The executor that starts its attempts.
+    pub executor: ExecutorName,
+}
+
+/// A run to be created.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// Its id, made by the caller, so that it is known before the effect.
+    pub id: RunId,
+    /// What it executes.
+    pub spec: Arc<RunSpec>,
+    /// Values of this run, given to the program as environment variables.
+    pub parameters: BTreeMap<EnvName, String>,
+    /// Why it exists.
+    pub origin: Origin,
+    /// Higher runs first; 0 is usual.
+    pub priority: i16,
+    /// A second run with the same key is not created; the first is returned in its place.
+    pub key: Option<IdempotencyKey>,
+    /// When it was submitted.
+    pub at: Timestamp,
+    /// Not started before this instant.
+    pub not_before: Timestamp,
+}
+
+/// A caller's own name for a submission, so that repeating it creates nothing.
+///
+/// ```
+/// assert!(fastflow_core::run::IdempotencyKey::new("order-4711").is_ok());
+/// assert!(fastflow_core::run::IdempotencyKey::new("").is_err());
+/// ```
+#[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct IdempotencyKey(Box<str>);
+
+impl IdempotencyKey {
+    /// The longest key, in bytes.
+    pub const MAX_BYTES: usize = 255;
+
+    /// A key from 1 to 255 bytes of text without control characters.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`] for anything else.
+    pub fn new(text: impl Into<Box<str>>) -> Result<Self> {
+        let text = text.into();
+        if text.is_empty() || text.len() > Self::MAX_BYTES || text.chars().any(char::is_control) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "an idempotency key has 1 to 255 bytes and no control characters",
+            )
+            .with("found_bytes", text.len()));
+        }
+        Ok(Self(text))
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Why a run exists.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Origin {
+    /// Somebody, or the embedding program, submitted it.
+    Manual,
+    /// It repeats an earlier run.
+    Rerun {
+        /// The run it repeats.
+        of: RunId,
+    },
+}
+
+/// One execution of a pipeline, as the store has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// What it executes.
+    pub spec: Arc<RunSpec>,
+    /// Values of this run, given to the program as environment variables.
+    pub parameters: BTreeMap<EnvName, String>,
+    /// Why it exists.
+    pub origin: Origin,
+    /// Higher runs first.
+    pub priority: i16,
+    /// The caller's own name for the submission.
+    pub key: Option<IdempotencyKey>,
+    /// Where it is in its life.
+    pub state: RunState,
+    /// Counts the claims and take-overs. A writer that holds an older number is refused.
+    pub epoch: u64,
+    /// The number of the newest attempt; 0 before the first.
+    pub attempt: u32,
+    /// How many attempts failed and count against the retry policy.
+    pub failed_attempts: u32,
+    /// When it was submitted.
+    pub created_at: Timestamp,
+    /// When the program of the newest attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it reached a final state.
+    pub finished_at: Option<Timestamp>,
+}
+
+impl Run {
+    /// The pipeline's name.
+    pub fn pipeline(&self) -> &PipelineName {
+        &self.spec.pipeline.name
+    }
+
+    /// The id of its newest attempt.
+    pub fn attempt_id(&self) -> Option<AttemptId> {
+        Some(AttemptId { run: self.id, number: NonZeroU32::new(self.attempt)? })
+    }
+
+    /// The state as people see it.
+    pub fn status(&self) -> Status {
+        self.state.status()
+    }
+
+    /// Why it failed, if it did.
+    pub fn failure(&self) -> Option<&Failure> {
+        match &self.state {
+            RunState::Failed(failure) => Some(failure),
+            _ => None,
+        }
+    }
+}
+
+/// What was made ready before a program could start, and how long that took.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Setup {
+    /// How long it took, from the claim to the request to start.
+    pub duration: Duration,
+    /// The environment it runs in; none where the executor brings its own.
+    pub environment: Option<SetupEnvironment>,
+}
+
+/// The environment of an attempt, as kept with it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct SetupEnvironment {
+    /// The environment's id.
+    pub id: EnvironmentId,
+    /// SHA-256 of the lock it was built from, in hexadecimal.
+    pub lock_hash: String,
+    /// The version of the interpreter, such as `3.12.4`.
+    pub python_version: String,
+    /// The version of the `uv` that built it.
+    pub uv_version: String,
+    /// Whether this attempt had to wait for it to be built.
+    pub built: bool,
+}
+
+/// How an attempt ended, seen on its own: the run may go on with another.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AttemptEnd {
+    /// It exited with 0 and was not asked to stop.
+    Succeeded,
+    /// It failed.
+    Failed(Failure),
+    /// It was cancelled.
+    Cancelled,
+    /// Its program was proven never to have started; it does not count as a try.
+    NeverStarted,
+}
+
+/// One try of a run, as the store has it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attempt {
+    /// Its id, also the name of its sandbox.
+    pub id: AttemptId,
+    /// When a host took it on.
+    pub claimed_at: Timestamp,
+    /// When its program began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// What was made ready for it.
+    pub setup: Option<Setup>,
+    /// Where it runs or ran.
+    pub handle: Option<ExecutionHandle>,
+    /// How it ended.
+    pub end: Option<AttemptEnd>,
+    /// What its sandbox reported at the end.
+    pub report: Option<ExitReport>,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Manual => f.write_str("manual"),
+            Self::Rerun { of } => write!(f, "rerun of {of}"),
+        }
+    }
+}

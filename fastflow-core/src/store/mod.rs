@@ -1,0 +1,287 @@
+//! Durable state: runs, their attempts, the event sequence, and the catalog of pipelines.
+
+use std::{fmt, num::NonZeroU32};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    PipelineName, Result, RunId, Timestamp,
+    pipeline::Diagnostic,
+    run::{Attempt, ExitReport, NewRun, Run, RunEvent, RunState, Setup, Status},
+    source::Revision,
+};
+
+/// Durable state.
+///
+/// # Contract
+///
+/// - Each method is one transaction, durable when it returns: it survives the death of the process, and power
+///   loss where the storage honours flushes.
+/// - [`advance`](Self::advance) applies [`RunState::apply`] inside its transaction, and writes the event, the
+///   attempt, the counters and the day's statistics in it. No state change is ever without its event.
+/// - Many calls at one time may share one commit.
+///
+/// # Cancel safety
+///
+/// Dropping a future never leaves half a transaction; whether it took effect is then unknown.
+#[async_trait]
+pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Creates a run, or returns the earlier one with the same key (`existing`).
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` when the id is taken; `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn create_run(&self, new: NewRun) -> Result<Created>;
+
+    /// One run.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    async fn run(&self, id: RunId) -> Result<Run>;
+
+    /// The attempts of a run, first to last.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when there is no such run.
+    async fn attempts(&self, id: RunId) -> Result<Vec<Attempt>>;
+
+    /// Runs, newest first.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn runs(&self, query: &RunQuery) -> Result<Page<Run>>;
+
+    /// Takes on up to `limit` queued runs that are due at `at`, by priority, then by age: each becomes
+    /// [`RunState::Starting`] with a new attempt and a new epoch.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn claim(&self, at: Timestamp, limit: NonZeroU32) -> Result<Vec<Run>>;
+
+    /// When the next queued run that is not due at `after` becomes due.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn next_due(&self, after: Timestamp) -> Result<Option<Timestamp>>;
+
+    /// Takes over every run that an earlier host left open (starting, running or stopping): each gets a new
+    /// epoch, so that the earlier host can write no more.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn take_over(&self) -> Result<Vec<Run>>;
+
+    /// Moves one run by one event.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Conflict` when the state does not allow the event or `step.epoch` is stale.
+    async fn advance(&self, step: Step) -> Result<Advanced>;
+
+    /// Replaces the catalog by what a source has now. Pipelines that disappear keep their history.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn put_catalog(&self, pipelines: Vec<PipelineState>, at: Timestamp) -> Result<()>;
+
+    /// All pipelines that were ever in the catalog, by name.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn pipelines(&self) -> Result<Vec<PipelineRecord>>;
+
+    /// The last `days` days of a pipeline on which a run ended, newest first.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn daily_statistics(&self, pipeline: &PipelineName, days: u32) -> Result<Vec<DailyStatistics>>;
+
+    /// Events after `after`, oldest first, without gaps.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn events(&self, after: EventId, limit: NonZeroU32) -> Result<Vec<Event>>;
+
+    /// The newest event's id.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn last_event(&self) -> Result<EventId>;
+
+    /// Lets go of the store after everything accepted is written. Later calls fail with `Unavailable`.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `StorageFull` when the rest cannot be written.
+    async fn close(&self) -> Result<()>;
+}
+
+/// What [`Store::create_run`] came to.
+#[derive(Clone, Debug)]
+pub struct Created {
+    /// The run, new or earlier.
+    pub id: RunId,
+    /// Whether an earlier run had the same key, so that nothing was created.
+    pub existing: bool,
+    /// The newest event's id after it.
+    pub event: EventId,
+}
+
+/// One state change.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// The run to move.
+    pub run: RunId,
+    /// The epoch of the claim under which the writer acts; a stale one is refused. `None` for people's wishes,
+    /// such as a cancel, which hold whoever runs it.
+    pub epoch: Option<u64>,
+    /// What happened.
+    pub event: RunEvent,
+    /// When.
+    pub at: Timestamp,
+    /// What was made ready for the attempt, kept with it.
+    pub setup: Option<Setup>,
+    /// What its sandbox reported, kept with the attempt.
+    pub report: Option<ExitReport>,
+}
+
+impl Step {
+    /// A step with nothing beside its event.
+    pub fn new(run: RunId, epoch: Option<u64>, event: RunEvent, at: Timestamp) -> Self {
+        Self { run, epoch, event, at, setup: None, report: None }
+    }
+}
+
+/// What [`Store::advance`] came to.
+#[derive(Clone, Debug)]
+pub struct Advanced {
+    /// The state after it.
+    pub state: RunState,
+    /// The attempt it belongs to; 0 before the first.
+    pub attempt: u32,
+    /// The id of the event it left.
+    pub event: EventId,
+}
+
+/// A position in the event sequence. 0 is before the first event.
+#[derive(
+    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
+)]
+#[serde(transparent)]
+pub struct EventId(pub u64);
+
+/// One state change, as the event sequence keeps it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// Its position.
+    pub id: EventId,
+    /// When it happened.
+    pub at: Timestamp,
+    /// The run it moved.
+    pub run: RunId,
+    /// The run's pipeline.
+    pub pipeline: PipelineName,
+    /// The attempt it belongs to; 0 before the first.
+    pub attempt: u32,
+    /// What happened: `submitted`, or the name of a [`RunEvent`].
+    pub name: String,
+    /// The state after it.
+    pub state: String,
+    /// The status after it.
+    pub status: Status,
+}
+
+/// Which runs, and where to begin.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct RunQuery {
+    /// Only of this pipeline.
+    pub pipeline: Option<PipelineName>,
+    /// Only with one of these statuses; all when empty.
+    pub statuses: Vec<Status>,
+    /// Only runs older than this one: the page after it.
+    pub before: Option<RunId>,
+    /// At most so many; [`RunQuery::DEFAULT_LIMIT`] when `None`, never more than [`RunQuery::MAX_LIMIT`].
+    pub limit: Option<NonZeroU32>,
+}
+
+impl RunQuery {
+    /// Runs on a page when the caller says nothing.
+    pub const DEFAULT_LIMIT: u32 = 50;
+    /// The most runs on a page.
+    pub const MAX_LIMIT: u32 = 1000;
+}
+
+/// A part of a longer list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The items, in the list's order.
+    pub items: Vec<T>,
+    /// What to pass as `before` for the next page; `None` on the last.
+    pub next: Option<RunId>,
+}
+
+/// A pipeline as a source has it now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PipelineState {
+    /// Its name.
+    pub name: PipelineName,
+    /// The content it would run with; `None` when it is broken beyond that.
+    pub revision: Option<Revision>,
+    /// What is wrong with it; runnable when none of these is an error.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// A pipeline as the store has it, with its counters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PipelineRecord {
+    /// Its state at the last change of the catalog.
+    pub state: PipelineState,
+    /// Whether the source still has it.
+    pub present: bool,
+    /// Its runs that ended, by how they ended.
+    pub counters: Counters,
+    /// When its newest run was submitted.
+    pub last_submitted_at: Option<Timestamp>,
+}
+
+/// Runs that ended, by how they ended.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Runs that ended as [`Status::Success`].
+    pub succeeded: u64,
+    /// Runs that ended as [`Status::Failed`].
+    pub failed: u64,
+    /// Runs that ended as [`Status::Cancelled`].
+    pub cancelled: u64,
+}
+
+impl Counters {
+    /// All runs that ended.
+    pub fn total(&self) -> u64 {
+        self.succeeded + self.failed + self.cancelled
+    }
+}
+
+/// One day of a pipeline, in UTC.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct DailyStatistics {
+    /// The day.
+    pub day: jiff::civil::Date,
+    /// Runs that ended on it, by how they ended.
+    pub counters: Counters,
+    /// How long the programs of their last attempts ran, in microseconds, summed.
+    pub run_micros: u64,
+}
