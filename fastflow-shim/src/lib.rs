@@ -1,1 +1,24 @@
 //! The files an attempt leaves behind, and the order it starts from.
+//!
+//! The executable of this package is the first process of every attempt. It reads one [`Order`], takes the
+//! run directory's [`Guard`](guard::Guard) so that user code starts at most once, runs the program, and writes
+//! the log, the usage samples and at last the [`ExitRecord`](exit::ExitRecord). This library is what it and
+//! its readers share: the formats, and the few facts of Linux by which a process is told from another.
+
+pub mod clock;
+pub mod exit;
+pub mod guard;
+pub mod layout;
+pub mod order;
+pub mod proc;
+pub mod record;
+pub mod reply;
+pub mod usage;
+
+pub use exit::{ExitRecord, LogSummary, Outcome, StopCause};
+pub use guard::{Guard, GuardState};
+pub use jiff::Timestamp;
+pub use order::{LogLimits, MaskPolicy, Order, OrderError, Rlimits, UsagePolicy};
+pub use record::{LogRecord, Stream};
+pub use reply::Reply;
+pub use usage::{SoftLimits, UsageRecord};

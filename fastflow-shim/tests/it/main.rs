@@ -1,0 +1,1 @@
+//! The shim, seen from outside.
