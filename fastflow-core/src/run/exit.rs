@@ -79,6 +79,8 @@ pub enum Failure {
     Exit(Exit),
     /// Its time limit was reached.
     TimedOut,
+    /// Its sandbox was told to stop, and not by this installation: the machine went down, for example.
+    Interrupted,
     /// Its environment could not be made ready; the program never started.
     EnvironmentFailed(EnvironmentFailure),
     /// The program could not be started.
@@ -130,8 +132,6 @@ pub enum LostCause {
     MachineRestarted,
     /// Its sandbox or its files were removed from outside.
     Removed,
-    /// The executor it ran on is no longer configured.
-    ExecutorMissing,
 }
 
 impl fmt::Display for Exit {
@@ -149,6 +149,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Exit(exit) => exit.fmt(f),
             Self::TimedOut => f.write_str("timed out"),
+            Self::Interrupted => f.write_str("stopped from outside"),
             Self::EnvironmentFailed(failure) => write!(f, "environment failed: {failure}"),
             Self::StartFailed(failure) => write!(f, "could not start: {}", failure.message),
             Self::Lost(cause) => write!(f, "lost: {cause}"),
@@ -162,7 +163,6 @@ impl fmt::Display for LostCause {
             Self::MonitorDied => "the process that watched over it died without a record",
             Self::MachineRestarted => "the machine was restarted",
             Self::Removed => "its sandbox or files were removed from outside",
-            Self::ExecutorMissing => "its executor is no longer configured",
         })
     }
 }

@@ -146,7 +146,8 @@ impl RunState {
             }
 
             (Self::Starting | Self::Running { .. }, E::Exited { exit, stopped_by }) => match (stopped_by, exit) {
-                (Some(Cancelled), _) => Self::Cancelled,
+                // Nobody here asked for it: the machine is going down, or somebody signalled the sandbox.
+                (Some(Cancelled), _) => again(Failure::Interrupted),
                 (Some(TimedOut), _) => again(Failure::TimedOut),
                 (None, Exit::Code(0)) => Self::Succeeded,
                 (None, exit) => again(Failure::Exit(*exit)),
@@ -163,9 +164,6 @@ impl RunState {
                 Self::Stopping { cause: Cancelled, .. },
                 E::Exited { .. } | E::StartFailed { .. } | E::NeverStarted { .. } | E::Lost(_),
             ) => Self::Cancelled,
-            (Self::Stopping { cause: TimedOut, .. }, E::Exited { stopped_by: Some(Cancelled), .. }) => {
-                Self::Cancelled
-            }
             (
                 Self::Stopping { cause: TimedOut, .. },
                 E::Exited { .. } | E::StartFailed { .. } | E::NeverStarted { .. } | E::Lost(_),
