@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod entropy;
+pub mod environment;
 pub mod error;
 pub mod id;
 

@@ -1,0 +1,197 @@
+//! Environments: immutable directories with a Python and its packages, built once and shared by all runs.
+//!
+//! An environment is known by its content: the lock (which packages, with hashes) and the interpreter. Two
+//! pipelines that need the same packages share one directory, and a run that needs a known environment costs
+//! a few `stat` calls. Nothing in a published environment is ever written again.
+//!
+//! [`UvEnvironments`] is the builder that ships: it drives [`uv`](https://docs.astral.sh/uv/) as a child
+//! process. Everything else sees only [`EnvironmentBuilder`].
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result};
+
+mod failure;
+mod source;
+
+pub use failure::{EnvironmentFailure, EnvironmentFailureKind};
+pub use source::DependencySource;
+
+/// Makes environments ready.
+///
+/// # Contract
+///
+/// - The same request, asked any number of times by any number of callers and processes, builds at most once.
+/// - A returned environment is complete, read-only, and stays until a garbage collection that was not told to
+///   keep it.
+/// - The request's folder is only read.
+#[async_trait]
+pub trait EnvironmentBuilder: fmt::Debug + Send + Sync + 'static {
+    /// Makes the environment ready, building it if it is not there yet. Progress goes to `log`, line by line.
+    ///
+    /// # Errors
+    ///
+    /// An [`EnvironmentFailure`] says by its kind what is wrong and holds the tool's own words. It is a value
+    /// of the run, not broken machinery: the run ends as failed in its set-up.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting. The build goes on while any other caller waits for it, and is
+    /// killed when none does. What it leaves is cleaned up by the next build.
+    async fn prepare(
+        &self,
+        request: &EnvironmentRequest,
+        log: &dyn SetupLog,
+    ) -> Result<Environment, EnvironmentFailure>;
+}
+
+/// What a pipeline needs to run.
+///
+/// ```
+/// use fastflow_core::environment::{DependencySource, EnvironmentRequest};
+///
+/// let request = EnvironmentRequest {
+///     folder: "/srv/pipelines/etl".into(),
+///     dependencies: DependencySource::Requirements { path: "requirements.txt".into() },
+///     python: Some("3.12".into()),
+///     requires_python: None,
+/// };
+/// assert_eq!(request.python.as_deref(), Some("3.12"));
+/// ```
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct EnvironmentRequest {
+    /// The immutable snapshot of the pipeline. It is only read.
+    pub folder: PathBuf,
+    /// Where the dependencies are written down, relative to `folder`.
+    pub dependencies: DependencySource,
+    /// The Python version of `pipeline.json`, such as `3.12` or `3.12.4`. It goes before everything else.
+    pub python: Option<String>,
+    /// The `requires-python` of the pipeline, such as `>=3.10`. Read from the folder when it is `None`.
+    pub requires_python: Option<String>,
+}
+
+/// An environment that is ready to run in.
+///
+/// ```
+/// use fastflow_core::environment::Environment;
+///
+/// fn argv(environment: &Environment) -> Vec<String> {
+///     vec![environment.python.display().to_string(), "main.py".into()]
+/// }
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Environment {
+    /// Its content, as a name.
+    pub id: EnvironmentId,
+    /// Its directory: absolute, read-only, ending in the id.
+    pub directory: PathBuf,
+    /// The interpreter to start: absolute, inside [`directory`](Self::directory).
+    pub python: PathBuf,
+    /// The full version of the interpreter, such as `3.12.4`.
+    pub python_version: String,
+    /// The lock it was built from.
+    pub lock_hash: LockHash,
+    /// The version of uv that built it, such as `0.13.8`.
+    pub uv_version: String,
+    /// Whether this call waited for it to be built, so that its set-up time means something.
+    pub built: bool,
+}
+
+/// Takes what happens while an environment is prepared, one line at a time, as it happens.
+///
+/// ```
+/// use fastflow_core::environment::SetupLog;
+///
+/// struct Lines(std::sync::Mutex<Vec<String>>);
+///
+/// impl SetupLog for Lines {
+///     fn line(&self, text: &str) {
+///         self.0.lock().unwrap().push(text.to_owned());
+///     }
+/// }
+/// ```
+pub trait SetupLog: Send + Sync {
+    /// One line, without its end. Called on the runtime's threads: it must not block.
+    fn line(&self, text: &str);
+}
+
+macro_rules! digest {
+    ($(#[$meta:meta])* $type:ident, $what:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+        #[serde(try_from = "String", into = "String")]
+        pub struct $type(Box<str>);
+
+        impl $type {
+            /// The length of the text, in characters.
+            pub const CHARS: usize = 64;
+
+            /// The digest as 64 lower-case hexadecimal digits.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl FromStr for $type {
+            type Err = Error;
+
+            fn from_str(text: &str) -> Result<Self> {
+                let is_hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+                if text.len() == Self::CHARS && text.bytes().all(is_hex) {
+                    return Ok(Self(text.into()));
+                }
+                Err(Error::new(
+                    ErrorKind::Invalid,
+                    concat!("not ", $what, ": it has 64 lower-case hexadecimal digits"),
+                )
+                .with("found", text.escape_debug().take(200).collect::<String>()))
+            }
+        }
+
+        impl TryFrom<String> for $type {
+            type Error = Error;
+
+            fn try_from(text: String) -> Result<Self> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(digest: $type) -> Self {
+                digest.0.into()
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(&self.0)
+            }
+        }
+    };
+}
+
+digest!(
+    /// The SHA-256 of everything an environment is made of. It is the name of its directory.
+    ///
+    /// ```
+    /// use fastflow_core::environment::EnvironmentId;
+    ///
+    /// assert!("../etc".parse::<EnvironmentId>().is_err());
+    /// assert!("0".repeat(64).parse::<EnvironmentId>().is_ok());
+    /// ```
+    EnvironmentId,
+    "an environment id"
+);
+
+digest!(
+    /// The SHA-256 of a lock: the exact packages, in the form that is installed.
+    ///
+    /// ```
+    /// assert!("f".repeat(64).parse::<fastflow_core::environment::LockHash>().is_ok());
+    /// ```
+    LockHash,
+    "a lock hash"
+);
