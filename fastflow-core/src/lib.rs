@@ -5,6 +5,8 @@ pub mod entropy;
 pub mod environment;
 pub mod error;
 pub mod id;
+pub mod pipeline;
+pub mod source;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy};

@@ -1,0 +1,49 @@
+//! A pipeline that is meant to run always.
+
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
+
+use super::{CronText, Seconds};
+
+/// When a pipeline that is meant to run always is started again.
+///
+/// ```
+/// use fastflow_core::pipeline::{DaemonPolicy, Seconds};
+///
+/// assert_eq!(DaemonPolicy::default().restart_cooldown, Seconds(60));
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DaemonPolicy {
+    /// Whether a failed run is followed by a new one.
+    pub restart_on_crash: bool,
+    /// The pause before it.
+    pub restart_cooldown: Seconds,
+    /// When a healthy run is replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_interval: Option<RestartInterval>,
+}
+
+impl Default for DaemonPolicy {
+    fn default() -> Self {
+        Self { restart_on_crash: false, restart_cooldown: Seconds(60), restart_interval: None }
+    }
+}
+
+/// When a healthy daemon is replaced by a new run.
+///
+/// ```
+/// use fastflow_core::pipeline::RestartInterval;
+///
+/// let interval = RestartInterval::Cron("0 4 * * *".parse().unwrap());
+/// assert_eq!(serde_json::to_string(&interval).unwrap(), r#"{"cron":"0 4 * * *"}"#);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RestartInterval {
+    /// Every so many seconds.
+    Seconds(NonZeroU32),
+    /// At the instants of a cron expression.
+    Cron(CronText),
+}
