@@ -4,9 +4,13 @@ pub mod clock;
 pub mod entropy;
 pub mod environment;
 pub mod error;
+pub mod executor;
 pub mod id;
+pub mod layout;
 pub mod pipeline;
+pub mod run;
 pub mod source;
+pub mod store;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy};

@@ -145,13 +145,15 @@ impl RunState {
                 Self::Stopping { handle: self.handle().cloned(), cause: *cause }
             }
 
-            (Self::Starting | Self::Running { .. }, E::Exited { exit, stopped_by }) => match (stopped_by, exit) {
-                // Nobody here asked for it: the machine is going down, or somebody signalled the sandbox.
-                (Some(Cancelled), _) => again(Failure::Interrupted),
-                (Some(TimedOut), _) => again(Failure::TimedOut),
-                (None, Exit::Code(0)) => Self::Succeeded,
-                (None, exit) => again(Failure::Exit(*exit)),
-            },
+            (Self::Starting | Self::Running { .. }, E::Exited { exit, stopped_by }) => {
+                match (stopped_by, exit) {
+                    // Nobody here asked for it: the machine is going down, or somebody signalled the sandbox.
+                    (Some(Cancelled), _) => again(Failure::Interrupted),
+                    (Some(TimedOut), _) => again(Failure::TimedOut),
+                    (None, Exit::Code(0)) => Self::Succeeded,
+                    (None, exit) => again(Failure::Exit(*exit)),
+                }
+            }
             (Self::Starting | Self::Running { .. }, E::Lost(cause)) => again(Failure::Lost(*cause)),
 
             (Self::Stopping { handle: None, cause }, E::Started(handle)) => {

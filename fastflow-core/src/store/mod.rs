@@ -176,9 +176,7 @@ pub struct Advanced {
 }
 
 /// A position in the event sequence. 0 is before the first event.
-#[derive(
-    Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub u64);
 

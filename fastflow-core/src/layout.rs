@@ -1,0 +1,151 @@
+//! Where everything lies in the data directory: the one place that joins paths.
+//!
+//! ```text
+//! <data>/fastflow.db         the store, its lock and its log
+//! <data>/owner               the installation's id
+//! <data>/snapshots/          immutable copies of pipelines, one folder a revision
+//! <data>/environments/       immutable environments, and the locks they were built from
+//! <data>/executor/           what executors keep: the shim, the list of live attempts
+//! <data>/runs/<pipeline>/<run>/<attempt>/        log.ndjson, usage.ndjson, exit.json
+//! <data>/runs/<pipeline>/<run>/<attempt>/work/   the program's working directory
+//! ```
+
+use std::{
+    fs,
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
+};
+
+use crate::{AttemptId, Entropy, Error, ErrorKind, OwnerId, PipelineName, Result, RunId};
+
+/// The layout of a data directory.
+///
+/// ```
+/// let data = fastflow_core::layout::DataDir::new("/var/lib/app");
+/// assert_eq!(data.store_file(), std::path::Path::new("/var/lib/app/fastflow.db"));
+/// ```
+#[derive(Clone, Debug)]
+pub struct DataDir {
+    root: PathBuf,
+}
+
+/// What logs and working directories hold belongs to nobody else on the machine.
+const PRIVATE_MODE: u32 = 0o700;
+
+impl DataDir {
+    /// The layout under `root`. Nothing is touched.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Makes the directory, private to its user, if it is not there, and its path absolute.
+    ///
+    /// # Errors
+    ///
+    /// `Denied`, `StorageFull`, or `Invalid` when the path is something else than a directory.
+    pub fn create(self) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::from(error)
+                .with("data_directory", self.root.display())
+                .with("help", "choose a directory that this user may create and write")
+        };
+        fs::DirBuilder::new().recursive(true).mode(PRIVATE_MODE).create(&self.root).map_err(failed)?;
+        let root = fs::canonicalize(&self.root).map_err(failed)?;
+        if !root.is_dir() {
+            return Err(Error::new(ErrorKind::Invalid, "the data directory is not a directory")
+                .with("path", root.display()));
+        }
+        let data = Self { root };
+        for dir in [data.runs_dir(), data.snapshots_dir(), data.environments_dir(), data.executor_dir()] {
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(PRIVATE_MODE)
+                .create(&dir)
+                .map_err(|error| Error::from(error).with("path", dir.display()))?;
+        }
+        Ok(data)
+    }
+
+    /// The installation's id, made at the first call and kept in a file.
+    ///
+    /// # Errors
+    ///
+    /// `Corrupt` when the file holds something else; `Denied`, `StorageFull` by the file system's word.
+    pub fn owner(&self, entropy: &dyn Entropy) -> Result<OwnerId> {
+        let path = self.root.join("owner");
+        if let Ok(text) = fs::read_to_string(&path) {
+            return text.trim().parse().map_err(|error: Error| {
+                Error::new(ErrorKind::Corrupt, "the file does not hold an installation's id")
+                    .with("path", path.display())
+                    .because(error)
+            });
+        }
+        let mut random = [0; 8];
+        entropy.fill(&mut random);
+        let owner: OwnerId = format!("{:016x}", u64::from_be_bytes(random)).parse()?;
+        let temporary = self.root.join(".owner.new");
+        fs::write(&temporary, owner.as_str())
+            .and_then(|()| fs::File::open(&temporary)?.sync_all())
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|error| Error::from(error).with("path", path.display()))?;
+        Ok(owner)
+    }
+
+    /// The directory itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The SQLite store.
+    pub fn store_file(&self) -> PathBuf {
+        self.root.join("fastflow.db")
+    }
+
+    /// Immutable copies of pipelines.
+    pub fn snapshots_dir(&self) -> PathBuf {
+        self.root.join("snapshots")
+    }
+
+    /// Immutable environments.
+    pub fn environments_dir(&self) -> PathBuf {
+        self.root.join("environments")
+    }
+
+    /// What executors keep.
+    pub fn executor_dir(&self) -> PathBuf {
+        self.root.join("executor")
+    }
+
+    /// The root of all run directories.
+    pub fn runs_dir(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
+    /// Everything of one run.
+    pub fn run_dir(&self, pipeline: &PipelineName, run: RunId) -> PathBuf {
+        self.runs_dir().join(pipeline.as_str()).join(run.to_string())
+    }
+
+    /// Everything of one attempt.
+    pub fn attempt_dir(&self, pipeline: &PipelineName, attempt: AttemptId) -> PathBuf {
+        self.run_dir(pipeline, attempt.run).join(attempt.number.to_string())
+    }
+
+    /// Makes the directory of one attempt, private to its user.
+    ///
+    /// # Errors
+    ///
+    /// `StorageFull`, `Denied` by the file system's word.
+    pub fn create_attempt_dir(&self, pipeline: &PipelineName, attempt: AttemptId) -> Result<PathBuf> {
+        let dir = self.attempt_dir(pipeline, attempt);
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(PRIVATE_MODE)
+            .create(&dir)
+            .map_err(|error| Error::from(error).with("path", dir.display()))?;
+        Ok(dir)
+    }
+}
+
+/// The name of the working directory in an attempt's directory.
+pub const WORK_DIR: &str = "work";
