@@ -6,6 +6,7 @@ pub mod environment;
 pub mod error;
 pub mod executor;
 pub mod id;
+pub mod journal;
 pub mod layout;
 pub mod pipeline;
 pub mod run;
