@@ -5,7 +5,7 @@ use std::{fmt, num::NonZeroU32, str::FromStr};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Clock, Entropy, Error, ErrorKind, Result};
+use crate::{Clock, Entropy, Error, ErrorKind, Result, Timestamp};
 
 /// A run's id: a UUID of version 7 (RFC 9562), so ids sort by the time of creation.
 ///
@@ -29,6 +29,14 @@ impl RunId {
         random[0] = (fraction >> 8) as u8;
         random[1] = (fraction & 0xff) as u8;
         Self(uuid::Builder::from_unix_timestamp_millis(micros / 1000, &random).into_uuid())
+    }
+
+    /// When it was made, to the millisecond: the first 48 bits, as RFC 9562 section 5.7 says.
+    pub fn created_at(&self) -> Timestamp {
+        let mut millis = [0; 8];
+        millis[2..].copy_from_slice(&self.as_bytes()[..6]);
+        let millis = i64::from_be_bytes(millis);
+        Timestamp::from_millisecond(millis).unwrap_or(Timestamp::MAX)
     }
 
     /// The 16 bytes, in the order in which ids sort.

@@ -96,7 +96,7 @@ impl DataDir {
         &self.root
     }
 
-    /// The SQLite store.
+    /// The `SQLite` store.
     pub fn store_file(&self) -> PathBuf {
         self.root.join("fastflow.db")
     }

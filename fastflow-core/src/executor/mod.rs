@@ -208,11 +208,7 @@ impl AttemptSpec {
 
     /// What an executor must be able to do to run this.
     pub fn requirements(&self) -> Requirements {
-        Requirements {
-            cpu_limit: self.limits.cpu_millis.is_some(),
-            memory_limit: self.limits.memory_bytes.is_some(),
-            process_limit: self.limits.max_processes.is_some(),
-        }
+        self.limits.requirements()
     }
 }
 
@@ -240,6 +236,17 @@ pub struct Limits {
     pub log_tail_bytes: u64,
     /// The time between two samples of usage.
     pub usage_interval: Duration,
+}
+
+impl Limits {
+    /// What an executor must be able to do to keep these.
+    pub fn requirements(&self) -> Requirements {
+        Requirements {
+            cpu_limit: self.cpu_millis.is_some(),
+            memory_limit: self.memory_bytes.is_some(),
+            process_limit: self.max_processes.is_some(),
+        }
+    }
 }
 
 impl Default for Limits {

@@ -136,8 +136,13 @@ impl RunState {
             (Self::Queued { .. }, E::StopRequested(Cancelled)) => Self::Cancelled,
 
             (Self::Starting, E::Started(handle)) => Self::Running { handle: handle.clone() },
-            (Self::Starting, E::StartFailed { failure, transient: false }) => Self::Failed(failure.clone()),
-            (Self::Starting, E::StartFailed { failure, transient: true }) => again(failure.clone()),
+            // Running too: a sandbox that is alive may find out that the command cannot be executed.
+            (Self::Starting | Self::Running { .. }, E::StartFailed { failure, transient: false }) => {
+                Self::Failed(failure.clone())
+            }
+            (Self::Starting | Self::Running { .. }, E::StartFailed { failure, transient: true }) => {
+                again(failure.clone())
+            }
             (Self::Starting, E::NeverStarted { not_before }) => Self::Queued { not_before: *not_before },
             (Self::Starting, E::StopRequested(cause)) => Self::Stopping { handle: None, cause: *cause },
 

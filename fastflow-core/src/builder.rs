@@ -1,0 +1,251 @@
+//! Every knob of an orchestrator, checked once.
+
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc};
+
+use crate::{
+    Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Result, Retention, SystemClock,
+    environment::{EnvironmentBuilder, UvConfig, UvEnvironments},
+    executor::{Executor, ProcessConfig, ProcessExecutor},
+    host::{Executors, Ports, Settings, signal::Signals},
+    layout::DataDir,
+    source::{DirectorySource, PipelineSource},
+    store::{SqliteOptions, SqliteStore, Store},
+};
+
+/// Variables of the embedding program that programs of pipelines get, and no others.
+const INHERITED: [&str; 10] =
+    ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+/// The name of the executor that is there unless others are given.
+const PROCESS: &str = "process";
+
+/// Configures an [`Orchestrator`]. Nothing is touched until [`build`](Self::build).
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> fastflow_core::Result<()> {
+/// use std::num::NonZeroU32;
+/// use fastflow_core::Orchestrator;
+///
+/// let data = tempfile::tempdir()?;
+/// let flow = Orchestrator::builder(data.path().join("var"))
+///     .pipelines(data.path())
+///     .max_concurrent_runs(NonZeroU32::new(4).unwrap())
+///     .build()
+///     .await?;
+/// assert!(flow.pipelines().list().await?.is_empty());
+/// # Ok(()) }
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct OrchestratorBuilder {
+    data_dir: PathBuf,
+    pipelines: Option<PathBuf>,
+    source: Option<Arc<dyn PipelineSource>>,
+    store: Option<Arc<dyn Store>>,
+    executors: Vec<(String, Arc<dyn Executor>)>,
+    environments: Option<Arc<dyn EnvironmentBuilder>>,
+    uv: Option<PathBuf>,
+    default_python: Option<String>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    max_concurrent_runs: NonZeroU32,
+    retention: Retention,
+    inherited: Vec<String>,
+}
+
+impl OrchestratorBuilder {
+    /// How many runs are in flight at one time when nothing is said.
+    pub const DEFAULT_MAX_CONCURRENT_RUNS: NonZeroU32 = NonZeroU32::new(16).expect("16 is not 0");
+
+    pub(crate) fn new(data_dir: PathBuf) -> Self {
+        Self {
+            data_dir,
+            pipelines: None,
+            source: None,
+            store: None,
+            executors: Vec::new(),
+            environments: None,
+            uv: None,
+            default_python: None,
+            clock: Arc::new(SystemClock::new()),
+            entropy: Arc::new(OsEntropy),
+            max_concurrent_runs: Self::DEFAULT_MAX_CONCURRENT_RUNS,
+            retention: Retention::default(),
+            inherited: INHERITED.map(str::to_owned).to_vec(),
+        }
+    }
+
+    /// The folder of pipelines.
+    pub fn pipelines(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.pipelines = Some(folder.into());
+        self
+    }
+
+    /// Another source of pipelines than a folder.
+    pub fn source(mut self, source: impl PipelineSource) -> Self {
+        self.source = Some(Arc::new(source));
+        self
+    }
+
+    /// Another store than the `SQLite` file in the data directory.
+    pub fn store(mut self, store: impl Store) -> Self {
+        self.store = Some(Arc::new(store));
+        self
+    }
+
+    /// Registers an executor under a name that pipelines can ask for. The first is the default. Without any,
+    /// there is one that runs local processes, under the name `process`.
+    pub fn executor(mut self, name: impl Into<String>, executor: impl Executor) -> Self {
+        self.executors.push((name.into(), Arc::new(executor)));
+        self
+    }
+
+    /// Another maker of environments than `uv`.
+    pub fn environments(mut self, environments: impl EnvironmentBuilder) -> Self {
+        self.environments = Some(Arc::new(environments));
+        self
+    }
+
+    /// Where the `uv` executable is. Without it, `uv` is looked for in `PATH`.
+    pub fn uv(mut self, path: impl Into<PathBuf>) -> Self {
+        self.uv = Some(path.into());
+        self
+    }
+
+    /// The Python for pipelines that ask for none, in any form that `uv` takes, such as `3.12`.
+    pub fn default_python(mut self, request: impl Into<String>) -> Self {
+        self.default_python = Some(request.into());
+        self
+    }
+
+    /// Another clock than the machine's, for tests.
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// Another source of randomness than the machine's, for tests.
+    pub fn entropy(mut self, entropy: impl Entropy) -> Self {
+        self.entropy = Arc::new(entropy);
+        self
+    }
+
+    /// How many runs are in flight at one time; the others wait in the queue. 16 when nothing is said.
+    pub fn max_concurrent_runs(mut self, limit: NonZeroU32) -> Self {
+        self.max_concurrent_runs = limit;
+        self
+    }
+
+    /// How long the directories of ended runs are kept.
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Gives programs further variables of this process, by name. A few harmless ones (`PATH`, `HOME`, `LANG`,
+    /// `TZ` and the like) are given always, and nothing else: what is secret here stays here.
+    pub fn inherit_env<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.inherited.extend(names.into_iter().map(Into::into));
+        self
+    }
+
+    /// Checks the whole configuration, makes the data directory and opens the store.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` naming what is missing or wrong; `Conflict` when another process has the data directory, with
+    /// its process id; `Denied`, `StorageFull` by the file system's word; `Corrupt` for a damaged store;
+    /// `Unsupported` for one that a newer version wrote.
+    pub async fn build(self) -> Result<Orchestrator> {
+        let data = DataDir::new(&self.data_dir);
+        if self.source.is_none() && self.pipelines.is_none() {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "an orchestrator needs pipelines: give the builder `.pipelines(folder)` or `.source(…)`",
+            ));
+        }
+        let data = tokio::task::spawn_blocking(move || data.create()).await.map_err(|panic| {
+            Error::new(ErrorKind::Internal, "making the data directory panicked").because(panic)
+        })??;
+        let owner = data.owner(&*self.entropy)?;
+        // The lock on the store comes first: whoever does not get it touches nothing else.
+        let store: Arc<dyn Store> = match self.store {
+            Some(store) => store,
+            None => Arc::new(
+                SqliteStore::open(data.store_file(), SqliteOptions::default(), Arc::clone(&self.clock))
+                    .await?,
+            ),
+        };
+        let source = match (self.source, self.pipelines) {
+            (Some(_), Some(_)) => {
+                return Err(Error::new(
+                    ErrorKind::Invalid,
+                    "give the builder a folder or a source, not both",
+                ));
+            }
+            (Some(source), None) => source,
+            (None, folder) => {
+                Arc::new(DirectorySource::new(folder.unwrap_or_default(), data.snapshots_dir()))
+            }
+        };
+        let environments = if let Some(environments) = self.environments {
+            environments
+        } else {
+            let mut config = UvConfig::new(data.environments_dir());
+            config.uv = self.uv;
+            config.default_python = self.default_python;
+            Arc::new(UvEnvironments::new(config, Arc::clone(&self.clock))?)
+        };
+        let executors = executors(self.executors, &data, &self.clock)?;
+        let signals = Signals::new(store.last_event().await?);
+        let settings = Settings {
+            max_concurrent_runs: self.max_concurrent_runs,
+            retention: self.retention,
+            inherited_env: inherited(&self.inherited),
+        };
+        Ok(Orchestrator::new(Ports {
+            store,
+            source,
+            executors,
+            environments,
+            clock: self.clock,
+            entropy: self.entropy,
+            data,
+            owner,
+            settings,
+            signals,
+        }))
+    }
+}
+
+fn executors(
+    given: Vec<(String, Arc<dyn Executor>)>,
+    data: &DataDir,
+    clock: &Arc<dyn Clock>,
+) -> Result<Executors> {
+    let mut by_name = BTreeMap::new();
+    let mut default = None;
+    for (name, executor) in given {
+        let name: ExecutorName = name.parse()?;
+        default.get_or_insert_with(|| name.clone());
+        if by_name.insert(name.clone(), executor).is_some() {
+            return Err(Error::new(ErrorKind::Invalid, "two executors have one name").with("executor", name));
+        }
+    }
+    let default = if let Some(default) = default {
+        default
+    } else {
+        let name: ExecutorName = PROCESS.parse()?;
+        let config = ProcessConfig::new(data.executor_dir(), data.runs_dir());
+        by_name.insert(name.clone(), Arc::new(ProcessExecutor::new(config, Arc::clone(clock))?) as _);
+        name
+    };
+    Ok(Executors { default, by_name })
+}
+
+/// The one place that reads the environment of the embedding program.
+#[expect(clippy::disallowed_methods, reason = "read once, from a list of names, into a value")]
+fn inherited(names: &[String]) -> BTreeMap<String, String> {
+    let value = |name: &String| Some((name.clone(), std::env::var(name).ok()?));
+    names.iter().filter_map(value).collect()
+}

@@ -1,0 +1,225 @@
+//! Claims runs while slots are free, and owns one supervisor a run.
+
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{Id, JoinError, JoinSet},
+};
+
+use super::{
+    Ports,
+    backoff::Backoff,
+    supervisor::{Origin, Supervisor, Wish},
+};
+use crate::{
+    Result, RunId, Timestamp,
+    run::{Run, RunEvent, StopCause},
+    store::Step,
+};
+
+/// The most runs claimed in one transaction.
+const MAX_CLAIM: u32 = 256;
+/// The longest sleep without a look at the store, in case the wall clock jumps.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// How often a supervisor that panicked is replaced before its run is left to the next start.
+const MAX_PANICS: u32 = 5;
+/// Beyond the grace, how long a drain waits for stopped programs before it lets go of them.
+const STOP_MARGIN: Duration = Duration::from_secs(15);
+/// How many commands may wait for the dispatcher.
+pub(crate) const COMMANDS: usize = 1024;
+
+/// What other tasks ask of the dispatcher.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// A stop of this run is in the store; carry it out.
+    Stop(RunId),
+    /// Claim no more, and end.
+    Shutdown { how: Shutdown, done: oneshot::Sender<()> },
+}
+
+/// What a shutdown does with runs in flight. Queued runs stay queued for the next start.
+///
+/// ```
+/// use std::time::Duration;
+/// use fastflow_core::Shutdown;
+///
+/// let patient = Shutdown::Drain { patience: Duration::from_secs(60), grace: Duration::from_secs(10) };
+/// assert!(matches!(patient, Shutdown::Drain { .. }));
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub enum Shutdown {
+    /// Waits for them, then cancels what is left.
+    Drain {
+        /// How long to wait for them to end by themselves.
+        patience: Duration,
+        /// The time between asking the programs that are left to end and killing them.
+        grace: Duration,
+    },
+    /// Lets them run on; the next start takes hold of them again.
+    Detach,
+}
+
+pub(crate) struct Dispatcher {
+    ports: Arc<Ports>,
+    commands: mpsc::Receiver<Command>,
+    supervisors: JoinSet<()>,
+    running: HashMap<RunId, Running>,
+    tasks: HashMap<Id, RunId>,
+}
+
+struct Running {
+    wish: watch::Sender<Wish>,
+    panics: u32,
+}
+
+impl Dispatcher {
+    pub(crate) fn new(ports: Arc<Ports>, commands: mpsc::Receiver<Command>) -> Self {
+        Self { ports, commands, supervisors: JoinSet::new(), running: HashMap::new(), tasks: HashMap::new() }
+    }
+
+    /// Runs until a shutdown command. `open` are the runs that an earlier host left.
+    pub(crate) async fn run(mut self, open: Vec<Run>) {
+        for run in open {
+            self.supervise(run, Origin::TakenOver, 0);
+        }
+        let mut due = None;
+        let mut backoff = Backoff::new();
+        loop {
+            match self.claim(&mut due).await {
+                Ok(()) => backoff = Backoff::new(),
+                Err(error) => {
+                    tracing::error!(%error, "the store gives no runs now");
+                    backoff.wait(&*self.ports.clock).await;
+                    self.ports.signals.queued(true);
+                }
+            }
+            let pause = self.pause(due);
+            let ports = Arc::clone(&self.ports);
+            tokio::select! {
+                command = self.commands.recv() => match command {
+                    Some(Command::Stop(run)) => self.wish(run, Wish::Stop { grace: None }),
+                    Some(Command::Shutdown { how, done }) => {
+                        self.shut_down(how).await;
+                        // Nobody may be waiting any more.
+                        let _ = done.send(());
+                        return;
+                    }
+                    // The facade is gone: what runs goes on without us, as after a crash.
+                    None => return,
+                },
+                Some(ended) = self.supervisors.join_next_with_id() => self.ended(ended).await,
+                () = ports.signals.queue() => {}
+                () = ports.clock.sleep(pause) => {}
+            }
+        }
+    }
+
+    /// Fills the free slots. `due` is kept as the instant at which the next waiting run becomes due.
+    async fn claim(&mut self, due: &mut Option<Timestamp>) -> Result<()> {
+        loop {
+            let limit = self.ports.settings.max_concurrent_runs.get();
+            let free = limit.saturating_sub(u32::try_from(self.running.len()).unwrap_or(u32::MAX));
+            let Some(wanted) = NonZeroU32::new(free.min(MAX_CLAIM)) else { return Ok(()) };
+            let now = self.ports.clock.now();
+            let runs = self.ports.store.claim(now, wanted).await?;
+            let last = runs.len() < wanted.get() as usize;
+            for run in runs {
+                self.ports.signals.moved(run.id, crate::store::EventId::default());
+                self.supervise(run, Origin::Claimed, 0);
+            }
+            if last {
+                if self.ports.signals.take_later() || due.is_some_and(|due| due <= now) {
+                    *due = self.ports.store.next_due(now).await?;
+                }
+                return Ok(());
+            }
+        }
+    }
+
+    fn pause(&self, due: Option<Timestamp>) -> Duration {
+        let Some(due) = due else { return LONGEST_SLEEP };
+        Duration::try_from(due.duration_since(self.ports.clock.now())).unwrap_or_default().min(LONGEST_SLEEP)
+    }
+
+    fn supervise(&mut self, run: Run, origin: Origin, panics: u32) {
+        let (id, (wish, wished)) = (run.id, watch::channel(Wish::Run));
+        match Supervisor::new(Arc::clone(&self.ports), run, wished) {
+            Ok(supervisor) => {
+                let task = self.supervisors.spawn(supervisor.supervise(origin));
+                self.tasks.insert(task.id(), id);
+                self.running.insert(id, Running { wish, panics });
+            }
+            Err(error) => tracing::error!(run = %id, %error, "an open run cannot be supervised"),
+        }
+    }
+
+    fn wish(&self, run: RunId, wish: Wish) {
+        if let Some(running) = self.running.get(&run) {
+            running.wish.send_replace(wish);
+        }
+    }
+
+    async fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        let (task, panicked) = match &ended {
+            Ok((task, ())) => (*task, None),
+            Err(error) => (error.id(), Some(error)),
+        };
+        let Some(run) = self.tasks.remove(&task) else { return };
+        let Some(running) = self.running.remove(&run) else { return };
+        let Some(error) = panicked.filter(|error| error.is_panic()) else { return };
+        tracing::error!(%run, %error, "a supervisor panicked; this is a bug");
+        if running.panics >= MAX_PANICS {
+            tracing::error!(%run, "left to the next start");
+            return;
+        }
+        match self.ports.store.run(run).await {
+            Ok(open) if !open.state.is_terminal() && open.state.name() != "queued" => {
+                self.supervise(open, Origin::TakenOver, running.panics + 1);
+            }
+            Ok(_) => {}
+            Err(error) => tracing::error!(%run, %error, "left to the next start"),
+        }
+    }
+
+    async fn shut_down(&mut self, how: Shutdown) {
+        if let Shutdown::Drain { patience, grace } = how {
+            self.wait_for_supervisors(patience).await;
+            let left: Vec<RunId> = self.running.keys().copied().collect();
+            for run in left {
+                let event = RunEvent::StopRequested(StopCause::Cancelled);
+                match self.ports.store.advance(Step::new(run, None, event, self.ports.clock.now())).await {
+                    Ok(advanced) => self.ports.signals.moved(run, advanced.event),
+                    Err(error) => tracing::warn!(%run, %error, "a stop could not be recorded"),
+                }
+                self.wish(run, Wish::Stop { grace: Some(grace) });
+            }
+            self.wait_for_supervisors(grace + STOP_MARGIN).await;
+        }
+        self.supervisors.shutdown().await;
+    }
+
+    async fn wait_for_supervisors(&mut self, patience: Duration) {
+        let clock = Arc::clone(&self.ports.clock);
+        let enough = clock.sleep(patience);
+        tokio::pin!(enough);
+        loop {
+            tokio::select! {
+                ended = self.supervisors.join_next_with_id() => match ended {
+                    Some(ended) => self.ended(ended).await,
+                    None => return,
+                },
+                command = self.commands.recv() => match command {
+                    Some(Command::Stop(run)) => self.wish(run, Wish::Stop { grace: None }),
+                    // A second shutdown hastens the first one.
+                    Some(Command::Shutdown { done, .. }) => {
+                        let _ = done.send(());
+                        return;
+                    }
+                    None => return,
+                },
+                () = &mut enough => return,
+            }
+        }
+    }
+}

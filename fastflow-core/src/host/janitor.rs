@@ -1,0 +1,181 @@
+//! Removes what nobody needs: executions without a live attempt, old run directories, unused snapshots and
+//! environments. Everything it does is safe to repeat and safe to interrupt.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use super::{
+    Ports,
+    retention::{self, Sizes},
+};
+use crate::{
+    ErrorKind, PipelineName, Result, RunId,
+    environment::EnvironmentId,
+    executor::{AttemptRef, ExecutionHandle, Executor, Reattached},
+    run::{Run, Status},
+    store::RunQuery,
+};
+
+/// How often executors are asked for executions without a live attempt.
+const ORPHAN_INTERVAL: Duration = Duration::from_secs(30);
+/// Every how many looks for orphans the disk is cleaned too.
+const CLEANING_PERIOD: u32 = 20;
+
+pub(super) struct Janitor {
+    ports: Arc<Ports>,
+    sizes: Sizes,
+}
+
+/// Works until it is dropped.
+pub(crate) async fn run(ports: Arc<Ports>) {
+    let mut janitor = Janitor { ports, sizes: Sizes::new() };
+    let mut round = 0_u32;
+    loop {
+        janitor.remove_orphans().await;
+        if round.is_multiple_of(CLEANING_PERIOD)
+            && let Err(error) = janitor.clean().await
+        {
+            tracing::warn!(%error, "cleaning the data directory did not finish");
+        }
+        round = round.wrapping_add(1);
+        janitor.ports.clock.sleep(ORPHAN_INTERVAL).await;
+    }
+}
+
+impl Janitor {
+    async fn remove_orphans(&self) {
+        for (name, executor) in &self.ports.executors.by_name {
+            match executor.list(&self.ports.owner).await {
+                Ok(listed) => {
+                    for handle in listed {
+                        if let Err(error) = self.remove_if_orphan(&**executor, &handle).await {
+                            tracing::warn!(attempt = %handle.attempt, %error, "an orphan could not be removed yet");
+                        }
+                    }
+                }
+                Err(error) => tracing::warn!(executor = %name, %error, "the executor cannot be asked now"),
+            }
+        }
+    }
+
+    /// The list was taken before the store is asked: what is listed was claimed before, so a live attempt is
+    /// never taken for an orphan.
+    async fn remove_if_orphan(&self, executor: &dyn Executor, handle: &ExecutionHandle) -> Result<()> {
+        let run = match self.ports.store.run(handle.attempt.run).await {
+            Ok(run) => Some(run),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
+            Err(error) => return Err(error),
+        };
+        if run.as_ref().is_some_and(|run| is_live(run, handle)) {
+            return Ok(());
+        }
+        let run_dir = run.map_or_else(
+            || self.ports.data.runs_dir().join(".unknown"),
+            |run| self.ports.data.attempt_dir(run.pipeline(), handle.attempt),
+        );
+        let attempt = AttemptRef {
+            id: handle.attempt,
+            owner: self.ports.owner.clone(),
+            run_dir,
+            handle: Some(handle.clone()),
+        };
+        if let Reattached::Found(execution) = executor.reattach(&attempt).await? {
+            tracing::info!(attempt = %handle.attempt, "removing an execution that no run needs");
+            execution.remove().await?;
+        }
+        Ok(())
+    }
+
+    async fn clean(&mut self) -> Result<()> {
+        self.remove_old_runs().await?;
+        let open = self.open_runs().await?;
+        let revisions = open.iter().map(|run| run.spec.revision.clone()).collect();
+        let collected = self.ports.source.collect(&revisions).await?;
+        let mut keep = BTreeSet::<EnvironmentId>::new();
+        for run in &open {
+            for attempt in self.ports.store.attempts(run.id).await? {
+                keep.extend(attempt.setup.and_then(|setup| setup.environment).map(|found| found.id));
+            }
+        }
+        let unused = self.ports.settings.retention.max_unused_environment_age;
+        let environments = self.ports.environments.collect(&keep, unused).await?;
+        tracing::debug!(snapshots = collected.removed, environments, "cleaned the data directory");
+        Ok(())
+    }
+
+    async fn remove_old_runs(&mut self) -> Result<()> {
+        let data = self.ports.data.clone();
+        let found = blocking(move || retention::scan(&data)).await?;
+        let mut ended: BTreeMap<PipelineName, Vec<RunId>> = BTreeMap::new();
+        let mut present = BTreeSet::new();
+        for (pipeline, runs) in found {
+            for run in runs {
+                present.insert(run);
+                if self.has_ended(run).await? {
+                    ended.entry(pipeline.clone()).or_default().push(run);
+                }
+            }
+        }
+        self.sizes.retain(|run, _| present.contains(run));
+        self.measure(&ended).await?;
+        let surplus = self.ports.settings.retention.surplus(&ended, &self.sizes, self.ports.clock.now());
+        for (pipeline, run) in surplus {
+            let data = self.ports.data.clone();
+            blocking(move || retention::remove(&data, &pipeline, run)).await?;
+            self.sizes.remove(&run);
+        }
+        Ok(())
+    }
+
+    /// Known sizes are those of ended runs, so most are answered without the store.
+    async fn has_ended(&self, run: RunId) -> Result<bool> {
+        if self.sizes.contains_key(&run) {
+            return Ok(true);
+        }
+        match self.ports.store.run(run).await {
+            Ok(run) => Ok(run.state.is_terminal()),
+            // A directory of a run that was never accepted, or of another store: not ours to judge.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn measure(&mut self, ended: &BTreeMap<PipelineName, Vec<RunId>>) -> Result<()> {
+        for (pipeline, runs) in ended {
+            for run in runs {
+                if !self.sizes.contains_key(run) {
+                    let dir = self.ports.data.run_dir(pipeline, *run);
+                    self.sizes.insert(*run, blocking(move || Ok(retention::tree_bytes(&dir))).await?);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn open_runs(&self) -> Result<Vec<Run>> {
+        let mut open = Vec::new();
+        let mut query = RunQuery { statuses: vec![Status::Pending, Status::Running], ..RunQuery::default() };
+        loop {
+            let page = self.ports.store.runs(&query).await?;
+            open.extend(page.items);
+            match page.next {
+                Some(next) => query.before = Some(next),
+                None => return Ok(open),
+            }
+        }
+    }
+}
+
+/// Whether the store still counts on this execution.
+fn is_live(run: &Run, handle: &ExecutionHandle) -> bool {
+    !run.state.is_terminal() && run.state.name() != "queued" && run.attempt_id() == Some(handle.attempt)
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|panic| crate::Error::new(ErrorKind::Internal, "file work panicked").because(panic))?
+}

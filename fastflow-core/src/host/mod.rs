@@ -1,0 +1,67 @@
+//! The host: what runs between `start` and `shutdown`.
+//!
+//! Three kinds of tasks, each with one job, talking through the store and through positions. The
+//! [dispatcher](dispatcher) claims runs up to the limit and owns their supervisors; a
+//! [supervisor](supervisor) brings one attempt from its claim to its end; the [janitor](janitor) removes what
+//! nobody needs. No task reads another's memory, so a host that dies at any instruction loses nothing: the
+//! next one joins what the store says is open with what the executors find.
+
+pub(crate) mod backoff;
+pub(crate) mod dispatcher;
+pub(crate) mod janitor;
+pub(crate) mod program;
+mod retention;
+pub(crate) mod signal;
+mod supervisor;
+mod workspace;
+
+use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+
+pub use self::retention::Retention;
+use self::signal::Signals;
+use crate::{
+    Clock, Entropy, Error, ErrorKind, ExecutorName, OwnerId, Result, environment::EnvironmentBuilder,
+    executor::Executor, layout::DataDir, source::PipelineSource, store::Store,
+};
+
+/// What the host works through: every effect it has is a call of one of these.
+#[derive(Debug)]
+pub(crate) struct Ports {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) source: Arc<dyn PipelineSource>,
+    pub(crate) executors: Executors,
+    pub(crate) environments: Arc<dyn EnvironmentBuilder>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) data: DataDir,
+    pub(crate) owner: OwnerId,
+    pub(crate) settings: Settings,
+    pub(crate) signals: Signals,
+}
+
+/// What the builder fixed.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) max_concurrent_runs: NonZeroU32,
+    pub(crate) retention: Retention,
+    /// Variables of the embedding program that every program gets.
+    pub(crate) inherited_env: BTreeMap<String, String>,
+}
+
+/// The registered executors; the default one is there by construction.
+#[derive(Debug)]
+pub(crate) struct Executors {
+    pub(crate) default: ExecutorName,
+    pub(crate) by_name: BTreeMap<ExecutorName, Arc<dyn Executor>>,
+}
+
+impl Executors {
+    pub(crate) fn get(&self, name: &ExecutorName) -> Result<&Arc<dyn Executor>> {
+        self.by_name.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.by_name.keys().map(ExecutorName::as_str).collect();
+            Error::new(ErrorKind::Invalid, "no executor is registered under this name")
+                .with("executor", name)
+                .with("registered", known.join(", "))
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! What an attempt executes: its command and its environment variables.
+
+use std::{collections::BTreeMap, num::NonZeroU32};
+
+use crate::{
+    environment::Environment,
+    executor::{self, AttemptSpec},
+    pipeline::{ByteSize, Timeout},
+    run::Run,
+};
+
+/// What programs find where the embedding program has no `PATH` to inherit.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The command of a run: the environment's interpreter, or `python3` where the executor brings its own.
+pub(super) fn argv(run: &Run, environment: Option<&Environment>) -> Vec<String> {
+    let python = environment.map_or_else(|| "python3".to_owned(), |found| found.python.display().to_string());
+    vec![python, run.spec.pipeline.program.entry.display().to_string()]
+}
+
+/// The whole environment of a run's program. Later wins: inherited, the environment's own, `default_env`,
+/// parameters; the names that Fast-Flow sets cannot be set by anybody else.
+pub(super) fn env(
+    run: &Run,
+    inherited: &BTreeMap<String, String>,
+    environment: Option<&Environment>,
+) -> BTreeMap<String, String> {
+    let mut env = inherited.clone();
+    let path = env.get("PATH").map_or(DEFAULT_PATH, String::as_str).to_owned();
+    if let Some(found) = environment {
+        env.insert("PATH".into(), format!("{}:{path}", found.directory.join("bin").display()));
+        env.insert("VIRTUAL_ENV".into(), found.directory.display().to_string());
+    } else {
+        env.insert("PATH".into(), path);
+    }
+    // Lines are seen when they are written, not when a buffer is full.
+    env.insert("PYTHONUNBUFFERED".into(), "1".into());
+    env.entry("LANG".into()).or_insert_with(|| "C.UTF-8".into());
+    let defaults = run.spec.pipeline.definition.default_env.iter();
+    for (name, value) in defaults.chain(&run.parameters) {
+        env.insert(name.as_str().to_owned(), value.clone());
+    }
+    env.insert("FASTFLOW_PIPELINE".into(), run.pipeline().to_string());
+    env.insert("FASTFLOW_RUN_ID".into(), run.id.to_string());
+    env.insert("FASTFLOW_ATTEMPT".into(), run.attempt.to_string());
+    // The same for every attempt, so that effects outside can be made once.
+    env.insert("FASTFLOW_IDEMPOTENCY_KEY".into(), run.id.to_string());
+    env
+}
+
+/// The limits of a run, from its definition.
+pub(crate) fn limits(definition: &crate::pipeline::Definition) -> executor::Limits {
+    let asked = &definition.limits;
+    let log_max_bytes = definition.log_max_size.bytes();
+    let mut limits = executor::Limits::default();
+    limits.cpu_millis = asked.cpu.map(|cpu| cpu.0);
+    limits.memory_bytes = asked.memory.map(ByteSize::bytes);
+    limits.max_processes = definition.max_processes.map(NonZeroU32::get);
+    limits.soft_cpu_millis = asked.soft_cpu.map(|cpu| cpu.0);
+    limits.soft_memory_bytes = asked.soft_memory.map(ByteSize::bytes);
+    limits.timeout = asked.timeout.and_then(Timeout::duration);
+    limits.stop_grace = definition.stop_grace.duration();
+    limits.log_max_bytes = log_max_bytes;
+    limits.log_tail_bytes = limits.log_tail_bytes.min(log_max_bytes / 4);
+    limits
+}
+
+/// Everything the executor needs, from what was made ready.
+pub(super) fn complete(
+    mut spec: AttemptSpec,
+    run: &Run,
+    inherited: &BTreeMap<String, String>,
+    environment: Option<&Environment>,
+) -> AttemptSpec {
+    spec.argv = argv(run, environment);
+    spec.env = env(run, inherited, environment);
+    spec.limits = limits(&run.spec.pipeline.definition);
+    spec
+}

@@ -1,0 +1,73 @@
+//! Wake-ups. They carry positions, never data, so that losing one's place is impossible: the store is the truth.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tokio::sync::{Notify, futures::Notified, watch};
+
+use crate::{RunId, store::EventId};
+
+/// Waiters are spread over so many bells, so that one run's end wakes few others.
+const BELLS: usize = 256;
+
+/// Who must look at the store again, and when.
+#[derive(Debug)]
+pub(crate) struct Signals {
+    /// How far the event sequence reaches.
+    end: watch::Sender<EventId>,
+    bells: Vec<Notify>,
+    queue: Notify,
+    later: AtomicBool,
+}
+
+impl Signals {
+    pub(crate) fn new(end: EventId) -> Self {
+        Self {
+            end: watch::Sender::new(end),
+            bells: (0..BELLS).map(|_| Notify::new()).collect(),
+            queue: Notify::new(),
+            later: AtomicBool::new(true),
+        }
+    }
+
+    /// Says that the sequence reaches `event`, which moved `run`. Never blocks; wake-ups may coalesce.
+    pub(crate) fn moved(&self, run: RunId, event: EventId) {
+        self.end.send_if_modified(|end| {
+            let newer = event > *end;
+            *end = event.max(*end);
+            newer
+        });
+        self.bell(run).notify_waiters();
+    }
+
+    /// Says that a run waits to be claimed; `later` when it is not due yet.
+    pub(crate) fn queued(&self, later: bool) {
+        self.later.fetch_or(later, Ordering::AcqRel);
+        self.queue.notify_one();
+    }
+
+    /// Rings when a run may be claimed, or a slot came free.
+    pub(crate) async fn queue(&self) {
+        self.queue.notified().await;
+    }
+
+    /// Whether a run that is not due yet was queued since the last call.
+    pub(crate) fn take_later(&self) -> bool {
+        self.later.swap(false, Ordering::AcqRel)
+    }
+
+    /// Rings when `run` (or by chance another) has moved. Registered at the first poll or `enable`.
+    pub(crate) fn movement(&self, run: RunId) -> Notified<'_> {
+        self.bell(run).notified()
+    }
+
+    /// A view of how far the event sequence reaches.
+    pub(crate) fn end(&self) -> watch::Receiver<EventId> {
+        self.end.subscribe()
+    }
+
+    fn bell(&self, run: RunId) -> &Notify {
+        // The last bytes of a version 7 UUID are random.
+        let [.., high, low] = *run.as_bytes();
+        &self.bells[usize::from(u16::from_be_bytes([high, low])) % BELLS]
+    }
+}

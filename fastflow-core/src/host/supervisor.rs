@@ -1,0 +1,330 @@
+//! Brings one attempt from its claim to its end: prepare, start, wait, stop, record, remove.
+//!
+//! A supervisor holds nothing that matters: killed at any instruction, the next host's supervisor for the same
+//! attempt begins with [`Executor::reattach`](crate::executor::Executor::reattach) and comes to the same end.
+//! The order of its effects makes that so. The attempt is in the store before `start` is asked for; its end is
+//! in the store before `remove` is.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::sync::watch;
+
+use super::{Ports, backoff::Backoff, program, workspace};
+use crate::{
+    AttemptId, Error, ErrorKind,
+    executor::{AttemptRef, AttemptSpec, Ended, Execution, Executor, Reattached, Start},
+    run::{ExitReport, Failure, LostCause, Run, RunEvent, RunState, Setup, SetupEnvironment, StopCause},
+    store::{Advanced, Step},
+};
+
+/// How much later than the sandbox itself the host ends a program that ran out of time.
+const TIMEOUT_BACKSTOP: Duration = Duration::from_secs(5);
+/// The longest wait for a program that has no time limit; then the wait begins again.
+const FOREVER: Duration = Duration::from_hours(365 * 24);
+
+/// The wish that an attempt ends, as its supervisor sees it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Wish {
+    /// Let it run.
+    #[default]
+    Run,
+    /// End it, within the pipeline's own grace or this one.
+    Stop { grace: Option<Duration> },
+}
+
+/// Whether the attempt is new or may have been started by an earlier host.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Origin {
+    Claimed,
+    TakenOver,
+}
+
+/// Another host has the run, or it has ended: nothing of it is this supervisor's business any more.
+#[derive(Debug)]
+struct LetGo;
+
+pub(super) struct Supervisor {
+    ports: Arc<Ports>,
+    executor: Arc<dyn Executor>,
+    run: Run,
+    attempt: AttemptId,
+    wish: watch::Receiver<Wish>,
+}
+
+/// What one phase came to.
+enum Phase {
+    /// It runs, or has ended and can be asked.
+    Alive(Box<dyn Execution>, Option<Setup>),
+    /// It is over, and this is how.
+    Over(RunEvent, Option<Setup>),
+}
+
+impl Supervisor {
+    pub(super) fn new(ports: Arc<Ports>, run: Run, wish: watch::Receiver<Wish>) -> Result<Self, Error> {
+        let executor = Arc::clone(ports.executors.get(&run.spec.executor)?);
+        let attempt = run.attempt_id().ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "an open run has no attempt").with("run", run.id)
+        })?;
+        Ok(Self { ports, executor, run, attempt, wish })
+    }
+
+    /// Runs until the attempt has ended and its end is durable, or until it is no longer ours.
+    #[tracing::instrument(name = "attempt", skip_all, fields(run = %self.run.id, attempt = self.run.attempt, pipeline = %self.run.pipeline()))]
+    pub(super) async fn supervise(mut self, origin: Origin) {
+        let outcome = match origin {
+            Origin::Claimed => self.launch().await,
+            Origin::TakenOver => self.take_over().await,
+        };
+        let ended = match outcome {
+            Ok(Phase::Alive(execution, setup)) => self.see_through(execution, setup).await,
+            Ok(Phase::Over(event, setup)) => self.advance(event, setup, None).await.map(drop),
+            Err(LetGo) => Err(LetGo),
+        };
+        if let Err(LetGo) = ended {
+            tracing::info!("let go of an attempt that another host or an earlier end owns");
+        }
+    }
+
+    async fn launch(&mut self) -> Result<Phase, LetGo> {
+        let began = self.ports.clock.elapsed();
+        let prepared = {
+            let prepare = workspace::prepare(&self.ports, &self.run);
+            let mut wish = self.wish.clone();
+            tokio::select! {
+                prepared = prepare => prepared,
+                () = stop_wished(&mut wish) => return Ok(Phase::Over(self.never_started(), None)),
+            }
+        };
+        let workspace = match prepared {
+            Ok(workspace) => workspace,
+            Err(failure) => {
+                let setup =
+                    Setup { duration: self.ports.clock.elapsed().saturating_sub(began), environment: None };
+                return Ok(Phase::Over(start_failed(failure), Some(setup)));
+            }
+        };
+        let environment = workspace.environment.as_ref();
+        let mut spec =
+            AttemptSpec::new(self.attempt, self.ports.owner.clone(), Vec::new(), workspace.run_dir.clone());
+        spec.working_dir.clone_from(&workspace.working_dir);
+        let spec = program::complete(spec, &self.run, &self.ports.settings.inherited_env, environment);
+        let setup = Setup {
+            duration: self.ports.clock.elapsed().saturating_sub(began),
+            environment: environment.map(|found| SetupEnvironment {
+                id: found.id.clone(),
+                lock_hash: found.lock_hash.to_string(),
+                python_version: found.python_version.clone(),
+                uv_version: found.uv_version.clone(),
+                built: found.built,
+            }),
+        };
+        let started = match self.executor.capabilities().check(spec.requirements()) {
+            Ok(()) => self.executor.start(spec).await,
+            Err(error) => {
+                return Ok(Phase::Over(start_failed(workspace::start_failure(&error)), Some(setup)));
+            }
+        };
+        match started {
+            Ok(Start::Started(execution)) => Ok(Phase::Alive(execution, Some(setup))),
+            Ok(Start::Failed(failure)) => {
+                Ok(Phase::Over(start_failed(Failure::StartFailed(failure)), Some(setup)))
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a start has no answer; finding out what became of it");
+                Ok(match self.reattach().await {
+                    Reattached::Found(execution) => Phase::Alive(execution, Some(setup)),
+                    Reattached::NeverStarted => {
+                        Phase::Over(start_failed(workspace::start_failure(&error)), Some(setup))
+                    }
+                    Reattached::Lost(cause) => Phase::Over(RunEvent::Lost(cause), Some(setup)),
+                })
+            }
+        }
+    }
+
+    async fn take_over(&mut self) -> Result<Phase, LetGo> {
+        Ok(match self.reattach().await {
+            Reattached::Found(execution) => Phase::Alive(execution, None),
+            Reattached::NeverStarted if self.run.state.handle().is_some() => {
+                // It did start; what proves it is gone, so its end cannot be known.
+                Phase::Over(RunEvent::Lost(LostCause::Removed), None)
+            }
+            Reattached::NeverStarted => Phase::Over(self.never_started(), None),
+            Reattached::Lost(cause) => Phase::Over(RunEvent::Lost(cause), None),
+        })
+    }
+
+    /// Asks until there is an answer: nothing may be assumed of an attempt whose runtime is silent.
+    async fn reattach(&self) -> Reattached {
+        let attempt = AttemptRef {
+            id: self.attempt,
+            owner: self.ports.owner.clone(),
+            run_dir: self.ports.data.attempt_dir(self.run.pipeline(), self.attempt),
+            handle: self.run.state.handle().cloned(),
+        };
+        let mut backoff = Backoff::new();
+        loop {
+            match self.executor.reattach(&attempt).await {
+                Ok(found) => return found,
+                Err(error) => tracing::warn!(%error, "the executor cannot say what became of an attempt"),
+            }
+            backoff.wait(&*self.ports.clock).await;
+        }
+    }
+
+    /// From alive to removed. Recording the start happens beside the waiting, so it delays nothing.
+    async fn see_through(
+        &mut self,
+        execution: Box<dyn Execution>,
+        setup: Option<Setup>,
+    ) -> Result<(), LetGo> {
+        let ended = {
+            let recording = self.record_start(&*execution, setup.clone());
+            let waiting = self.wait(&*execution);
+            tokio::pin!(recording, waiting);
+            tokio::select! {
+                ended = &mut waiting => {
+                    recording.await?;
+                    ended?
+                }
+                recorded = &mut recording => {
+                    recorded?;
+                    waiting.await?
+                }
+            }
+        };
+        let (event, report) = match ended {
+            Ended::Exited(report) => {
+                (RunEvent::Exited { exit: report.exit, stopped_by: report.stopped_by }, Some(report))
+            }
+            Ended::NotExecuted(failure) => (start_failed(Failure::StartFailed(failure)), None),
+            Ended::Lost(cause) => (RunEvent::Lost(cause), None),
+        };
+        self.advance(event, None, report).await?;
+        let mut backoff = Backoff::new();
+        while let Err(error) = execution.remove().await {
+            tracing::warn!(%error, "an ended execution could not be removed yet");
+            backoff.wait(&*self.ports.clock).await;
+        }
+        Ok(())
+    }
+
+    async fn record_start(&self, execution: &dyn Execution, setup: Option<Setup>) -> Result<(), LetGo> {
+        if self.run.state.handle().is_some() {
+            return Ok(());
+        }
+        self.advance(RunEvent::Started(execution.handle().clone()), setup, None).await.map(drop)
+    }
+
+    /// Waits for the end; meanwhile obeys wishes and, as a backstop for the sandbox, the time limit.
+    async fn wait(&self, execution: &dyn Execution) -> Result<Ended, LetGo> {
+        let limits = program::limits(&self.run.spec.pipeline.definition);
+        let allowed = limits.timeout.map(|timeout| timeout + limits.stop_grace + TIMEOUT_BACKSTOP);
+        let used = self.run.started_at.map_or(Duration::ZERO, |started| {
+            Duration::try_from(self.ports.clock.now().duration_since(started)).unwrap_or_default()
+        });
+        let mut left = allowed.map(|allowed| allowed.saturating_sub(used));
+        let mut wish = self.wish.clone();
+        let mut stopping = match &self.run.state {
+            RunState::Stopping { cause, .. } => {
+                self.stop(execution, limits.stop_grace, *cause).await;
+                true
+            }
+            _ => false,
+        };
+        let mut backoff = Backoff::new();
+        loop {
+            tokio::select! {
+                ended = execution.wait() => match ended {
+                    Ok(ended) => return Ok(ended),
+                    Err(error) => {
+                        tracing::warn!(%error, "an execution cannot be watched now");
+                        backoff.wait(&*self.ports.clock).await;
+                    }
+                },
+                () = stop_wished(&mut wish), if !stopping => {
+                    stopping = true;
+                    let Wish::Stop { grace } = *wish.borrow() else { continue };
+                    self.stop(execution, grace.unwrap_or(limits.stop_grace), StopCause::Cancelled).await;
+                }
+                () = self.ports.clock.sleep(left.unwrap_or(FOREVER)), if !stopping && left.is_some() => {
+                    stopping = true;
+                    left = None;
+                    let event = RunEvent::StopRequested(StopCause::TimedOut);
+                    if self.advance(event, None, None).await.is_err() && !self.is_ours().await {
+                        return Err(LetGo);
+                    }
+                    self.stop(execution, limits.stop_grace, StopCause::TimedOut).await;
+                }
+            }
+        }
+    }
+
+    async fn stop(&self, execution: &dyn Execution, grace: Duration, cause: StopCause) {
+        let mut backoff = Backoff::new();
+        while let Err(error) = execution.stop(grace, cause).await {
+            tracing::warn!(%error, "a stop could not be delivered yet");
+            backoff.wait(&*self.ports.clock).await;
+        }
+    }
+
+    /// Writes one event, trying again while the store has no room or no time.
+    async fn advance(
+        &self,
+        event: RunEvent,
+        setup: Option<Setup>,
+        report: Option<ExitReport>,
+    ) -> Result<Advanced, LetGo> {
+        let mut step = Step::new(self.run.id, Some(self.run.epoch), event, self.ports.clock.now());
+        step.setup = setup;
+        step.report = report;
+        let mut backoff = Backoff::new();
+        loop {
+            match self.ports.store.advance(step.clone()).await {
+                Ok(advanced) => {
+                    self.ports.signals.moved(self.run.id, advanced.event);
+                    if let RunState::Queued { not_before } = advanced.state {
+                        self.ports.signals.queued(not_before > step.at);
+                    }
+                    return Ok(advanced);
+                }
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                    tracing::info!(%error, event = step.event.name(), "an event came too late");
+                    return Err(LetGo);
+                }
+                Err(error) => {
+                    tracing::error!(%error, event = step.event.name(), "the store takes no events now")
+                }
+            }
+            backoff.wait(&*self.ports.clock).await;
+        }
+    }
+
+    /// Whether a refused event was only too late: a cancel that came first, say.
+    async fn is_ours(&self) -> bool {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.ports.store.run(self.run.id).await {
+                Ok(now) => return now.epoch == self.run.epoch && !now.state.is_terminal(),
+                Err(error) if error.kind() == ErrorKind::NotFound => return false,
+                Err(error) => tracing::warn!(%error, "the store cannot be read now"),
+            }
+            backoff.wait(&*self.ports.clock).await;
+        }
+    }
+
+    fn never_started(&self) -> RunEvent {
+        RunEvent::NeverStarted { not_before: self.ports.clock.now() }
+    }
+}
+
+fn start_failed(failure: Failure) -> RunEvent {
+    RunEvent::StartFailed { transient: workspace::is_transient(&failure), failure }
+}
+
+async fn stop_wished(wish: &mut watch::Receiver<Wish>) {
+    // The sender lives as long as the supervisor: an error means that nobody can wish any more.
+    if wish.wait_for(|wish| *wish != Wish::Run).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,136 @@
+//! What an attempt needs on disk before it starts: its directory, its private copy, its environment.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use super::Ports;
+use crate::{
+    Clock, Error, ErrorKind, Result,
+    environment::{Environment, EnvironmentFailure, EnvironmentFailureKind, EnvironmentRequest, SetupLog},
+    journal::{LogStream, LogWriter},
+    layout::WORK_DIR,
+    run::{Failure, Run, StartFailure, StartFailureKind},
+    source,
+};
+
+/// What was made ready.
+#[derive(Debug)]
+pub(super) struct Workspace {
+    pub(super) run_dir: PathBuf,
+    pub(super) working_dir: PathBuf,
+    pub(super) environment: Option<Environment>,
+}
+
+/// Makes everything ready, or says why the run fails.
+pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failure> {
+    let executor = ports.executors.get(&run.spec.executor).map_err(|error| start_failure(&error))?;
+    let capabilities = executor.capabilities();
+    let attempt = run.attempt_id().ok_or_else(|| {
+        start_failure(&Error::new(ErrorKind::Internal, "a run without an attempt was started"))
+    })?;
+    if !capabilities.environments && !capabilities.output {
+        // It needs nothing of this machine's disk.
+        let run_dir = ports.data.attempt_dir(run.pipeline(), attempt);
+        return Ok(Workspace { working_dir: run_dir.clone(), run_dir, environment: None });
+    }
+    let snapshot = ports.source.checkout(&run.spec.revision).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => failed(StartFailureKind::RevisionMissing, &error),
+        _ => start_failure(&error),
+    })?;
+    let (data, pipeline) = (ports.data.clone(), run.pipeline().clone());
+    let folder = snapshot.clone();
+    let copied = tokio::task::spawn_blocking(move || {
+        let run_dir = data.create_attempt_dir(&pipeline, attempt)?;
+        let working_dir = run_dir.join(WORK_DIR);
+        source::copy_tree(&folder, &working_dir)?;
+        Ok::<_, Error>((run_dir, working_dir))
+    });
+    let (run_dir, working_dir) = copied
+        .await
+        .map_err(|panic| start_failure(&Error::new(ErrorKind::Internal, "copying panicked").because(panic)))?
+        .map_err(|error| start_failure(&error))?;
+    let environment = if capabilities.environments {
+        Some(environment(ports, run, snapshot, &run_dir).await.map_err(Failure::EnvironmentFailed)?)
+    } else {
+        None
+    };
+    Ok(Workspace { run_dir, working_dir, environment })
+}
+
+async fn environment(
+    ports: &Ports,
+    run: &Run,
+    folder: PathBuf,
+    run_dir: &Path,
+) -> Result<Environment, EnvironmentFailure> {
+    let pipeline = &run.spec.pipeline;
+    let request = EnvironmentRequest {
+        folder,
+        dependencies: pipeline.dependencies.clone(),
+        python: pipeline.definition.python_version.as_ref().map(ToString::to_string),
+        requires_python: pipeline.requires_python.as_ref().map(ToString::to_string),
+    };
+    let log = AttemptLog::new(run_dir, Arc::clone(&ports.clock));
+    let prepared = ports.environments.prepare(&request, &log).await;
+    if let Err(failure) = &prepared {
+        log.line(&failure.to_string());
+    }
+    prepared
+}
+
+/// The attempt's log, written by the host before its program starts.
+struct AttemptLog {
+    path: PathBuf,
+    clock: Arc<dyn Clock>,
+    writer: Mutex<Option<LogWriter>>,
+}
+
+impl AttemptLog {
+    fn new(run_dir: &Path, clock: Arc<dyn Clock>) -> Self {
+        Self { path: run_dir.join(fastflow_shim::layout::LOG), clock, writer: Mutex::new(None) }
+    }
+}
+
+impl SetupLog for AttemptLog {
+    fn line(&self, text: &str) {
+        let Ok(mut writer) = self.writer.lock() else { return };
+        if writer.is_none() {
+            *writer = LogWriter::open(&self.path).ok();
+        }
+        // A line about the setup that cannot be written must not stop the setup; a full disk will.
+        if let Some(open) = writer.as_mut()
+            && let Err(error) = open.append(self.clock.now(), LogStream::Setup, text.as_bytes())
+        {
+            tracing::warn!(path = %self.path.display(), %error, "a setup line was not written");
+        }
+    }
+}
+
+/// A failure of the machinery before the program ran, as the reason of the run.
+pub(super) fn start_failure(error: &Error) -> Failure {
+    let kind = match error.kind() {
+        ErrorKind::StorageFull => StartFailureKind::StorageFull,
+        ErrorKind::Denied => StartFailureKind::Denied,
+        ErrorKind::Unsupported => StartFailureKind::Unsupported,
+        ErrorKind::Unavailable => StartFailureKind::ExecutorUnavailable,
+        _ => StartFailureKind::Internal,
+    };
+    failed(kind, error)
+}
+
+fn failed(kind: StartFailureKind, error: &Error) -> Failure {
+    Failure::StartFailed(StartFailure { kind, message: error.chain() })
+}
+
+/// Whether the same start may work later.
+pub(super) fn is_transient(failure: &Failure) -> bool {
+    match failure {
+        Failure::EnvironmentFailed(EnvironmentFailure { kind, .. }) => {
+            *kind == EnvironmentFailureKind::DownloadFailed
+        }
+        Failure::StartFailed(StartFailure { kind, .. }) => *kind == StartFailureKind::ExecutorUnavailable,
+        _ => false,
+    }
+}

@@ -1,0 +1,333 @@
+//! The facade: what an application embeds.
+
+mod pipelines;
+mod runs;
+
+use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+
+use futures::{StreamExt, stream::BoxStream};
+use tokio::{
+    sync::{Mutex, mpsc, oneshot},
+    task::JoinHandle,
+};
+
+pub use self::{
+    pipelines::{PipelineInfo, Pipelines},
+    runs::{RunLogLine, Runs},
+};
+use crate::{
+    Error, ErrorKind, ExecutorName, OwnerId, PipelineName, Result, RunId, Shutdown,
+    builder::OrchestratorBuilder,
+    host::{
+        Ports,
+        dispatcher::{COMMANDS, Command, Dispatcher},
+        janitor, program,
+    },
+    pipeline::Pipeline,
+    run::{NewRun, Origin, Run, RunSpec, RunState},
+    source::{Catalog, RevisedPipeline, Revision},
+    store::{Event, EventId, PipelineState},
+    submission::Submission,
+};
+
+/// Events read from the store at once.
+const EVENT_BATCH: std::num::NonZeroU32 = std::num::NonZeroU32::new(256).expect("it is not 0");
+/// Resolved pipelines that are remembered, so that submitting the same again resolves nothing.
+const MAX_REMEMBERED_SPECS: usize = 1024;
+
+/// The orchestrator that an application embeds. Clones share one.
+///
+/// Dropping the last clone is like a crash, and as harmless: programs run on, and the next
+/// [`start`](Self::start) on the same data directory takes them over.
+///
+/// ```no_run
+/// # async fn example() -> fastflow_core::Result<()> {
+/// use fastflow_core::Orchestrator;
+///
+/// let flow = Orchestrator::builder("./var").pipelines("./pipelines").build().await?;
+/// flow.start().await?;
+/// let run = flow.submit("hello").await?;
+/// println!("{}", flow.runs().wait(run.id).await?.status());
+/// # Ok(()) }
+/// ```
+#[derive(Clone)]
+pub struct Orchestrator {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    ports: Arc<Ports>,
+    host: Mutex<HostState>,
+    specs: std::sync::Mutex<HashMap<(PipelineName, Revision, ExecutorName), Arc<RunSpec>>>,
+}
+
+enum HostState {
+    Idle,
+    Running(Host),
+    Closed,
+}
+
+/// The tasks of a started orchestrator; dropping it ends them and stops no program.
+struct Host {
+    commands: mpsc::Sender<Command>,
+    dispatcher: JoinHandle<()>,
+    janitor: JoinHandle<()>,
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        self.dispatcher.abort();
+        self.janitor.abort();
+    }
+}
+
+impl Orchestrator {
+    /// Begins with the one thing that has no default: the directory where everything is kept.
+    pub fn builder(data_dir: impl Into<PathBuf>) -> OrchestratorBuilder {
+        OrchestratorBuilder::new(data_dir.into())
+    }
+
+    pub(crate) fn new(ports: Ports) -> Self {
+        let inner = Inner {
+            ports: Arc::new(ports),
+            host: Mutex::new(HostState::Idle),
+            specs: std::sync::Mutex::default(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Reads the pipelines, takes over what an earlier process left, and begins to run what is queued.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when it was started or shut down before; `Invalid` when an open run needs an executor that is
+    /// not registered; else by the source's and the store's word. After an error it can be called again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves it not started.
+    pub async fn start(&self) -> Result<()> {
+        let mut host = self.inner.host.lock().await;
+        if !matches!(*host, HostState::Idle) {
+            return Err(Error::new(ErrorKind::Conflict, "an orchestrator is started once"));
+        }
+        let ports = &self.inner.ports;
+        self.pipelines().sync().await?;
+        let open = ports.store.take_over().await?;
+        for run in &open {
+            ports.executors.get(&run.spec.executor).map_err(|error| error.with("open_run", run.id))?;
+        }
+        ports.signals.moved(RunId::from_bytes([0; 16]), ports.store.last_event().await?);
+        let (commands, received) = mpsc::channel(COMMANDS);
+        let dispatcher = Dispatcher::new(Arc::clone(ports), received);
+        *host = HostState::Running(Host {
+            commands,
+            dispatcher: tokio::spawn(dispatcher.run(open)),
+            janitor: tokio::spawn(janitor::run(Arc::clone(ports))),
+        });
+        Ok(())
+    }
+
+    /// Ends the host's work as `how` says, then closes the store. Other clones can do nothing after it.
+    ///
+    /// # Errors
+    ///
+    /// By the store's word when its last writes fail.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future during a drain leaves the drain running; calling again hastens it.
+    pub async fn shutdown(&self, how: Shutdown) -> Result<()> {
+        let commands = match &*self.inner.host.lock().await {
+            HostState::Running(host) => Some(host.commands.clone()),
+            _ => None,
+        };
+        if let Some(commands) = commands {
+            let (done, ended) = oneshot::channel();
+            if commands.send(Command::Shutdown { how, done }).await.is_ok() {
+                // An error means that the dispatcher is gone already, which is what we want.
+                let _ = ended.await;
+            }
+        }
+        let host = std::mem::replace(&mut *self.inner.host.lock().await, HostState::Closed);
+        if !matches!(host, HostState::Closed) {
+            drop(host);
+            self.inner.ports.store.close().await?;
+        }
+        Ok(())
+    }
+
+    /// Accepts a run. Once this has returned, the run survives the death of the process.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` for an unknown pipeline; `Invalid` for one with configuration errors, or bad parameters;
+    /// `Unsupported` for one that needs what this version or the executor does not have, naming the fields;
+    /// `Conflict` for a disabled one; `Unavailable`, `StorageFull` when nothing can be written now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Whether a dropped submission was accepted is unknown; submit with the same key to find out.
+    pub async fn submit(&self, what: impl Into<Submission>) -> Result<Run> {
+        let what = what.into();
+        let parameters = what.checked_parameters()?;
+        let key = what.checked_key()?;
+        let found = self.pipelines().runnable(&what.pipeline).await?;
+        let spec = self.spec(&found, what.executor.as_ref())?;
+        let now = self.inner.ports.clock.now();
+        let not_before = now.saturating_add(what.delay).unwrap_or(now);
+        let id = RunId::new(&*self.inner.ports.clock, &*self.inner.ports.entropy);
+        self.create(NewRun {
+            id,
+            spec,
+            parameters,
+            origin: Origin::Manual,
+            priority: what.priority,
+            key,
+            at: now,
+            not_before,
+        })
+        .await
+    }
+
+    /// The runs: read, wait for, cancel, repeat; their logs and usage.
+    pub fn runs(&self) -> Runs<'_> {
+        Runs::new(self)
+    }
+
+    /// The pipelines: read, sync, statistics.
+    pub fn pipelines(&self) -> Pipelines<'_> {
+        Pipelines::new(self)
+    }
+
+    /// Every event after `after`: those in the store first, then new ones as they come. A slow reader loses
+    /// none; after an error the stream ends and can be resumed after the last event seen.
+    pub fn events(&self, after: EventId) -> BoxStream<'static, Result<Event>> {
+        let ports = Arc::clone(&self.inner.ports);
+        let end = ports.signals.end();
+        futures::stream::try_unfold((ports, end, after), |(ports, mut end, after)| async move {
+            loop {
+                end.mark_unchanged();
+                let events = ports.store.events(after, EVENT_BATCH).await?;
+                if let Some(last) = events.last() {
+                    let next = (ports, end, last.id);
+                    return Ok(Some((futures::stream::iter(events.into_iter().map(Ok)), next)));
+                }
+                if end.changed().await.is_err() {
+                    return Ok(None);
+                }
+            }
+        })
+        .flat_map(|batch: Result<_>| match batch {
+            Ok(events) => events.left_stream(),
+            Err(error) => futures::stream::once(async { Err(error) }).right_stream(),
+        })
+        .boxed()
+    }
+
+    /// The installation's id, which every sandbox of it carries.
+    pub fn owner(&self) -> &OwnerId {
+        &self.inner.ports.owner
+    }
+
+    async fn create(&self, new: NewRun) -> Result<Run> {
+        let ports = &self.inner.ports;
+        let later = new.not_before > new.at;
+        let mut run = Run {
+            id: new.id,
+            spec: Arc::clone(&new.spec),
+            parameters: new.parameters.clone(),
+            origin: new.origin.clone(),
+            priority: new.priority,
+            key: new.key.clone(),
+            state: RunState::Queued { not_before: new.not_before },
+            epoch: 0,
+            attempt: 0,
+            failed_attempts: 0,
+            created_at: new.at,
+            started_at: None,
+            finished_at: None,
+        };
+        let created = ports.store.create_run(new).await?;
+        if created.existing {
+            run = ports.store.run(created.id).await?;
+        } else {
+            ports.signals.moved(created.id, created.event);
+            ports.signals.queued(later);
+        }
+        Ok(run)
+    }
+
+    /// What a run of this pipeline executes, checked against what its executor can do.
+    fn spec(&self, found: &RevisedPipeline, executor: Option<&ExecutorName>) -> Result<Arc<RunSpec>> {
+        let pipeline: &Pipeline = &found.pipeline;
+        let executors = &self.inner.ports.executors;
+        let name = executor.or(pipeline.definition.executor.as_ref()).unwrap_or(&executors.default);
+        let executor = executors.get(name).map_err(|error| error.with("pipeline", &pipeline.name))?;
+        let remembered = (pipeline.name.clone(), found.revision.clone(), name.clone());
+        let mut specs = self.inner.specs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(spec) = specs.get(&remembered) {
+            return Ok(Arc::clone(spec));
+        }
+        check_supported(pipeline)?;
+        let limits = program::limits(&pipeline.definition);
+        let supported = executor.capabilities().check(limits.requirements());
+        supported.map_err(|error| error.with("pipeline", &pipeline.name).with("executor", name))?;
+        let spec = Arc::new(RunSpec {
+            pipeline: pipeline.clone(),
+            revision: found.revision.clone(),
+            executor: name.clone(),
+        });
+        if specs.len() >= MAX_REMEMBERED_SPECS {
+            specs.clear();
+        }
+        specs.insert(remembered, Arc::clone(&spec));
+        Ok(spec)
+    }
+
+    /// Hands a durable stop to the supervisor of the run, if this host has one.
+    async fn carry_out_stop(&self, run: RunId) {
+        let commands = match &*self.inner.host.lock().await {
+            HostState::Running(host) => host.commands.clone(),
+            _ => return,
+        };
+        // A dispatcher that is gone obeys when it is started again: the wish is in the store.
+        let _ = commands.send(Command::Stop(run)).await;
+    }
+}
+
+/// Refuses what this version reads but does not act on: it is never run without it.
+fn check_supported(pipeline: &Pipeline) -> Result<()> {
+    let fields = pipeline.unsupported();
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let named: Vec<String> = fields.iter().map(ToString::to_string).collect();
+    Err(Error::new(
+        ErrorKind::Unsupported,
+        "the pipeline uses fields that this version does not act on yet, and is not run without them",
+    )
+    .with("pipeline", &pipeline.name)
+    .with("fields", named.join(", ")))
+}
+
+/// The catalog as the store keeps it.
+fn states(catalog: &Catalog) -> Vec<PipelineState> {
+    let state = |entry: &crate::source::CatalogEntry| {
+        let (revision, diagnostics) = match &entry.pipeline {
+            Ok(found) => (Some(found.revision.clone()), found.pipeline.warnings.clone()),
+            Err(diagnostics) => (None, diagnostics.clone()),
+        };
+        PipelineState { name: entry.name.clone(), revision, diagnostics }
+    };
+    catalog.entries.iter().map(state).collect()
+}
+
+impl fmt::Debug for Orchestrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Orchestrator")
+            .field("data_dir", &self.inner.ports.data.root())
+            .field("owner", &self.inner.ports.owner)
+            .finish_non_exhaustive()
+    }
+}

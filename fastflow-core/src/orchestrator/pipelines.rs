@@ -1,0 +1,169 @@
+//! The view of pipelines.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{Orchestrator, states};
+use crate::{
+    Error, ErrorKind, PipelineName, Result, Timestamp,
+    host::Ports,
+    pipeline::{Diagnostic, Pipeline},
+    source::{Catalog, CatalogEntry, RevisedPipeline},
+    store::{Counters, DailyStatistics, PipelineRecord},
+};
+
+/// The least likeness of a name that is worth a "did you mean".
+const LIKE: f64 = 0.75;
+
+/// The pipelines of an [`Orchestrator`].
+///
+/// ```no_run
+/// # async fn example(flow: fastflow_core::Orchestrator) -> fastflow_core::Result<()> {
+/// for pipeline in flow.pipelines().list().await? {
+///     println!("{}: {} runs ended", pipeline.name, pipeline.counters.total());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Pipelines<'a> {
+    flow: &'a Orchestrator,
+}
+
+/// A pipeline, what is wrong with it, and what became of its runs.
+#[derive(Clone, Debug)]
+pub struct PipelineInfo {
+    /// Its name.
+    pub name: PipelineName,
+    /// What it is; `None` when it has configuration errors, or its source does not have it any more.
+    pub pipeline: Option<Arc<Pipeline>>,
+    /// Configuration errors and warnings, with their places.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Whether the source still has it.
+    pub present: bool,
+    /// Its runs that ended, by how they ended.
+    pub counters: Counters,
+    /// When its newest run was submitted.
+    pub last_submitted_at: Option<Timestamp>,
+}
+
+impl<'a> Pipelines<'a> {
+    pub(super) fn new(flow: &'a Orchestrator) -> Self {
+        Self { flow }
+    }
+
+    fn ports(&self) -> &'a Ports {
+        &self.flow.inner.ports
+    }
+
+    /// Reads the source anew and records what it has. Broken pipelines are part of the result and stop no
+    /// other; runs in flight keep the revision they began with.
+    ///
+    /// # Errors
+    ///
+    /// By the source's and the store's word.
+    pub async fn sync(&self) -> Result<Catalog> {
+        let catalog = self.ports().source.sync().await?;
+        self.ports().store.put_catalog(states(&catalog), self.ports().clock.now()).await?;
+        Ok(catalog)
+    }
+
+    /// All pipelines that the source has or ever had, by name.
+    ///
+    /// # Errors
+    ///
+    /// By the source's and the store's word.
+    pub async fn list(&self) -> Result<Vec<PipelineInfo>> {
+        let catalog = self.sync().await?;
+        let records = self.ports().store.pipelines().await?;
+        let mut records: BTreeMap<PipelineName, PipelineRecord> =
+            records.into_iter().map(|record| (record.state.name.clone(), record)).collect();
+        let mut infos: Vec<PipelineInfo> = catalog
+            .entries
+            .into_iter()
+            .map(|entry| {
+                let record = records.remove(&entry.name);
+                info(entry, record.as_ref())
+            })
+            .collect();
+        infos.extend(records.into_values().map(gone));
+        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(infos)
+    }
+
+    /// One pipeline.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`, with the nearest name; else by the source's and the store's word.
+    pub async fn get(&self, name: &PipelineName) -> Result<PipelineInfo> {
+        let infos = self.list().await?;
+        let names: Vec<String> = infos.iter().map(|info| info.name.to_string()).collect();
+        let found = infos.into_iter().find(|info| info.name == *name);
+        found.ok_or_else(|| unknown(name.as_str(), names.iter().map(String::as_str)))
+    }
+
+    /// The last `days` days on which a run of the pipeline ended, newest first, in UTC.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    pub async fn daily_statistics(&self, name: &PipelineName, days: u32) -> Result<Vec<DailyStatistics>> {
+        self.ports().store.daily_statistics(name, days).await
+    }
+
+    /// The newest state of a pipeline that can be run, by what the caller wrote.
+    pub(super) async fn runnable(&self, text: &str) -> Result<RevisedPipeline> {
+        let name: PipelineName = text.parse()?;
+        let entry = match self.ports().source.refresh(&name).await {
+            Ok(entry) => entry,
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                let catalog = self.ports().source.sync().await?;
+                return Err(unknown(text, catalog.entries.iter().map(|entry| entry.name.as_str())));
+            }
+            Err(error) => return Err(error),
+        };
+        let found = entry.runnable()?;
+        if !found.pipeline.definition.enabled {
+            return Err(Error::new(ErrorKind::Conflict, "the pipeline is disabled: its `enabled` is false")
+                .with("pipeline", name));
+        }
+        Ok(found.clone())
+    }
+}
+
+fn info(entry: CatalogEntry, record: Option<&PipelineRecord>) -> PipelineInfo {
+    let (pipeline, diagnostics) = match entry.pipeline {
+        Ok(found) => {
+            let warnings = found.pipeline.warnings.clone();
+            (Some(found.pipeline), warnings)
+        }
+        Err(diagnostics) => (None, diagnostics),
+    };
+    PipelineInfo {
+        name: entry.name,
+        pipeline,
+        diagnostics,
+        present: true,
+        counters: record.map(|record| record.counters).unwrap_or_default(),
+        last_submitted_at: record.and_then(|record| record.last_submitted_at),
+    }
+}
+
+fn gone(record: PipelineRecord) -> PipelineInfo {
+    PipelineInfo {
+        name: record.state.name,
+        pipeline: None,
+        diagnostics: record.state.diagnostics,
+        present: false,
+        counters: record.counters,
+        last_submitted_at: record.last_submitted_at,
+    }
+}
+
+fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
+    let error = Error::new(ErrorKind::NotFound, "no such pipeline").with("pipeline", name);
+    let likeness = |known: &str| strsim::jaro_winkler(name, known);
+    match known.map(|known| (likeness(known), known)).max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+        Some((like, nearest)) if like >= LIKE => error.with("did you mean", nearest),
+        _ => error,
+    }
+}

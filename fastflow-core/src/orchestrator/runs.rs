@@ -1,0 +1,264 @@
+//! The view of runs.
+
+use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
+
+use futures::{StreamExt, stream::BoxStream};
+
+use super::Orchestrator;
+use crate::{
+    AttemptId, Error, ErrorKind, Result, RunId,
+    host::Ports,
+    journal::{Follower, Journal, LogLine, Offset, Record, UsageSample},
+    run::{Attempt, NewRun, Origin, Run, RunEvent, RunState, StopCause},
+    store::{Page, RunQuery, Step},
+};
+
+/// The runs of an [`Orchestrator`].
+///
+/// ```no_run
+/// # async fn example(flow: fastflow_core::Orchestrator) -> fastflow_core::Result<()> {
+/// use fastflow_core::store::RunQuery;
+///
+/// for run in flow.runs().list(&RunQuery::default()).await?.items {
+///     println!("{} {} {}", run.id, run.pipeline(), run.status());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Runs<'a> {
+    flow: &'a Orchestrator,
+}
+
+/// A line of a run's log, and where it stands.
+///
+/// ```no_run
+/// # async fn example(flow: fastflow_core::Orchestrator, id: fastflow_core::RunId) -> fastflow_core::Result<()> {
+/// use futures::StreamExt;
+///
+/// let mut log = flow.runs().follow(id);
+/// while let Some(entry) = log.next().await {
+///     let entry = entry?;
+///     println!("{} {}", entry.attempt.number, entry.line.text());
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct RunLogLine {
+    /// The attempt that wrote it.
+    pub attempt: AttemptId,
+    /// The position after it in that attempt's log.
+    pub offset: Offset,
+    /// The line.
+    pub line: LogLine,
+}
+
+impl<'a> Runs<'a> {
+    pub(super) fn new(flow: &'a Orchestrator) -> Self {
+        Self { flow }
+    }
+
+    fn ports(&self) -> &'a Arc<Ports> {
+        &self.flow.inner.ports
+    }
+
+    /// One run.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub async fn get(&self, id: RunId) -> Result<Run> {
+        self.ports().store.run(id).await
+    }
+
+    /// Runs, newest first, a page at a time.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    pub async fn list(&self, query: &RunQuery) -> Result<Page<Run>> {
+        self.ports().store.runs(query).await
+    }
+
+    /// The attempts of a run, first to last.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    pub async fn attempts(&self, id: RunId) -> Result<Vec<Attempt>> {
+        self.ports().store.attempts(id).await
+    }
+
+    /// Waits until the run has reached a final state.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Unavailable` when the store cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; dropping it only stops waiting.
+    pub async fn wait(&self, id: RunId) -> Result<Run> {
+        wait_until(self.ports(), id, |run| run.state.is_terminal()).await
+    }
+
+    /// Asks a run to end. Once this has returned the wish is durable: the run ends as `CANCELLED` and is never
+    /// tried again. A queued run has ended at once; a running program gets its grace first.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Conflict` when the run has already ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Calling again is safe.
+    pub async fn cancel(&self, id: RunId) -> Result<Run> {
+        let event = RunEvent::StopRequested(StopCause::Cancelled);
+        let step = Step::new(id, None, event, self.ports().clock.now());
+        match self.ports().store.advance(step).await {
+            Ok(advanced) => self.ports().signals.moved(id, advanced.event),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let run = self.get(id).await?;
+                let stopping = matches!(run.state, RunState::Stopping { cause: StopCause::Cancelled, .. });
+                if !stopping {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        self.flow.carry_out_stop(id).await;
+        self.get(id).await
+    }
+
+    /// Submits a new run of the same revision with the same parameters.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; else as [`Orchestrator::submit`].
+    pub async fn rerun(&self, id: RunId) -> Result<Run> {
+        let earlier = self.get(id).await?;
+        let ports = self.ports();
+        let now = ports.clock.now();
+        self.flow
+            .create(NewRun {
+                id: RunId::new(&*ports.clock, &*ports.entropy),
+                spec: earlier.spec,
+                parameters: earlier.parameters,
+                origin: Origin::Rerun { of: id },
+                priority: earlier.priority,
+                key: None,
+                at: now,
+                not_before: now,
+            })
+            .await
+    }
+
+    /// The log of one attempt from `from` on, each line with the position after it; live while the attempt
+    /// runs, and ended when it has. Resuming at a position gives what follows: nothing twice, nothing lost.
+    pub fn logs(&self, attempt: AttemptId, from: Offset) -> BoxStream<'static, Result<(Offset, LogLine)>> {
+        follow_file(Arc::clone(self.ports()), attempt, fastflow_shim::layout::LOG, from)
+    }
+
+    /// The usage of one attempt from `from` on, as [`logs`](Self::logs).
+    pub fn usage(
+        &self,
+        attempt: AttemptId,
+        from: Offset,
+    ) -> BoxStream<'static, Result<(Offset, UsageSample)>> {
+        follow_file(Arc::clone(self.ports()), attempt, fastflow_shim::layout::USAGE, from)
+    }
+
+    /// The logs of all attempts of a run, one after the other, until the run has ended.
+    pub fn follow(&self, id: RunId) -> BoxStream<'static, Result<RunLogLine>> {
+        let ports = Arc::clone(self.ports());
+        futures::stream::try_unfold((ports, NonZeroU32::MIN), move |(ports, number)| async move {
+            let run =
+                wait_until(&ports, id, |run| run.attempt >= number.get() || run.state.is_terminal()).await?;
+            if run.attempt < number.get() {
+                return Ok::<_, Error>(None);
+            }
+            let attempt = AttemptId { run: id, number };
+            let lines = follow_file(Arc::clone(&ports), attempt, fastflow_shim::layout::LOG, Offset::START)
+                .map(move |line| line.map(|(offset, line)| RunLogLine { attempt, offset, line }));
+            Ok(Some((lines, (ports, number.saturating_add(1)))))
+        })
+        .flat_map(|lines| match lines {
+            Ok(lines) => lines.boxed(),
+            Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+        })
+        .boxed()
+    }
+
+    /// The directory of an attempt: its log, its usage, and in `work/` the files its program left behind.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when there is no such attempt, or its directory was removed by retention.
+    pub async fn directory(&self, attempt: AttemptId) -> Result<PathBuf> {
+        let run = self.get(attempt.run).await?;
+        let dir = self.ports().data.attempt_dir(run.pipeline(), attempt);
+        if !tokio::fs::try_exists(&dir).await? {
+            return Err(Error::new(ErrorKind::NotFound, "this attempt has no directory (any more)")
+                .with("attempt", attempt));
+        }
+        Ok(dir)
+    }
+}
+
+/// Reads the run until it is as wished; between, waits for it to move.
+async fn wait_until(ports: &Ports, id: RunId, wished: impl Fn(&Run) -> bool) -> Result<Run> {
+    loop {
+        let movement = ports.signals.movement(id);
+        tokio::pin!(movement);
+        // Registered before reading, so that a movement in between is not missed.
+        movement.as_mut().enable();
+        let run = ports.store.run(id).await?;
+        if wished(&run) {
+            return Ok(run);
+        }
+        movement.await;
+    }
+}
+
+/// Follows a journal of one attempt until the attempt has ended.
+fn follow_file<T: Record>(
+    ports: Arc<Ports>,
+    attempt: AttemptId,
+    file: &'static str,
+    from: Offset,
+) -> BoxStream<'static, Result<(Offset, T)>> {
+    futures::stream::once(async move {
+        let run = ports.store.run(attempt.run).await?;
+        if attempt.number.get() > run.attempt {
+            return Err(
+                Error::new(ErrorKind::NotFound, "the run has no such attempt yet").with("attempt", attempt)
+            );
+        }
+        let dir = ports.data.attempt_dir(run.pipeline(), attempt);
+        let clock = Arc::clone(&ports.clock);
+        let ended = async move {
+            let over = |run: &Run| attempt_is_over(run, attempt);
+            // A store that cannot be read ends the following; the reader can resume at its position.
+            if let Err(error) = wait_until(&ports, attempt.run, over).await {
+                tracing::warn!(%attempt, %error, "a journal cannot be followed any further");
+            }
+        };
+        Ok(Follower::<T>::new(Journal::new(dir.join(file)), from, clock, ended).into_stream())
+    })
+    .flat_map(|batches| match batches {
+        Ok(batches) => batches
+            .flat_map(|batch| match batch {
+                Ok(batch) => futures::stream::iter(batch.records.into_iter().map(Ok)).left_stream(),
+                Err(error) => futures::stream::iter([Err(error)]).right_stream(),
+            })
+            .boxed(),
+        Err(error) => futures::stream::once(async { Err(error) }).boxed(),
+    })
+    .boxed()
+}
+
+/// Whether nothing will be appended to the attempt's journals any more.
+fn attempt_is_over(run: &Run, attempt: AttemptId) -> bool {
+    run.state.is_terminal()
+        || run.attempt > attempt.number.get()
+        || matches!(run.state, RunState::Queued { .. })
+}

@@ -1,0 +1,112 @@
+//! What a caller asks for.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    Error, ErrorKind, ExecutorName, Result,
+    pipeline::{EnvName, check_env_value},
+    run::IdempotencyKey,
+};
+
+/// A request to run a pipeline.
+///
+/// ```
+/// use fastflow_core::Submission;
+///
+/// let submission = Submission::new("report").parameter("month", "2026-11").priority(5);
+/// assert_eq!(submission.pipeline(), "report");
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a submission does nothing until it is submitted"]
+pub struct Submission {
+    pub(crate) pipeline: String,
+    pub(crate) parameters: BTreeMap<String, String>,
+    pub(crate) priority: i16,
+    pub(crate) key: Option<String>,
+    pub(crate) delay: Duration,
+    pub(crate) executor: Option<ExecutorName>,
+}
+
+impl Submission {
+    /// The most parameters of one run.
+    pub const MAX_PARAMETERS: usize = 50;
+    /// The longest value of a parameter, in characters.
+    pub const MAX_PARAMETER_CHARS: usize = 16_384;
+
+    /// A request to run this pipeline now.
+    pub fn new(pipeline: impl Into<String>) -> Self {
+        Self {
+            pipeline: pipeline.into(),
+            parameters: BTreeMap::new(),
+            priority: 0,
+            key: None,
+            delay: Duration::ZERO,
+            executor: None,
+        }
+    }
+
+    /// The pipeline asked for.
+    pub fn pipeline(&self) -> &str {
+        &self.pipeline
+    }
+
+    /// Gives the program an environment variable.
+    pub fn parameter(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.parameters.insert(name.into(), value.into());
+        self
+    }
+
+    /// Higher runs first; 0 is usual.
+    pub fn priority(mut self, priority: i16) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Names the submission, so that repeating it returns the run of the first.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.key = Some(key.into());
+        self
+    }
+
+    /// Does not start the run before so much time has passed.
+    pub fn delay(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Runs it on this executor, whatever the pipeline asks for.
+    pub fn executor(mut self, executor: ExecutorName) -> Self {
+        self.executor = Some(executor);
+        self
+    }
+
+    /// The parameters, checked.
+    pub(crate) fn checked_parameters(&self) -> Result<BTreeMap<EnvName, String>> {
+        if self.parameters.len() > Self::MAX_PARAMETERS {
+            return Err(Error::new(ErrorKind::Invalid, "too many parameters")
+                .with("found", self.parameters.len())
+                .with("allowed", Self::MAX_PARAMETERS));
+        }
+        let check = |(name, value): (&String, &String)| {
+            let name: EnvName = name.parse()?;
+            check_env_value(value).map_err(|error| error.with("parameter", &name))?;
+            if value.chars().count() > Self::MAX_PARAMETER_CHARS {
+                return Err(Error::new(ErrorKind::Invalid, "the value of a parameter is too long")
+                    .with("parameter", &name)
+                    .with("allowed_chars", Self::MAX_PARAMETER_CHARS));
+            }
+            Ok((name, value.clone()))
+        };
+        self.parameters.iter().map(check).collect()
+    }
+
+    pub(crate) fn checked_key(&self) -> Result<Option<IdempotencyKey>> {
+        self.key.as_deref().map(IdempotencyKey::new).transpose()
+    }
+}
+
+impl<T: Into<String>> From<T> for Submission {
+    fn from(pipeline: T) -> Self {
+        Self::new(pipeline)
+    }
+}
