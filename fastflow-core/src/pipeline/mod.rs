@@ -4,11 +4,14 @@
 //! `pipeline.json` and from the `[tool.fastflow]` table of the script's inline metadata (PEP 723), and a file
 //! that is wrong yields [`Diagnostic`]s, never a pipeline with half of its limits.
 
+mod assemble;
 mod daemon;
 mod definition;
 mod diagnostic;
 mod env;
+mod inline;
 mod limits;
+mod manifest;
 mod python;
 mod quantity;
 mod retry;
@@ -24,11 +27,14 @@ use serde::{Deserialize, Serialize};
 use crate::PipelineName;
 
 pub use self::{
+    assemble::{PipelineTexts, TextFile},
     daemon::{DaemonPolicy, RestartInterval},
     definition::{CellPolicy, Definition},
     diagnostic::{Diagnostic, Location, Position, Severity},
     env::{EnvName, MAX_ENV_VALUE_BYTES, check_env_value},
+    inline::{ScriptMetadata, parse_script},
     limits::{Limits, Seconds, Timeout},
+    manifest::{MAX_DEPTH, MAX_FILE_BYTES, parse_manifest},
     python::PythonRequest,
     quantity::{ByteSize, CpuMillis},
     retry::{RetryPolicy, RetryStrategy},

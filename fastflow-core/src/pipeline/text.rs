@@ -79,6 +79,11 @@ impl fmt::Display for ConfigName {
 pub struct WebhookKey(Box<str>);
 
 impl WebhookKey {
+    /// The longest key, in characters.
+    pub const MAX_CHARS: usize = 256;
+    /// A key of fewer characters can be guessed.
+    pub const SAFE_CHARS: usize = 16;
+
     /// Takes a key as it stands in the file.
     pub fn new(text: impl Into<Box<str>>) -> Self {
         Self(text.into())

@@ -1,5 +1,13 @@
 //! Where pipelines come from: a catalog of names and revisions, and a folder for each revision.
 
+mod copy;
+mod directory;
+mod limit;
+mod listing;
+mod load;
+mod snapshot;
+mod tree;
+
 use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr, sync::Arc};
 
 use async_trait::async_trait;
@@ -8,6 +16,12 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, ErrorKind, PipelineName, Result,
     pipeline::{Diagnostic, Pipeline},
+};
+
+pub use self::{
+    copy::{CopyStats, copy_tree},
+    directory::DirectorySource,
+    limit::TreeLimits,
 };
 
 /// A place that pipelines come from.

@@ -1,0 +1,145 @@
+//! Which names in the folder of pipelines may be pipelines.
+
+use std::{
+    collections::BTreeMap,
+    ffi::{OsStr, OsString},
+    os::{
+        fd::OwnedFd,
+        unix::ffi::{OsStrExt, OsStringExt},
+    },
+    path::Path,
+};
+
+use rustix::{
+    fs::{self, AtFlags, Dir, FileType},
+    io::Errno,
+};
+
+use super::tree::{EXCLUDED, Stamp, failed, show};
+use crate::{Error, PipelineName, Result, pipeline::Diagnostic};
+
+/// What makes a folder a pipeline.
+const MARKS: &[&str] = &["main.py", "main.ipynb", "pipeline.json"];
+
+/// The names at the top of the folder of pipelines.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Listing {
+    pub(super) candidates: BTreeMap<PipelineName, Vec<Candidate>>,
+    /// The same names by their lower case.
+    lower: BTreeMap<String, Vec<PipelineName>>,
+    pub(super) warnings: Vec<Diagnostic>,
+    /// Of the folder itself, before it was read.
+    pub(super) stamp: Stamp,
+}
+
+/// One folder or file that may be a pipeline.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Candidate {
+    /// Its name in the folder of pipelines.
+    pub(super) name: OsString,
+    pub(super) shape: Shape,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Shape {
+    Folder,
+    File,
+    /// A link at the top; what it points to is not looked at.
+    Link,
+    /// A pipe, a socket or a device with the name of a script.
+    Special,
+}
+
+impl Candidate {
+    /// The name as diagnostics write it.
+    pub(super) fn shown(&self) -> String {
+        show(Path::new(&self.name))
+    }
+
+    /// Whether it is a pipeline, good or broken, and not just a folder.
+    pub(super) fn is_pipeline(&self, root: &OwnedFd) -> bool {
+        if self.shape == Shape::File || self.shape == Shape::Special {
+            return true;
+        }
+        // Through a link, too: a linked pipeline is refused, and a link to something else is nobody's business.
+        MARKS.iter().any(|mark| {
+            let path = Path::new(&self.name).join(mark);
+            fs::statat(root, &path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        }) || (self.shape == Shape::Link && is_script(&self.name).is_some())
+    }
+}
+
+/// The stem of a name that ends in `.py`.
+fn is_script(name: &OsStr) -> Option<&[u8]> {
+    name.as_bytes().strip_suffix(b".py").filter(|stem| !stem.is_empty())
+}
+
+impl Listing {
+    /// The stamp of the folder as it is now.
+    pub(super) fn stamp(root: &OwnedFd, shown: &Path) -> Result<Stamp> {
+        fs::fstat(root).map(|stat| Stamp::of(&stat)).map_err(|error| failed(error, shown))
+    }
+
+    /// Reads the folder of pipelines.
+    pub(super) fn read(root: &OwnedFd, shown: &Path) -> Result<Self> {
+        let mut listing = Self { stamp: Self::stamp(root, shown)?, ..Self::default() };
+        let read = |error: Errno| -> Error { failed(error, shown) };
+        let mut dir = Dir::read_from(root).map_err(read)?;
+        while let Some(entry) = dir.read() {
+            let entry = entry.map_err(read)?;
+            let bytes = entry.file_name().to_bytes();
+            let excluded = EXCLUDED.iter().any(|excluded| excluded.as_bytes() == bytes);
+            if bytes.starts_with(b".") || excluded {
+                continue;
+            }
+            let stat = match fs::statat(root, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+                Err(Errno::NOENT) => continue,
+                stat => stat.map_err(read)?,
+            };
+            let name = OsString::from_vec(bytes.to_vec());
+            listing.add(root, name, FileType::from_raw_mode(stat.st_mode));
+        }
+        listing.warnings.sort_by(|one, other| one.file.cmp(&other.file));
+        for (name, candidates) in &mut listing.candidates {
+            listing.lower.entry(name.as_str().to_ascii_lowercase()).or_default().push(name.clone());
+            candidates.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+        Ok(listing)
+    }
+
+    fn add(&mut self, root: &OwnedFd, name: OsString, kind: FileType) {
+        let script = is_script(&name).map(<[u8]>::to_vec);
+        let shape = match kind {
+            FileType::Directory => Shape::Folder,
+            FileType::Symlink => Shape::Link,
+            FileType::RegularFile if script.is_some() => Shape::File,
+            _ if script.is_some() => Shape::Special,
+            _ => return,
+        };
+        // A folder is named as it is, even when that ends in `.py`.
+        let stem = match (shape, script) {
+            (Shape::Folder, _) | (_, None) => name.as_bytes().to_vec(),
+            (_, Some(stem)) => stem,
+        };
+        let candidate = Candidate { name, shape };
+        let parsed = std::str::from_utf8(&stem).ok().and_then(|stem| stem.parse::<PipelineName>().ok());
+        if let Some(name) = parsed {
+            self.candidates.entry(name).or_default().push(candidate);
+        } else if candidate.is_pipeline(root) {
+            let message = format!(
+                "this name cannot be a pipeline's: it begins with a letter or digit, holds only a-z, A-Z, 0-9, \
+                 `_`, `-` and `.`, and has at most {} characters; rename it",
+                PipelineName::MAX_CHARS
+            );
+            self.warnings.push(Diagnostic::warning(candidate.shown(), "", message));
+        }
+    }
+
+    /// The other names that differ from `name` only by upper and lower case.
+    pub(super) fn case_rivals(&self, root: &OwnedFd, name: &PipelineName) -> Vec<String> {
+        let same = self.lower.get(&name.as_str().to_ascii_lowercase());
+        let rivals = same.into_iter().flatten().filter(|other| *other != name);
+        let candidates = rivals.filter_map(|rival| self.candidates.get(rival)).flatten();
+        candidates.filter(|rival| rival.is_pipeline(root)).map(Candidate::shown).collect()
+    }
+}

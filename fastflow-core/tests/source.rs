@@ -1,0 +1,449 @@
+//! Folders of pipelines on a real file system: what is loaded, what is refused, and what a revision keeps.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use fastflow_core::{
+    Clock, ErrorKind, PipelineName, SystemClock, Timestamp,
+    pipeline::{DependencySource, PipelineKind},
+    source::{CatalogEntry, DirectorySource, PipelineSource, Revision, TreeLimits, copy_tree},
+};
+
+struct Place {
+    _dir: tempfile::TempDir,
+    pipelines: PathBuf,
+    snapshots: PathBuf,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let pipelines = dir.path().join("pipelines");
+        fs::create_dir(&pipelines).unwrap();
+        Self { pipelines, snapshots: dir.path().join("state/snapshots"), _dir: dir }
+    }
+
+    fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.pipelines.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn source(&self) -> DirectorySource {
+        DirectorySource::new(&self.pipelines, &self.snapshots)
+    }
+}
+
+fn name(text: &str) -> PipelineName {
+    text.parse().unwrap()
+}
+
+/// The errors of a broken pipeline, one per line.
+fn errors(entry: &CatalogEntry) -> String {
+    let findings = entry.pipeline.as_ref().expect_err("the pipeline is broken");
+    assert!(findings.iter().any(|found| found.is_error()));
+    findings.iter().map(|found| format!("{found}\n")).collect()
+}
+
+fn revision(entry: &CatalogEntry) -> Revision {
+    entry.runnable().unwrap().revision.clone()
+}
+
+fn names_in(folder: &Path) -> BTreeSet<String> {
+    let list = fs::read_dir(folder).unwrap();
+    list.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn folders_and_single_files_are_pipelines_and_the_rest_is_not() {
+    let place = Place::new();
+    place.write("etl/main.py", "print(1)");
+    place.write("etl/requirements.txt", "rich\n");
+    place.write("etl/pipeline.json", r#"{"description": "daily", "timeout": 60}"#);
+    place.write("named/main.py", "");
+    place.write("named/named.json", r#"{"timeout": 7}"#);
+    place.write("report/main.ipynb", "{}");
+    place.write("report/pipeline.json", r#"{"type": "notebook"}"#);
+    place.write("tool.py", "# /// script\n# dependencies = ['rich']\n# ///\n");
+    place.write("shared/helpers.py", "");
+    place.write(".hidden/main.py", "");
+    place.write(".hidden.py", "");
+    place.write("__pycache__/main.py", "");
+    place.write("README.md", "");
+    let catalog = place.source().sync().await.unwrap();
+    assert_eq!(catalog.warnings, []);
+    let found: Vec<_> = catalog.entries.iter().map(|entry| entry.name.as_str()).collect();
+    assert_eq!(found, ["etl", "named", "report", "tool"]);
+    let loaded = |text: &str| Arc::clone(&catalog.get(&name(text)).unwrap().runnable().unwrap().pipeline);
+    assert_eq!(loaded("etl").definition.description.as_deref(), Some("daily"));
+    assert_eq!(
+        loaded("etl").dependencies,
+        DependencySource::Requirements { path: "requirements.txt".into() }
+    );
+    assert_eq!(loaded("named").definition.limits.timeout, Some(7.into()));
+    assert_eq!(loaded("report").program.kind, PipelineKind::Notebook);
+    assert_eq!(loaded("tool").program.entry, Path::new("tool.py"));
+    assert_eq!(loaded("tool").dependencies, DependencySource::Script { path: "tool.py".into() });
+}
+
+#[tokio::test]
+async fn a_broken_pipeline_is_visible_and_stops_no_other() {
+    let place = Place::new();
+    place.write("good/main.py", "");
+    place.write("syntax/main.py", "");
+    place.write("syntax/pipeline.json", "{\n  \"timeout\": 5,\n}");
+    place.write("values/main.py", "# /// script\n# requires-python = 3\n# ///\n");
+    place.write("values/pipeline.json", r#"{"timeout": "abc", "mem_hard_limit": "lots"}"#);
+    place.write("empty/pipeline.json", "{}");
+    place.write("book/main.ipynb", "{}");
+    fs::create_dir_all(place.pipelines.join("folder/main.py")).unwrap();
+    place.write("latin/main.py", "");
+    fs::write(place.pipelines.join("latin/pipeline.json"), b"{\n \"description\": \"\xe4\"}").unwrap();
+    let catalog = place.source().sync().await.unwrap();
+    let text = |pipeline: &str| errors(catalog.get(&name(pipeline)).unwrap());
+    assert!(catalog.get(&name("good")).unwrap().runnable().is_ok());
+    assert!(text("syntax").contains("pipeline.json:2:15: this is not JSON"), "{}", text("syntax"));
+    let all = text("values");
+    for part in
+        ["pipeline.json:1:13: timeout: found \"abc\"", "mem_hard_limit", "main.py:2:21: requires-python"]
+    {
+        assert!(all.contains(part), "{part} in {all}");
+    }
+    assert!(text("empty").contains("main.py: missing"));
+    assert!(text("book").contains("set `type` to \"notebook\""));
+    assert!(text("folder").contains("main.py: found a folder, expected a file"));
+    assert!(
+        text("latin").contains("pipeline.json:2:18: found a byte that is not UTF-8"),
+        "{}",
+        text("latin")
+    );
+    let refused = catalog.get(&name("values")).unwrap().runnable().unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    assert!(refused.to_string().contains("timeout") && refused.to_string().contains("mem_hard_limit"));
+}
+
+#[tokio::test]
+async fn odd_and_colliding_names_are_told() {
+    let place = Place::new();
+    for odd in ["ä/main.py", "a b/main.py", "-x.py", "x\n.py", "a\\b/main.py"] {
+        place.write(odd, "");
+    }
+    place.write("not a pipeline/notes.txt", "");
+    place.write("twin/main.py", "");
+    place.write("twin.py", "");
+    place.write("Job/main.py", "");
+    place.write("job/main.py", "");
+    place.write("CASE/notes.txt", "");
+    place.write("case/main.py", "");
+    let source = place.source();
+    let catalog = source.sync().await.unwrap();
+    assert_eq!(catalog.warnings.len(), 5, "{:?}", catalog.warnings);
+    assert!(catalog.warnings.iter().all(|found| found.message.contains("cannot be a pipeline's")));
+    for (pipeline, other) in [("twin", "twin.py"), ("Job", "job"), ("job", "Job")] {
+        let entry = catalog.get(&name(pipeline)).unwrap();
+        assert!(errors(entry).contains(other), "{}", errors(entry));
+        assert_eq!(&source.refresh(&name(pipeline)).await.unwrap(), entry);
+    }
+    assert!(catalog.get(&name("case")).unwrap().runnable().is_ok());
+    assert_eq!(source.refresh(&name("nobody")).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn links_that_leave_the_folder_are_refused_and_others_are_kept() {
+    let place = Place::new();
+    let outside = place.write("../secret/key.txt", "secret");
+    place.write("good/main.py", "");
+    place.write("good/data/a.txt", "a");
+    symlink("data/a.txt", place.pipelines.join("good/link.txt")).unwrap();
+    symlink("../main.py", place.pipelines.join("good/data/up.py")).unwrap();
+    symlink("data", place.pipelines.join("good/alias")).unwrap();
+    symlink("alias/../data/a.txt", place.pipelines.join("good/twisted")).unwrap();
+    let hostile: &[(&str, &str)] = &[
+        ("absolute", outside.to_str().unwrap()),
+        ("dots", "../../secret/key.txt"),
+        ("sibling", "../good/main.py"),
+        ("missing", "nothing/../../good/main.py"),
+    ];
+    for (pipeline, target) in hostile {
+        place.write(&format!("{pipeline}/main.py"), "");
+        symlink(target, place.pipelines.join(pipeline).join("escape")).unwrap();
+    }
+    // Each single link looks harmless.
+    place.write("chain/main.py", "");
+    fs::create_dir_all(place.pipelines.join("chain/a/b")).unwrap();
+    symlink("a/b", place.pipelines.join("chain/deep")).unwrap();
+    symlink("deep/../../../secret", place.pipelines.join("chain/out")).unwrap();
+    place.write("circle/main.py", "");
+    symlink("two", place.pipelines.join("circle/one")).unwrap();
+    symlink("one", place.pipelines.join("circle/two")).unwrap();
+    symlink("good", place.pipelines.join("linked")).unwrap();
+    symlink("good/main.py", place.pipelines.join("file.py")).unwrap();
+    let source = place.source();
+    let catalog = source.sync().await.unwrap();
+    for (pipeline, _) in hostile {
+        let text = errors(catalog.get(&name(pipeline)).unwrap());
+        assert!(text.starts_with("escape: this link to"), "{text}");
+    }
+    assert!(errors(catalog.get(&name("chain")).unwrap()).starts_with("out: this link"));
+    assert!(errors(catalog.get(&name("circle")).unwrap()).contains("goes in a circle"));
+    assert!(errors(catalog.get(&name("linked")).unwrap()).contains("found a link"));
+    assert!(errors(catalog.get(&name("file")).unwrap()).contains("found a link"));
+    let good = catalog.get(&name("good")).unwrap();
+    let checkout = source.checkout(&revision(good)).await.unwrap();
+    assert_eq!(fs::read_link(checkout.join("link.txt")).unwrap(), Path::new("data/a.txt"));
+    assert_eq!(fs::read_to_string(checkout.join("twisted")).unwrap(), "a");
+    let everything = format!("{:?}", names_in(&place.snapshots));
+    assert_eq!(names_in(&place.snapshots).len(), 1, "only the good one is copied: {everything}");
+}
+
+#[tokio::test]
+async fn special_files_and_too_much_are_refused() {
+    let place = Place::new();
+    place.write("fifo/main.py", "");
+    let fifo = place.pipelines.join("fifo/sub/pipe");
+    fs::create_dir(fifo.parent().unwrap()).unwrap();
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    place.write("socket/main.py", "");
+    let _socket = std::os::unix::net::UnixListener::bind(place.pipelines.join("socket/s")).unwrap();
+    let pipe = place.pipelines.join("pipe.py");
+    rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    place.write("deep/main.py", "");
+    place.write("deep/1/2/3/4/file", "");
+    place.write("many/main.py", "");
+    (0..10).for_each(|n| drop(place.write(&format!("many/{n}"), "")));
+    place.write("large/main.py", &"#".repeat(2000));
+    place.write("good/main.py", "");
+    // What is no part of a pipeline does not count, either.
+    (0..20).for_each(|n| drop(place.write(&format!("good/.venv/lib/{n}.py"), "")));
+    place.write("good/1/2/3/file", "");
+    let limits = TreeLimits { max_files: 10, max_bytes: 1999, max_depth: 3 };
+    let catalog = place.source().with_limits(limits).sync().await.unwrap();
+    let cases = [
+        ("fifo", "sub/pipe: found a named pipe"),
+        ("socket", "s: found a socket"),
+        ("pipe", "pipe.py: found a pipe"),
+        ("deep", "1/2/3/4: found more than 3 folders"),
+        ("many", "found more than 10 files"),
+        ("large", "found more than 1999 bytes"),
+    ];
+    for (pipeline, part) in cases {
+        let text = errors(catalog.get(&name(pipeline)).unwrap());
+        assert!(text.contains(part), "{pipeline}: {text}");
+    }
+    assert!(catalog.get(&name("good")).unwrap().runnable().is_ok());
+}
+
+#[tokio::test]
+async fn an_edit_is_a_new_revision_and_the_old_one_stays_as_it_was() {
+    let place = Place::new();
+    let script = place.write("etl/main.py", "print(1)");
+    place.write("etl/lib/mod.py", "x = 1");
+    let source = place.source();
+    let first = revision(source.sync().await.unwrap().get(&name("etl")).unwrap());
+    assert_eq!(revision(&source.refresh(&name("etl")).await.unwrap()), first);
+    // The same length, so that only the content tells; at once, so that the stamps may be the same.
+    fs::write(&script, "print(2)").unwrap();
+    let second = revision(&source.refresh(&name("etl")).await.unwrap());
+    assert_ne!(second, first);
+    let old = source.checkout(&first).await.unwrap();
+    assert_eq!(fs::read_to_string(old.join("main.py")).unwrap(), "print(1)");
+    assert_eq!(fs::read_to_string(old.join("lib/mod.py")).unwrap(), "x = 1");
+    fs::write(&script, "print(1)").unwrap();
+    assert_eq!(revision(&source.refresh(&name("etl")).await.unwrap()), first, "content alone counts");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    let executable = revision(&source.refresh(&name("etl")).await.unwrap());
+    assert_ne!(executable, first);
+    fs::rename(place.pipelines.join("etl/lib"), place.pipelines.join("etl/lib2")).unwrap();
+    assert_ne!(revision(&source.refresh(&name("etl")).await.unwrap()), executable);
+    place.write("etl/__pycache__/main.cpython-312.pyc", "x");
+    place.write("etl/lib2/mod.pyc", "x");
+    let unchanged = revision(&source.refresh(&name("etl")).await.unwrap());
+    assert_eq!(
+        names_in(&source.checkout(&unchanged).await.unwrap()),
+        ["lib2", "main.py"].map(String::from).into()
+    );
+    // A pipeline made since the last sync is found, too, and one that is gone is not.
+    place.write("new/main.py", "");
+    assert!(source.refresh(&name("new")).await.unwrap().runnable().is_ok());
+    fs::remove_dir_all(place.pipelines.join("etl")).unwrap();
+    assert_eq!(source.refresh(&name("etl")).await.unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn rapid_edits_of_the_same_size_are_never_missed() {
+    let place = Place::new();
+    let script = place.write("etl/main.py", "000");
+    let source = place.source();
+    for n in 0..200 {
+        fs::write(&script, format!("{n:03}")).unwrap();
+        let current = revision(&source.refresh(&name("etl")).await.unwrap());
+        let checkout = source.checkout(&current).await.unwrap();
+        assert_eq!(fs::read_to_string(checkout.join("main.py")).unwrap(), format!("{n:03}"));
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_cannot_be_written_and_a_copy_can() {
+    let place = Place::new();
+    let tool = place.write("etl/bin/tool.sh", "#!/bin/sh\n");
+    fs::set_permissions(&tool, fs::Permissions::from_mode(0o700)).unwrap();
+    place.write("etl/main.py", "print(1)");
+    symlink("bin/tool.sh", place.pipelines.join("etl/tool")).unwrap();
+    let source = place.source();
+    let current = revision(&source.refresh(&name("etl")).await.unwrap());
+    let snapshot = source.checkout(&current).await.unwrap();
+    let mode = |path: PathBuf| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(snapshot.clone()), 0o555);
+    assert_eq!(mode(snapshot.join("bin")), 0o555);
+    assert_eq!(mode(snapshot.join("main.py")), 0o444);
+    assert_eq!(mode(snapshot.join("bin/tool.sh")), 0o555);
+    let target = place.snapshots.with_file_name("run");
+    let stats = copy_tree(&snapshot, &target).unwrap();
+    assert_eq!((stats.files, stats.folders, stats.links, stats.bytes), (2, 1, 1, 18));
+    assert_eq!(mode(target.join("main.py")) & 0o600, 0o600);
+    assert_eq!(mode(target.join("bin/tool.sh")) & 0o700, 0o700);
+    assert_eq!(fs::read_link(target.join("tool")).unwrap(), Path::new("bin/tool.sh"));
+    fs::write(target.join("main.py"), "changed").unwrap();
+    fs::write(target.join("bin/new"), "").unwrap();
+    assert_eq!(fs::read_to_string(snapshot.join("main.py")).unwrap(), "print(1)");
+    assert_eq!(names_in(&snapshot.join("bin")), ["tool.sh".to_owned()].into());
+    assert_eq!(copy_tree(&snapshot, &target).unwrap_err().kind(), ErrorKind::AlreadyExists);
+}
+
+#[tokio::test]
+async fn what_an_interrupted_copy_left_is_ignored_and_a_new_source_finds_its_snapshots() {
+    let place = Place::new();
+    place.write("etl/main.py", "print(1)");
+    let partial = place.snapshots.join(format!(".partial-{}-0", std::process::id()));
+    fs::create_dir_all(&partial).unwrap();
+    fs::write(partial.join("main.py"), "half of i").unwrap();
+    let first = revision(&place.source().refresh(&name("etl")).await.unwrap());
+    let source = place.source();
+    let written = fs::metadata(place.snapshots.join(first.as_str())).unwrap().modified().unwrap();
+    assert_eq!(revision(&source.refresh(&name("etl")).await.unwrap()), first);
+    let checkout = source.checkout(&first).await.unwrap();
+    assert_eq!(fs::read_to_string(checkout.join("main.py")).unwrap(), "print(1)");
+    assert_eq!(fs::metadata(&checkout).unwrap().modified().unwrap(), written, "it is used again");
+    assert!(source.checkout(&"0".repeat(64).parse().unwrap()).await.is_err());
+}
+
+/// A clock that is ahead of the machine's by as much as a test says.
+#[derive(Debug, Default)]
+struct Ahead {
+    seconds: AtomicU64,
+    system: SystemClock,
+}
+
+impl Ahead {
+    fn by(&self) -> Duration {
+        Duration::from_secs(self.seconds.load(Ordering::Relaxed))
+    }
+}
+
+#[async_trait]
+impl Clock for Ahead {
+    fn now(&self) -> Timestamp {
+        self.system.now() + self.by()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.system.elapsed() + self.by()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.system.sleep(duration).await;
+    }
+}
+
+#[tokio::test]
+async fn collecting_keeps_what_is_current_kept_or_just_handed_out() {
+    let place = Place::new();
+    let script = place.write("etl/main.py", "1");
+    let clock = Arc::new(Ahead::default());
+    let source = place.source().with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+    let mut revisions = Vec::new();
+    for text in ["1", "2", "3"] {
+        fs::write(&script, text).unwrap();
+        revisions.push(revision(&source.refresh(&name("etl")).await.unwrap()));
+    }
+    let keep = BTreeSet::from([revisions[0].clone()]);
+    fs::create_dir(place.snapshots.join(".partial-1-1")).unwrap();
+    let collected = source.collect(&keep).await.unwrap();
+    assert_eq!((collected.removed, collected.stale), (0, 0), "all were handed out just now");
+    clock.seconds.store(2 * 3600, Ordering::Relaxed);
+    let collected = source.collect(&keep).await.unwrap();
+    assert_eq!((collected.removed, collected.stale), (1, 1));
+    let left = names_in(&place.snapshots);
+    assert_eq!(left, [&revisions[0], &revisions[2]].map(ToString::to_string).into());
+    let gone = source.checkout(&revisions[1]).await.unwrap_err();
+    assert_eq!(gone.kind(), ErrorKind::NotFound);
+    fs::write(&script, "2").unwrap();
+    assert_eq!(revision(&source.refresh(&name("etl")).await.unwrap()), revisions[1], "and comes back");
+    assert!(source.checkout(&revisions[1]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_folder_that_keeps_changing_is_unavailable_and_stops_no_other() {
+    let place = Place::new();
+    let busy = place.write("busy/main.py", "");
+    place.write("good/main.py", "");
+    // Large enough that one reading takes longer than one change.
+    fs::write(place.pipelines.join("busy/data"), vec![7; 8 << 20]).unwrap();
+    let stop = Arc::new(AtomicU64::new(0));
+    let writer = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || {
+            for n in (0..).take_while(|_| stop.load(Ordering::Relaxed) == 0) {
+                fs::write(&busy, format!("# {n}")).unwrap();
+            }
+        }
+    });
+    let source = place.source();
+    let error = source.refresh(&name("busy")).await.unwrap_err();
+    let catalog = source.sync().await.unwrap();
+    stop.store(1, Ordering::Relaxed);
+    writer.join().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(errors(catalog.get(&name("busy")).unwrap()).contains("keeps changing"));
+    assert!(catalog.get(&name("good")).unwrap().runnable().is_ok());
+    assert!(source.refresh(&name("busy")).await.unwrap().runnable().is_ok());
+    assert!(
+        names_in(&place.snapshots).iter().all(|name| !name.starts_with(".partial")),
+        "nothing is left over"
+    );
+}
+
+#[tokio::test]
+async fn many_at_once_get_the_same_revision() {
+    let place = Place::new();
+    place.write("etl/main.py", "print(1)");
+    let sources = [place.source(), place.source()];
+    let etl = name("etl");
+    let refreshes = (0..32).map(|n| sources[n % 2].refresh(&etl));
+    let revisions: BTreeSet<_> = futures::future::join_all(refreshes)
+        .await
+        .into_iter()
+        .map(|entry| revision(&entry.unwrap()))
+        .collect();
+    assert_eq!(revisions.len(), 1);
+    assert_eq!(names_in(&place.snapshots).len(), 1);
+}
+
+#[tokio::test]
+async fn a_missing_folder_says_which() {
+    let source = DirectorySource::new("/nonexistent/pipelines", "/nonexistent/snapshots");
+    let error = source.sync().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(error.to_string().contains("/nonexistent/pipelines"));
+}
