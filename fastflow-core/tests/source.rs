@@ -1,5 +1,7 @@
 //! Folders of pipelines on a real file system: what is loaded, what is refused, and what a revision keeps.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set up its files has failed")]
+
 use std::{
     collections::BTreeSet,
     fs,
