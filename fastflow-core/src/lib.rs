@@ -12,6 +12,8 @@ pub mod pipeline;
 pub mod run;
 pub mod source;
 pub mod store;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy};

@@ -100,7 +100,6 @@ impl EnvironmentFailure {
     }
 
     /// A failure of our own file operations, with the path it happened at.
-    #[expect(dead_code, reason = "used by the builder")]
     pub(super) fn io(what: &str, path: &std::path::Path, error: &std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let kind = match error.kind() {

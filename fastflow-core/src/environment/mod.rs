@@ -12,13 +12,29 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{
+    Error, ErrorKind, Result,
+    pipeline::{DependencySource, PythonRequest},
+};
 
+mod build;
+mod classify;
+mod collect;
+mod digest;
 mod failure;
-mod source;
+mod flight;
+mod folder;
+mod input;
+mod interpreter;
+mod lock;
+mod requirement;
+mod stamp;
+mod tool;
+mod uv;
 
+pub use collect::Collected;
 pub use failure::{EnvironmentFailure, EnvironmentFailureKind};
-pub use source::DependencySource;
+pub use uv::{UvConfig, UvEnvironments};
 
 /// Makes environments ready.
 ///
@@ -51,15 +67,15 @@ pub trait EnvironmentBuilder: fmt::Debug + Send + Sync + 'static {
 /// What a pipeline needs to run.
 ///
 /// ```
-/// use fastflow_core::environment::{DependencySource, EnvironmentRequest};
+/// use fastflow_core::{environment::EnvironmentRequest, pipeline::DependencySource};
 ///
 /// let request = EnvironmentRequest {
 ///     folder: "/srv/pipelines/etl".into(),
 ///     dependencies: DependencySource::Requirements { path: "requirements.txt".into() },
-///     python: Some("3.12".into()),
+///     python: Some("3.12".parse().unwrap()),
 ///     requires_python: None,
 /// };
-/// assert_eq!(request.python.as_deref(), Some("3.12"));
+/// assert_eq!(request.python.unwrap().as_str(), "3.12");
 /// ```
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct EnvironmentRequest {
@@ -68,9 +84,9 @@ pub struct EnvironmentRequest {
     /// Where the dependencies are written down, relative to `folder`.
     pub dependencies: DependencySource,
     /// The Python version of `pipeline.json`, such as `3.12` or `3.12.4`. It goes before everything else.
-    pub python: Option<String>,
-    /// The `requires-python` of the pipeline, such as `>=3.10`. Read from the folder when it is `None`.
-    pub requires_python: Option<String>,
+    pub python: Option<PythonRequest>,
+    /// The `requires-python` of the pipeline's project, script or lock, such as `>=3.10`.
+    pub requires_python: Option<PythonRequest>,
 }
 
 /// An environment that is ready to run in.
@@ -96,7 +112,7 @@ pub struct Environment {
     pub lock_hash: LockHash,
     /// The version of uv that built it, such as `0.13.8`.
     pub uv_version: String,
-    /// Whether this call waited for it to be built, so that its set-up time means something.
+    /// Whether this very call built it. It did not when it was there, or when another call was building it.
     pub built: bool,
 }
 

@@ -69,8 +69,8 @@ async fn environment(
     let request = EnvironmentRequest {
         folder,
         dependencies: pipeline.dependencies.clone(),
-        python: pipeline.definition.python_version.as_ref().map(ToString::to_string),
-        requires_python: pipeline.requires_python.as_ref().map(ToString::to_string),
+        python: pipeline.definition.python_version.clone(),
+        requires_python: pipeline.requires_python.clone(),
     };
     let log = AttemptLog::new(run_dir, Arc::clone(&ports.clock));
     let prepared = ports.environments.prepare(&request, &log).await;

@@ -1,0 +1,146 @@
+//! Removes environments that nobody needs any more.
+
+use std::{collections::BTreeSet, fs, io, path::Path, str::FromStr, sync::Arc, time::Duration};
+
+use super::{
+    EnvironmentFailure, EnvironmentId, UvEnvironments,
+    build::Record,
+    folder::{Folder, Guard, blocking, remove_tree},
+    uv::{Inner, USED_NOTE_MAX_AGE},
+};
+use crate::Timestamp;
+
+/// What a garbage collection did.
+///
+/// ```
+/// use fastflow_core::environment::Collected;
+///
+/// assert_eq!(Collected::default().removed.len(), 0);
+/// ```
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Collected {
+    /// The environments that are gone.
+    pub removed: Vec<EnvironmentId>,
+    /// Leftovers of interrupted builds that are gone.
+    pub leftovers: usize,
+    /// Whether there is more to do than this call was allowed.
+    pub more: bool,
+}
+
+impl UvEnvironments {
+    /// The shortest time an environment stays unused before it may be removed. It is longer than the note of
+    /// its last use may be old.
+    pub const MIN_UNUSED: Duration = Duration::from_secs(2 * USED_NOTE_MAX_AGE.as_secs());
+
+    /// Removes at most `limit` environments that were not asked for since `max_unused`, and what crashed builds
+    /// left. Never one of `keep`, and never one that is being built. Resolved locks stay: they are small, and
+    /// they make the same environment come back.
+    ///
+    /// # Errors
+    ///
+    /// An [`EnvironmentFailure`] if the folder cannot be read or an environment cannot be removed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting; what was begun goes on in the background.
+    pub async fn collect(
+        &self,
+        keep: &BTreeSet<EnvironmentId>,
+        max_unused: Duration,
+        limit: usize,
+    ) -> Result<Collected, EnvironmentFailure> {
+        let (inner, keep) = (Arc::clone(&self.inner), keep.clone());
+        let max_unused = max_unused.max(Self::MIN_UNUSED);
+        blocking(move || inner.collect(&keep, max_unused, limit)).await
+    }
+}
+
+impl Inner {
+    fn collect(
+        &self,
+        keep: &BTreeSet<EnvironmentId>,
+        max_unused: Duration,
+        limit: usize,
+    ) -> Result<Collected, EnvironmentFailure> {
+        let folder = &self.folder;
+        let failed = |error: &io::Error| EnvironmentFailure::io("read", folder.root(), error);
+        let mut collected = Collected::default();
+        let entries = match fs::read_dir(folder.root()) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(collected),
+            Err(error) => return Err(failed(&error)),
+        };
+        let now = self.clock.now();
+        for entry in entries {
+            let name = entry.map_err(|error| failed(&error))?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if collected.removed.len() + collected.leftovers >= limit {
+                collected.more = true;
+                break;
+            }
+            if let Some(owner) = leftover(name) {
+                collected.leftovers += usize::from(remove_leftover(folder, name, owner)?);
+            } else if let Ok(id) = EnvironmentId::from_str(name)
+                && !keep.contains(&id)
+                && is_unused(folder, &id, now, max_unused)
+                && remove(folder, &id, now, max_unused)?
+            {
+                collected.removed.push(id);
+            }
+        }
+        Ok(collected)
+    }
+}
+
+/// Whose guard a leftover belongs to.
+fn leftover(name: &str) -> Option<&str> {
+    [".building-", ".input-", ".removing-", ".resolving-"].iter().find_map(|prefix| name.strip_prefix(prefix))
+}
+
+fn remove_leftover(folder: &Folder, name: &str, owner: &str) -> Result<bool, EnvironmentFailure> {
+    let Some(_guard) = take(folder, owner)? else { return Ok(false) };
+    remove_tree(&folder.root().join(name))?;
+    Ok(true)
+}
+
+fn is_unused(folder: &Folder, id: &EnvironmentId, now: Timestamp, max_unused: Duration) -> bool {
+    let noted =
+        fs::read_to_string(folder.used(id)).ok().and_then(|text| text.trim().parse::<Timestamp>().ok());
+    let last = noted.or_else(|| Record::read(&folder.environment(id)).ok().flatten().map(|r| r.created_at));
+    // A clock that went back makes it look used, which only keeps it longer.
+    last.is_none_or(|last| now.duration_since(last).unsigned_abs() > max_unused && last < now)
+}
+
+fn remove(
+    folder: &Folder,
+    id: &EnvironmentId,
+    now: Timestamp,
+    max_unused: Duration,
+) -> Result<bool, EnvironmentFailure> {
+    let Some(guard) = take(folder, id.as_str())? else { return Ok(false) };
+    if !is_unused(folder, id, now, max_unused) {
+        return Ok(false);
+    }
+    // The name goes first and at once: from here on it is not there, and is built anew when asked for.
+    let (from, to) = (folder.environment(id), folder.removing(id));
+    fs::rename(&from, &to).map_err(|error| EnvironmentFailure::io("remove", &from, &error))?;
+    remove_tree(&to)?;
+    forget(&folder.used(id))?;
+    forget(&folder.guard(id.as_str()))?;
+    drop(guard);
+    Ok(true)
+}
+
+fn forget(path: &Path) -> Result<(), EnvironmentFailure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(EnvironmentFailure::io("remove", path, &error))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn take(folder: &Folder, name: &str) -> Result<Option<Guard>, EnvironmentFailure> {
+    let path = folder.guard(name);
+    Guard::try_take(&path).map_err(|error| EnvironmentFailure::io("lock", &path, &error))
+}

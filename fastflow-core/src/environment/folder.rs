@@ -1,0 +1,238 @@
+//! The folder that holds all environments, and the locks that make several processes share it.
+//!
+//! ```text
+//! <id>/            a published environment: complete, because it got this name by a rename
+//! .building-<id>/  one in the making, or what a crash left of it; belongs to the holder of guards/<id>
+//! .input-<id>/     what uv is told to install, same owner
+//! .removing-<id>/  one on its way out, same owner
+//! locks/           resolved locks, by the hash of what they were resolved from
+//! interpreters/    interpreters that were found, by what was asked for
+//! pythons/         interpreters that uv installed because none was there
+//! used/            when each environment was last asked for
+//! guards/          empty files to lock
+//! ```
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions, TryLockError},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use super::{EnvironmentFailure, EnvironmentFailureKind, EnvironmentId};
+use crate::Clock;
+
+/// How long to wait before looking at a held lock again, at first and at most.
+const GUARD_POLL_FIRST: Duration = Duration::from_millis(5);
+const GUARD_POLL_MAX: Duration = Duration::from_millis(200);
+
+/// Everybody may look into environments; locks may name private indexes.
+const SHARED_DIR_MODE: u32 = 0o755;
+const PRIVATE_DIR_MODE: u32 = 0o700;
+const PRIVATE_FILE_MODE: u32 = 0o600;
+
+/// The names in the folder.
+#[derive(Clone, Debug)]
+pub(super) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    pub(super) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn environment(&self, id: &EnvironmentId) -> PathBuf {
+        self.root.join(id.as_str())
+    }
+
+    pub(super) fn building(&self, id: &EnvironmentId) -> PathBuf {
+        self.root.join(format!(".building-{id}"))
+    }
+
+    pub(super) fn input(&self, id: &EnvironmentId) -> PathBuf {
+        self.root.join(format!(".input-{id}"))
+    }
+
+    pub(super) fn removing(&self, id: &EnvironmentId) -> PathBuf {
+        self.root.join(format!(".removing-{id}"))
+    }
+
+    pub(super) fn lock(&self, key: &str) -> PathBuf {
+        self.root.join("locks").join(key)
+    }
+
+    pub(super) fn interpreter(&self, key: &str) -> PathBuf {
+        self.root.join("interpreters").join(key)
+    }
+
+    pub(super) fn pythons(&self) -> PathBuf {
+        self.root.join("pythons")
+    }
+
+    pub(super) fn used(&self, id: &EnvironmentId) -> PathBuf {
+        self.root.join("used").join(id.as_str())
+    }
+
+    pub(super) fn guard(&self, name: &str) -> PathBuf {
+        self.root.join("guards").join(name)
+    }
+
+    /// Makes the folder where it is missing.
+    pub(super) fn create(&self) -> Result<(), EnvironmentFailure> {
+        let make = |path: PathBuf, mode: u32| {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(mode)
+                .create(&path)
+                .map_err(|error| EnvironmentFailure::io("create the directory", &path, &error))
+        };
+        make(self.root.clone(), SHARED_DIR_MODE)?;
+        make(self.pythons(), SHARED_DIR_MODE)?;
+        for name in ["locks", "interpreters", "used", "guards"] {
+            make(self.root.join(name), PRIVATE_DIR_MODE)?;
+        }
+        Ok(())
+    }
+}
+
+/// A lock that is held, also against other processes. It ends with this value, with the process, or with the
+/// last child that [`share`](Self::share)s it, whichever is last.
+#[derive(Debug)]
+pub(super) struct Guard {
+    file: File,
+}
+
+impl Guard {
+    /// Takes the lock if nobody holds it.
+    pub(super) fn try_take(path: &Path) -> io::Result<Option<Self>> {
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .read(true)
+            .mode(PRIVATE_FILE_MODE)
+            .open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            Err(TryLockError::Error(error)) => return Err(error),
+        }
+        // A garbage collection may have removed the name between open and lock: then this locks nothing.
+        let is_same =
+            fs::metadata(path).is_ok_and(|now| file.metadata().is_ok_and(|own| own.ino() == now.ino()));
+        Ok(is_same.then_some(Self { file }))
+    }
+
+    /// Waits for the lock until `deadline` on `clock`, calling `waiting` once if it is held.
+    ///
+    /// It asks again and again instead of blocking a thread in the kernel, because such a thread could not be
+    /// cancelled and would hold up the end of the process.
+    pub(super) async fn take(
+        path: PathBuf,
+        clock: &dyn Clock,
+        deadline: Duration,
+        waiting: impl FnOnce() + Send,
+    ) -> Result<Self, EnvironmentFailure> {
+        let mut waiting = Some(waiting);
+        let mut pause = GUARD_POLL_FIRST;
+        loop {
+            let asked = path.clone();
+            let taken = blocking(move || {
+                Self::try_take(&asked).map_err(|error| EnvironmentFailure::io("lock", &asked, &error))
+            });
+            if let Some(guard) = taken.await? {
+                return Ok(guard);
+            }
+            if let Some(waiting) = waiting.take() {
+                waiting();
+            }
+            if clock.elapsed() >= deadline {
+                return Err(EnvironmentFailure::new(
+                    EnvironmentFailureKind::DownloadFailed,
+                    format!("another process still holds {} after the whole build timeout", path.display()),
+                ));
+            }
+            clock.sleep(pause).await;
+            pause = (pause * 2).min(GUARD_POLL_MAX);
+        }
+    }
+
+    /// The lock as a child's standard input, so that it is held until the child is gone too: when this process
+    /// is killed, nobody builds where its orphan still writes.
+    pub(super) fn share(&self) -> io::Result<Stdio> {
+        self.file.try_clone().map(Stdio::from)
+    }
+}
+
+/// Runs file operations where they may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, EnvironmentFailure> + Send + 'static,
+) -> Result<T, EnvironmentFailure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(EnvironmentFailure::new(
+            EnvironmentFailureKind::Internal,
+            format!("file operations did not end: {error}"),
+        )),
+    }
+}
+
+/// Writes a file that is there in full or not at all, also after a crash.
+pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), EnvironmentFailure> {
+    let staged = path.with_extension(format!("staged-{}", std::process::id()));
+    let write = || -> io::Result<()> {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(PRIVATE_FILE_MODE)
+            .open(&staged)?;
+        file.write_all(content)?;
+        file.sync_all()?;
+        fs::rename(&staged, path)?;
+        sync_directory(path.parent().unwrap_or(path))
+    };
+    write().map_err(|error| {
+        let _ = fs::remove_file(&staged);
+        EnvironmentFailure::io("write", path, &error)
+    })
+}
+
+pub(super) fn sync_directory(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// Removes a tree that may be read-only. That it is gone already is fine.
+pub(super) fn remove_tree(path: &Path) -> Result<(), EnvironmentFailure> {
+    fn open_up(path: &Path) -> io::Result<()> {
+        fs::set_permissions(path, fs::Permissions::from_mode(PRIVATE_DIR_MODE))?;
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open_up(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+    let remove = || -> io::Result<()> {
+        if fs::symlink_metadata(path)?.is_dir() {
+            open_up(path)?;
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        }
+    };
+    match remove() {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(EnvironmentFailure::io("remove", path, &error))
+        }
+        _ => Ok(()),
+    }
+}

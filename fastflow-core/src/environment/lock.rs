@@ -1,0 +1,262 @@
+//! From what a pipeline asks for to the exact packages: locks, resolved once and kept.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use tokio::process::Command;
+
+use super::{
+    EnvironmentFailure, EnvironmentFailureKind, EnvironmentId, LockHash,
+    classify::{self, Stage, Verdict},
+    digest::Digest,
+    folder::{Folder, blocking, remove_tree, write_whole},
+    input::{self, Input},
+    interpreter::{Interpreter, Quiet, explain},
+    tool::{self, Ended, Uv, Watch},
+};
+use crate::pipeline::DependencySource;
+
+/// The exact packages of an environment.
+#[derive(Clone, Debug)]
+pub(super) struct Lock {
+    pub(super) text: String,
+    pub(super) form: Form,
+}
+
+/// How a lock is written down.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Form {
+    Requirements,
+    /// PEP 751. Used where packages may come from different indexes: it says for each which file.
+    Pylock,
+}
+
+impl Form {
+    fn of(source: &DependencySource) -> Self {
+        match source {
+            DependencySource::None
+            | DependencySource::Requirements { .. }
+            | DependencySource::RequirementsLock { .. } => Self::Requirements,
+            DependencySource::Pylock { .. }
+            | DependencySource::Script { .. }
+            | DependencySource::UvLock { .. }
+            | DependencySource::Project { .. } => Self::Pylock,
+        }
+    }
+
+    /// The name under which uv recognises the form.
+    pub(super) fn file_name(self) -> &'static str {
+        match self {
+            Self::Requirements => "requirements.txt",
+            Self::Pylock => "pylock.toml",
+        }
+    }
+}
+
+impl Lock {
+    /// The lock that the input is already, if it is one.
+    pub(super) fn given(
+        source: &DependencySource,
+        input: &Input,
+    ) -> Result<Option<Self>, EnvironmentFailure> {
+        input.lock.clone().map(|text| Self::checked(text, Form::of(source))).transpose()
+    }
+
+    /// The lock that was resolved for `key` before. Blocks.
+    pub(super) fn kept(
+        source: &DependencySource,
+        folder: &Folder,
+        key: &str,
+    ) -> Result<Option<Self>, EnvironmentFailure> {
+        let path = folder.lock(key);
+        match fs::read_to_string(&path) {
+            Ok(text) => Self::checked(text, Form::of(source)).map(Some),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(EnvironmentFailure::io("read", &path, &error)),
+        }
+    }
+
+    fn checked(text: String, form: Form) -> Result<Self, EnvironmentFailure> {
+        input::check_lock(&text, form == Form::Pylock)?;
+        Ok(Self { text, form })
+    }
+
+    /// Whether there is nothing to install.
+    pub(super) fn is_empty(&self) -> bool {
+        self.form == Form::Requirements && self.text.trim().is_empty()
+    }
+
+    /// An empty lock has one name in every form, since it makes one environment.
+    pub(super) fn hash(&self) -> Result<LockHash, EnvironmentFailure> {
+        let mut digest = Digest::new("fastflow-lock-1");
+        if !self.is_empty() {
+            digest.add(self.form.file_name());
+        }
+        digest.add(self.text.trim());
+        named(&digest.finish())
+    }
+
+    /// The id of the environment that this makes with `interpreter`.
+    pub(super) fn environment(&self, interpreter: &Interpreter) -> Result<EnvironmentId, EnvironmentFailure> {
+        let mut digest = Digest::new("fastflow-environment-1");
+        digest.add(self.hash()?.as_str());
+        digest.add(interpreter.digest());
+        named(&digest.finish())
+    }
+}
+
+fn named<T: std::str::FromStr<Err = crate::Error>>(digest: &str) -> Result<T, EnvironmentFailure> {
+    digest
+        .parse()
+        .map_err(|error| EnvironmentFailure::new(EnvironmentFailureKind::Internal, format!("{error}")))
+}
+
+/// What a resolution needs to know.
+#[derive(Clone, Copy)]
+pub(super) struct Resolution<'a> {
+    pub(super) source: &'a DependencySource,
+    /// The pipeline's folder, absolute.
+    pub(super) pipeline: &'a Path,
+    pub(super) input: &'a Input,
+    pub(super) interpreter: &'a Interpreter,
+    /// The name under which the result is kept.
+    pub(super) key: &'a str,
+    pub(super) wheels_only: bool,
+}
+
+impl Resolution<'_> {
+    /// Resolves and keeps the result. The caller holds the guard of the key.
+    pub(super) async fn run(
+        &self,
+        uv: &Uv,
+        folder: &Folder,
+        watch: Watch<'_>,
+    ) -> Result<Lock, EnvironmentFailure> {
+        let scratch = match self.source {
+            DependencySource::Project { .. } => Some(self.copy_project(folder).await?),
+            _ => None,
+        };
+        let again = || self.command(uv, scratch.as_deref());
+        let ended = tool::run(again(), None, watch).await.map_err(|failed| explain(failed, uv));
+        let result = match ended {
+            Ok(ended) if ended.succeeded() => Ok(ended.answer),
+            Ok(ended) => Err(failure(Stage::Lock, &ended, &again, watch).await),
+            Err(failure) => Err(failure),
+        };
+        if let Some(scratch) = scratch {
+            let _ = blocking(move || remove_tree(&scratch)).await;
+        }
+        let lock = Lock::checked(result?, Form::of(self.source))?;
+        let (path, text) = (folder.lock(self.key), lock.text.clone());
+        blocking(move || write_whole(&path, text.as_bytes())).await?;
+        Ok(lock)
+    }
+
+    fn command(&self, uv: &Uv, scratch: Option<&Path>) -> Command {
+        let mut command = uv.command(scratch.unwrap_or(&self.input.directory));
+        match self.source {
+            DependencySource::Script { path } => {
+                let script = self.pipeline.join(path);
+                command.args(["export", "--format", "pylock.toml", "--script"]).arg(&script);
+                if input::lock_of_script(&script).exists() {
+                    command.arg("--frozen");
+                }
+            }
+            DependencySource::UvLock { .. } => {
+                command.args(["export", "--format", "pylock.toml", "--no-emit-project", "--frozen"]);
+            }
+            DependencySource::Project { .. } => {
+                command.args(["export", "--format", "pylock.toml", "--no-emit-project"]);
+            }
+            DependencySource::Requirements { path }
+            | DependencySource::RequirementsLock { path }
+            | DependencySource::Pylock { path } => {
+                command.args(["pip", "compile", "--generate-hashes"]).arg(self.pipeline.join(path));
+            }
+            DependencySource::None => {}
+        }
+        command.args(["--no-header", "--no-annotate", "--no-python-downloads", "--python"]);
+        command.arg(&self.interpreter.path);
+        if self.wheels_only {
+            command.arg("--no-build");
+        }
+        command
+    }
+
+    /// uv writes its lock beside a project, and the pipeline's folder is not ours to write to.
+    async fn copy_project(&self, folder: &Folder) -> Result<PathBuf, EnvironmentFailure> {
+        let from = self.input.directory.clone();
+        let to = folder.root().join(format!(".resolving-{}", self.key));
+        blocking(move || {
+            remove_tree(&to)?;
+            let copy = || -> io::Result<()> {
+                fs::create_dir(&to)?;
+                for name in ["pyproject.toml", "uv.toml"] {
+                    if from.join(name).exists() {
+                        fs::copy(from.join(name), to.join(name))?;
+                    }
+                }
+                Ok(())
+            };
+            copy().map_err(|error| EnvironmentFailure::io("copy the project to", &to, &error))?;
+            Ok(to)
+        })
+        .await
+    }
+}
+
+/// Names what a failed call means, asking uv once more where its answer leaves that open.
+pub(super) async fn failure(
+    stage: Stage,
+    ended: &Ended,
+    again: &(dyn Fn() -> Command + Sync),
+    watch: Watch<'_>,
+) -> EnvironmentFailure {
+    let ask = async |arguments: &[&str]| {
+        let mut command = again();
+        command.args(arguments);
+        let ended = tool::run(command, None, Watch { log: &Quiet, ..watch }).await.ok();
+        ended.and_then(|ended| ended.status.code())
+    };
+    let kind = match classify::judge(stage, ended.status.code(), &ended.words) {
+        Verdict::Certain(kind) => kind,
+        Verdict::AskOffline(same, other) => {
+            let dry: &[&str] =
+                if stage == Stage::Install { &["--offline", "--dry-run"] } else { &["--offline"] };
+            if ask(dry).await == Some(classify::STATUS_ERROR) { same } else { other }
+        }
+        Verdict::AskDry(same, other) => {
+            if ask(&["--dry-run"]).await == Some(0) {
+                other
+            } else {
+                same
+            }
+        }
+    };
+    let failure = EnvironmentFailure::new(kind, ended.reason());
+    match help(kind) {
+        Some(help) => failure.with_help(help),
+        None => failure,
+    }
+}
+
+fn help(kind: EnvironmentFailureKind) -> Option<&'static str> {
+    match kind {
+        EnvironmentFailureKind::ResolutionFailed => {
+            Some("check the names and versions that the pipeline requires, and the index they come from")
+        }
+        EnvironmentFailureKind::DownloadFailed => Some(
+            "check that this machine reaches the package index (UV_DEFAULT_INDEX, HTTPS_PROXY and uv.toml apply)",
+        ),
+        EnvironmentFailureKind::BuildFailed => Some(
+            "require a version of the package that has a wheel for this Python, or install what its build needs",
+        ),
+        EnvironmentFailureKind::StorageFull => Some("make room where environments and uv's cache are kept"),
+        EnvironmentFailureKind::Denied => {
+            Some("let this user write where environments and uv's cache are kept")
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,407 @@
+//! The builder that ships.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::sync::Semaphore;
+
+use super::{
+    Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind, EnvironmentId,
+    EnvironmentRequest, SetupLog,
+    build::{Build, RECORD, Record},
+    digest::Digest,
+    flight::{Flights, Lines, Outcome},
+    folder::{Folder, Guard, blocking, write_whole},
+    input::Input,
+    interpreter::{Interpreter, Wanted},
+    lock::{Lock, Resolution},
+    stamp::Stamps,
+    tool::{Uv, Watch},
+};
+use crate::{Clock, Result};
+
+/// How many answers are remembered. The table is emptied when it is full.
+const REMEMBERED_MAX: usize = 1024;
+/// How old the note of an environment's last use may get. Garbage collection is never more exact than this.
+pub(super) const USED_NOTE_MAX_AGE: Duration = Duration::from_hours(1);
+
+/// How [`UvEnvironments`] works.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fastflow_core::environment::UvConfig;
+///
+/// let mut config = UvConfig::new("/var/lib/fastflow/environments");
+/// config.build_timeout = Duration::from_secs(120);
+/// config.extra_env.insert("UV_OFFLINE".into(), "1".into());
+/// ```
+#[derive(Clone)]
+pub struct UvConfig {
+    /// Where environments are kept. One folder may serve several processes of one machine.
+    pub environments_dir: PathBuf,
+    /// The uv to use. Without it, the first of [`uv_candidates`](Self::uv_candidates) that exists, else the
+    /// `uv` on the PATH.
+    pub uv: Option<PathBuf>,
+    /// Where a uv may be.
+    pub uv_candidates: Vec<PathBuf>,
+    /// The Python for pipelines that do not say, such as `3.12`. Without it, what `uv python find` finds.
+    pub default_python: Option<String>,
+    /// Whether uv may download a Python into the environments' folder when none fits.
+    pub python_downloads: bool,
+    /// Whether packages without a wheel are refused, so that no package's code runs while building.
+    pub wheels_only: bool,
+    /// How long resolving and building one environment may take, together.
+    pub build_timeout: Duration,
+    /// How many environments are built at the same time.
+    pub max_parallel_builds: NonZeroUsize,
+    /// Variables for uv on top of the host's own environment, such as `UV_DEFAULT_INDEX`.
+    pub extra_env: BTreeMap<String, String>,
+}
+
+impl UvConfig {
+    /// The build timeout unless another is set.
+    pub const DEFAULT_BUILD_TIMEOUT: Duration = Duration::from_mins(15);
+    /// The number of parallel builds unless another is set.
+    pub const DEFAULT_MAX_PARALLEL_BUILDS: NonZeroUsize = NonZeroUsize::new(4).expect("it is not zero");
+
+    /// The defaults, for environments in `environments_dir`.
+    pub fn new(environments_dir: impl Into<PathBuf>) -> Self {
+        Self {
+            environments_dir: environments_dir.into(),
+            uv: None,
+            uv_candidates: Vec::new(),
+            default_python: None,
+            python_downloads: true,
+            wheels_only: false,
+            build_timeout: Self::DEFAULT_BUILD_TIMEOUT,
+            max_parallel_builds: Self::DEFAULT_MAX_PARALLEL_BUILDS,
+            extra_env: BTreeMap::new(),
+        }
+    }
+}
+
+impl fmt::Debug for UvConfig {
+    /// Shows the names of variables only: an index's URL may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UvConfig")
+            .field("environments_dir", &self.environments_dir)
+            .field("uv", &self.uv)
+            .field("uv_candidates", &self.uv_candidates)
+            .field("default_python", &self.default_python)
+            .field("python_downloads", &self.python_downloads)
+            .field("wheels_only", &self.wheels_only)
+            .field("build_timeout", &self.build_timeout)
+            .field("max_parallel_builds", &self.max_parallel_builds)
+            .field("extra_env", &self.extra_env.keys())
+            .finish()
+    }
+}
+
+/// Builds environments with `uv`, each once.
+///
+/// Which Python: `python_version` of the pipeline, else the folder's `.python-version`, else `requires-python`,
+/// else [`UvConfig::default_python`], else what uv finds.
+///
+/// ```no_run
+/// use std::sync::Arc;
+///
+/// use fastflow_core::{SystemClock, environment::{UvConfig, UvEnvironments}};
+///
+/// # fn main() -> fastflow_core::Result<()> {
+/// let config = UvConfig::new("/var/lib/fastflow/environments");
+/// let environments = UvEnvironments::new(config, Arc::new(SystemClock::new()))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct UvEnvironments {
+    pub(super) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) folder: Folder,
+    pub(super) clock: Arc<dyn Clock>,
+    uv: Uv,
+    default_python: Option<String>,
+    python_downloads: bool,
+    wheels_only: bool,
+    build_timeout: Duration,
+    permits: Semaphore,
+    flights: Flights,
+    /// Held while an interpreter is looked for: the second one finds the record of the first.
+    finding: tokio::sync::Mutex<()>,
+    remembered: Mutex<HashMap<EnvironmentRequest, Remembered>>,
+    used: Mutex<HashMap<EnvironmentId, Duration>>,
+}
+
+#[derive(Clone, Debug)]
+struct Remembered {
+    environment: Environment,
+    stamps: Arc<Stamps>,
+}
+
+/// Everything that is known of a request before anything is resolved or built.
+struct Plan {
+    request: EnvironmentRequest,
+    input: Input,
+    interpreter: Interpreter,
+    /// Names the input, the interpreter and the settings: what a resolved lock is kept under.
+    key: String,
+}
+
+impl UvEnvironments {
+    /// A builder for the folder of `config`. Nothing is read or written before it is used.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) if the folder's path is empty.
+    pub fn new(config: UvConfig, clock: Arc<dyn Clock>) -> Result<Self> {
+        let root = std::path::absolute(&config.environments_dir)?;
+        let inner = Inner {
+            folder: Folder::new(root),
+            clock,
+            uv: Uv { given: config.uv, candidates: config.uv_candidates, env: config.extra_env },
+            default_python: config.default_python,
+            python_downloads: config.python_downloads,
+            wheels_only: config.wheels_only,
+            build_timeout: config.build_timeout,
+            permits: Semaphore::new(config.max_parallel_builds.get()),
+            flights: Flights::default(),
+            finding: tokio::sync::Mutex::new(()),
+            remembered: Mutex::default(),
+            used: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+}
+
+#[async_trait]
+impl EnvironmentBuilder for UvEnvironments {
+    async fn prepare(
+        &self,
+        request: &EnvironmentRequest,
+        log: &dyn SetupLog,
+    ) -> Result<Environment, EnvironmentFailure> {
+        if let Some(environment) = self.inner.recall(request).await? {
+            return Ok(environment);
+        }
+        let plan = self.inner.plan(request, log).await?;
+        let (inner, stamps) = (Arc::clone(&self.inner), plan.stamps());
+        let environment = if let Some(environment) = self.inner.ready(&plan).await? {
+            environment
+        } else {
+            let key = plan.key.clone();
+            self.inner.flights.join(key, log, |lines| async move { inner.build(plan, &lines).await }).await?
+        };
+        self.inner.remember(request, &environment, stamps).await?;
+        Ok(environment)
+    }
+}
+
+impl Inner {
+    /// The answer of an earlier call, if no file it was made from has changed: a few `stat` calls.
+    async fn recall(
+        self: &Arc<Self>,
+        request: &EnvironmentRequest,
+    ) -> Result<Option<Environment>, EnvironmentFailure> {
+        let remembered = {
+            let table = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+            table.get(request).cloned()
+        };
+        let Some(Remembered { environment, stamps }) = remembered else { return Ok(None) };
+        let holds = blocking(move || Ok(stamps.hold())).await?;
+        if holds {
+            self.note_use(&environment.id).await;
+            return Ok(Some(environment));
+        }
+        Ok(None)
+    }
+
+    async fn remember(
+        self: &Arc<Self>,
+        request: &EnvironmentRequest,
+        environment: &Environment,
+        mut stamps: Stamps,
+    ) -> Result<(), EnvironmentFailure> {
+        self.note_use(&environment.id).await;
+        let record = environment.directory.join(RECORD);
+        let stamps = blocking(move || {
+            stamps.note(record);
+            Ok(stamps)
+        });
+        let environment = Environment { built: false, ..environment.clone() };
+        let remembered = Remembered { environment, stamps: Arc::new(stamps.await?) };
+        let mut table = self.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        if table.len() >= REMEMBERED_MAX {
+            table.clear();
+        }
+        table.insert(request.clone(), remembered);
+        Ok(())
+    }
+
+    /// Writes down that an environment is in use, once in a while.
+    async fn note_use(self: &Arc<Self>, id: &EnvironmentId) {
+        let now = self.clock.elapsed();
+        {
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            if used.get(id).is_some_and(|noted| now.saturating_sub(*noted) < USED_NOTE_MAX_AGE) {
+                return;
+            }
+            if used.len() >= REMEMBERED_MAX {
+                used.clear();
+            }
+            used.insert(id.clone(), now);
+        }
+        let (path, text) = (self.folder.used(id), self.clock.now().to_string());
+        if let Err(failure) = blocking(move || write_whole(&path, text.as_bytes())).await {
+            tracing::warn!(environment = %id, %failure, "cannot note that an environment is in use");
+        }
+    }
+
+    async fn plan(
+        self: &Arc<Self>,
+        request: &EnvironmentRequest,
+        log: &dyn SetupLog,
+    ) -> Result<Plan, EnvironmentFailure> {
+        let (this, asked) = (Arc::clone(self), request.clone());
+        let read = blocking(move || {
+            this.folder.create()?;
+            let input = Input::read(&asked)?;
+            let pinned = input.pinned_python.as_deref();
+            let wanted = Wanted::of(&asked, pinned, this.default_python.as_deref(), this.python_downloads)?;
+            let known = Interpreter::remembered(&this.folder, &wanted);
+            Ok((input, wanted, known))
+        });
+        let (input, wanted, known) = read.await?;
+        let interpreter = match known {
+            Some(interpreter) => interpreter,
+            None => self.find(wanted, log).await?,
+        };
+        let mut digest = Digest::new("fastflow-plan-1");
+        digest.add(&input.digest);
+        digest.add(interpreter.digest());
+        digest.add([u8::from(self.wheels_only)]);
+        for (name, value) in &self.uv.env {
+            digest.add(name);
+            digest.add(value);
+        }
+        Ok(Plan { request: request.clone(), input, interpreter, key: digest.finish() })
+    }
+
+    async fn find(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        log: &dyn SetupLog,
+    ) -> Result<Interpreter, EnvironmentFailure> {
+        let _only_one = self.finding.lock().await;
+        let (this, again) = (Arc::clone(self), wanted.clone());
+        if let Some(known) = blocking(move || Ok(Interpreter::remembered(&this.folder, &again))).await? {
+            return Ok(known);
+        }
+        wanted.find(&self.uv, &self.folder, self.watch(log)).await
+    }
+
+    /// The environment of `plan`, if its lock is known and it is there.
+    async fn ready(self: &Arc<Self>, plan: &Plan) -> Result<Option<Environment>, EnvironmentFailure> {
+        let lock = match Lock::given(&plan.request.dependencies, &plan.input)? {
+            Some(lock) => Some(lock),
+            None => self.kept(plan).await?,
+        };
+        match lock {
+            Some(lock) => self.open(lock.environment(&plan.interpreter)?, false).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn kept(self: &Arc<Self>, plan: &Plan) -> Result<Option<Lock>, EnvironmentFailure> {
+        let (this, source, key) = (Arc::clone(self), plan.request.dependencies.clone(), plan.key.clone());
+        blocking(move || Lock::kept(&source, &this.folder, &key)).await
+    }
+
+    async fn open(
+        self: &Arc<Self>,
+        id: EnvironmentId,
+        built: bool,
+    ) -> Result<Option<Environment>, EnvironmentFailure> {
+        let directory = self.folder.environment(&id);
+        blocking(
+            move || Ok(Record::read(&directory)?.map(|record| record.into_environment(directory, built))),
+        )
+        .await
+    }
+
+    /// Resolves if that was not done yet, builds if that was not done yet.
+    async fn build(self: Arc<Self>, plan: Plan, lines: &Lines) -> Outcome {
+        let _permit = self.permits.acquire().await.map_err(|error| {
+            EnvironmentFailure::new(EnvironmentFailureKind::Internal, format!("no permit to build: {error}"))
+        })?;
+        let watch = self.watch(lines);
+        let lock = self.lock(&plan, watch).await?;
+        let id = lock.environment(&plan.interpreter)?;
+        let guard = self.guard(id.as_str(), watch).await?;
+        if let Some(environment) = self.open(id.clone(), false).await? {
+            return Ok(environment);
+        }
+        watch.log.line(&format!("building environment {}", &id.as_str()[..12]));
+        let build = Build {
+            id: &id,
+            lock: &lock,
+            options: &plan.input.options,
+            directory: &plan.input.directory,
+            interpreter: &plan.interpreter,
+            wheels_only: self.wheels_only,
+        };
+        let environment = build.run(&self.uv, &self.folder, &guard, watch).await?;
+        watch.log.line(&format!("environment {} is ready", &id.as_str()[..12]));
+        Ok(environment)
+    }
+
+    async fn lock(self: &Arc<Self>, plan: &Plan, watch: Watch<'_>) -> Result<Lock, EnvironmentFailure> {
+        let source = &plan.request.dependencies;
+        if let Some(lock) = Lock::given(source, &plan.input)? {
+            return Ok(lock);
+        }
+        let _guard = self.guard(&plan.key, watch).await?;
+        if let Some(lock) = self.kept(plan).await? {
+            return Ok(lock);
+        }
+        let pipeline = std::path::absolute(&plan.request.folder).map_err(|error| {
+            EnvironmentFailure::io("find the pipeline's folder", &plan.request.folder, &error)
+        })?;
+        let resolution = Resolution {
+            source,
+            pipeline: &pipeline,
+            input: &plan.input,
+            interpreter: &plan.interpreter,
+            key: &plan.key,
+            wheels_only: self.wheels_only,
+        };
+        resolution.run(&self.uv, &self.folder, watch).await
+    }
+
+    async fn guard(&self, name: &str, watch: Watch<'_>) -> Result<Guard, EnvironmentFailure> {
+        let waiting = || watch.log.line("waiting for another process that builds this environment");
+        Guard::take(self.folder.guard(name), watch.clock, watch.deadline, waiting).await
+    }
+
+    fn watch<'a>(&'a self, log: &'a dyn SetupLog) -> Watch<'a> {
+        Watch { clock: &*self.clock, deadline: self.clock.elapsed() + self.build_timeout, log }
+    }
+}
+
+impl Plan {
+    fn stamps(&self) -> Stamps {
+        let mut stamps = self.input.stamps.clone();
+        stamps.note(self.interpreter.path.clone());
+        stamps
+    }
+}

@@ -1,0 +1,3 @@
+//! What tests of this crate and of executors share. Not for production use.
+
+pub mod tool;

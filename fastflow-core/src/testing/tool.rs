@@ -1,0 +1,42 @@
+//! Finds the programs that tests need and that not every machine has.
+
+use std::path::PathBuf;
+
+/// The uv that `tools/setup-uv` puts into the checkout, or the one that `FASTFLOW_TEST_UV` names. None if there
+/// is neither; then the test has to skip itself through [`require`].
+///
+/// ```
+/// if let Some(uv) = fastflow_core::testing::tool::uv() {
+///     assert!(uv.is_file());
+/// }
+/// ```
+pub fn uv() -> Option<PathBuf> {
+    variable("FASTFLOW_TEST_UV")
+        .map(PathBuf::from)
+        .into_iter()
+        .chain([concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/uv/bin/uv").into()])
+        .find(|path| path.is_file())
+        .and_then(|path| std::path::absolute(path).ok())
+}
+
+/// Says loudly that a test is skipped because `name` is missing.
+///
+/// # Panics
+///
+/// If `FASTFLOW_REQUIRE`, a list with commas, holds `name`: then a missing one is a failure.
+///
+/// ```
+/// fastflow_core::testing::tool::require("a-thing-nobody-requires", "fetch it");
+/// ```
+#[expect(clippy::print_stderr, reason = "a skipped test has nobody else to tell")]
+pub fn require(name: &str, how: &str) {
+    let required = variable("FASTFLOW_REQUIRE").unwrap_or_default();
+    let is_required = required.split(',').any(|required| required.trim() == name);
+    assert!(!is_required, "{name} is required by FASTFLOW_REQUIRE and is missing: {how}");
+    eprintln!("SKIPPED: {name} is missing: {how}");
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test is configured by the one who starts it")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}

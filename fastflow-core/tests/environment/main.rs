@@ -1,0 +1,9 @@
+//! Environments, built by a real uv out of real packages.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod build;
+mod failure;
+mod lab;
+mod lock;
+mod process;
