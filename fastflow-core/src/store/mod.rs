@@ -1,10 +1,17 @@
 //! Durable state: runs, their attempts, the event sequence, and the catalog of pipelines.
 
+#[cfg(feature = "sqlite")]
+mod record;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
 use std::{fmt, num::NonZeroU32};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "sqlite")]
+pub use self::sqlite::{SqliteOptions, SqliteStore};
 use crate::{
     PipelineName, Result, RunId, Timestamp,
     pipeline::Diagnostic,

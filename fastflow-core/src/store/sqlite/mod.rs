@@ -1,0 +1,259 @@
+//! The store in one SQLite file: nothing to install, nothing to run beside the host.
+//!
+//! One task writes. It takes every command that waits, reads what they need, decides in memory by the same pure
+//! functions as every other store, and writes all of it in one transaction, which one `fsync` makes durable.
+//! Readers have connections of their own and never wait for it.
+//!
+//! # Files
+//!
+//! Beside `<database>` lie `-wal` and `-shm` (SQLite's own), `.lock` (who has it open), `.reserve` (room for the
+//! day the disk is full) and `.backup-v<N>` (a copy from before the schema left version N).
+
+mod attempts;
+mod batch;
+mod catalog;
+mod codec;
+mod events;
+mod fault;
+mod load;
+mod lock;
+mod migration;
+mod open;
+mod reserve;
+mod runs;
+mod specs;
+mod writer;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use sqlx::SqlitePool;
+use tokio::sync::{mpsc, oneshot};
+
+use self::{
+    batch::Next,
+    fault::Fault,
+    lock::HostLock,
+    reserve::Reserve,
+    specs::Specs,
+    writer::{Command, FileIdentity, Reply, WAITING_MAX, Writer},
+};
+use super::{
+    Advanced, Created, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, RunQuery, Step,
+    Store,
+};
+use crate::{
+    Clock, Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
+    run::{Attempt, NewRun, Run},
+};
+
+/// How a [`SqliteStore`] is opened.
+///
+/// ```
+/// use fastflow_core::store::SqliteOptions;
+///
+/// let mut options = SqliteOptions::default();
+/// options.reserve_bytes = 0;
+/// assert!(!options.network_file_system);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub struct SqliteOptions {
+    /// Whether the file may lie on a network file system. SQLite cannot keep its promises there; default no.
+    pub network_file_system: bool,
+    /// Room kept free beside the database for the day the disk is full, in bytes; 16 MiB unless told, 0 for none.
+    /// When the disk is full it is given up: open runs then reach their end, and new ones are refused until there
+    /// is room for it again.
+    pub reserve_bytes: u64,
+    /// The file is checked for damage when it is opened and no larger than this, in bytes; 64 MiB unless told, which
+    /// takes about 0.1 s. 0 for never, `u64::MAX` for always. Damaged pages of a larger file are found when they
+    /// are read.
+    pub check_max_bytes: u64,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self { network_file_system: false, reserve_bytes: 16 << 20, check_max_bytes: 64 << 20 }
+    }
+}
+
+/// A [`Store`] in one SQLite file. Clones share it; when the last one is dropped, or with [`Store::close`], the
+/// file is let go of.
+///
+/// ```
+/// # async fn open() -> fastflow_core::Result<()> {
+/// use std::sync::Arc;
+/// use fastflow_core::{SystemClock, store::{SqliteOptions, SqliteStore, Store}};
+///
+/// let clock = Arc::new(SystemClock::new());
+/// let store = SqliteStore::open("fastflow.db", SqliteOptions::default(), clock).await?;
+/// assert!(store.pipelines().await?.is_empty());
+/// store.close().await
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore {
+    shared: Arc<Shared>,
+    commands: mpsc::Sender<Command>,
+}
+
+/// What the writer and the readers have in common.
+#[derive(Debug)]
+struct Shared {
+    path: Arc<Path>,
+    readers: SqlitePool,
+    specs: Specs,
+    last_event: AtomicU64,
+}
+
+impl SqliteStore {
+    /// Opens the database at `path`, and makes it when there is none. The folder must exist.
+    ///
+    /// # Errors
+    ///
+    /// - `Conflict` when another host has it open; the context names its `pid` and since when (`since`).
+    /// - `Unsupported` when a newer version wrote it, or it lies on a network file system.
+    /// - `Corrupt` when it is damaged. It is never changed or removed then.
+    /// - `Denied` when the file or its folder is not writable, `NotFound` when the folder does not exist.
+    /// - `StorageFull` when it must be made or moved to a newer schema and there is no room.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves a database that can be opened again.
+    pub async fn open(
+        path: impl Into<PathBuf>,
+        options: SqliteOptions,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        let path: Arc<Path> = std::path::absolute(path.into())?.into();
+        open::check_place(&path, &options)?;
+        let lock = HostLock::take(&path, clock.now())?;
+        let fault = |error: sqlx::Error| Fault::of(&error, &path).error();
+        let mut connection = open::writer(&path).await.map_err(fault)?;
+        open::quick_check(&mut connection, &path, options.check_max_bytes).await?;
+        migration::migrate(&mut connection, migration::MIGRATIONS, &path, clock.now()).await?;
+        let shared = Arc::new(Shared {
+            path: Arc::clone(&path),
+            readers: open::readers(&path),
+            specs: Specs::default(),
+            last_event: AtomicU64::new(0),
+        });
+        let mut writer = Writer {
+            shared: Arc::clone(&shared),
+            connection: Some(connection),
+            lock,
+            reserve: Reserve::new(&path, options.reserve_bytes, clock.elapsed()),
+            clock,
+            file: FileIdentity::of(&path)?,
+            next: Next::default(),
+            open: HashMap::new(),
+            pipelines: HashMap::new(),
+            spec_rows: HashMap::new(),
+        };
+        writer.load_next().await.map_err(|fault| fault.error())?;
+        shared.last_event.store(writer.next.event - 1, Ordering::Release);
+        let (commands, waiting) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(writer.run(waiting));
+        Ok(Self { shared, commands })
+    }
+
+    /// Asks the writer, and waits for the commit.
+    async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let closed = || Fault::new(ErrorKind::Unavailable, "the store is closed", &self.shared.path).error();
+        self.commands.send(command(reply)).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    fn readers(&self) -> &SqlitePool {
+        &self.shared.readers
+    }
+
+    fn specs(&self) -> &Specs {
+        &self.shared.specs
+    }
+
+    fn fault(&self, error: &sqlx::Error) -> Error {
+        Fault::of(error, &self.shared.path).error()
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
+fn no_such_run(id: RunId) -> Error {
+    Error::new(ErrorKind::NotFound, "no such run").with("run", id)
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn create_run(&self, new: NewRun) -> Result<Created> {
+        let spec = self.specs().prepare(&new.spec)?;
+        self.ask(|reply| Command::Create { new: Box::new(new), spec, reply }).await
+    }
+
+    async fn run(&self, id: RunId) -> Result<Run> {
+        self.read_run(id).await
+    }
+
+    async fn attempts(&self, id: RunId) -> Result<Vec<Attempt>> {
+        self.read_attempts(id).await
+    }
+
+    async fn runs(&self, query: &RunQuery) -> Result<Page<Run>> {
+        self.read_runs(query).await
+    }
+
+    async fn claim(&self, at: Timestamp, limit: NonZeroU32) -> Result<Vec<Run>> {
+        self.ask(|reply| Command::Claim { at, limit, reply }).await
+    }
+
+    async fn next_due(&self, after: Timestamp) -> Result<Option<Timestamp>> {
+        self.read_next_due(after).await
+    }
+
+    async fn take_over(&self) -> Result<Vec<Run>> {
+        self.ask(|reply| Command::TakeOver { reply }).await
+    }
+
+    async fn advance(&self, step: Step) -> Result<Advanced> {
+        self.ask(|reply| Command::Advance { step: Box::new(step), reply }).await
+    }
+
+    async fn put_catalog(&self, pipelines: Vec<PipelineState>, at: Timestamp) -> Result<()> {
+        let rows = catalog::rows(&pipelines)?;
+        self.ask(|reply| Command::PutCatalog { rows, at, reply }).await
+    }
+
+    async fn pipelines(&self) -> Result<Vec<PipelineRecord>> {
+        self.read_pipelines().await
+    }
+
+    async fn daily_statistics(&self, pipeline: &PipelineName, days: u32) -> Result<Vec<DailyStatistics>> {
+        self.read_days(pipeline, days).await
+    }
+
+    async fn events(&self, after: EventId, limit: NonZeroU32) -> Result<Vec<Event>> {
+        self.read_events(after, limit).await
+    }
+
+    async fn last_event(&self) -> Result<EventId> {
+        Ok(EventId(self.shared.last_event.load(Ordering::Acquire)))
+    }
+
+    async fn close(&self) -> Result<()> {
+        self.ask(|reply| Command::Close { reply }).await
+    }
+}

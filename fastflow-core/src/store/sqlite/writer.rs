@@ -1,0 +1,329 @@
+//! The one task that writes: it takes every command that waits, and commits them together.
+
+use std::{
+    collections::HashMap,
+    num::NonZeroU32,
+    os::unix::fs::MetadataExt,
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
+
+use sqlx::{Connection, SqliteConnection};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Shared,
+    batch::{Batch, Entry, Next, WRITE},
+    catalog,
+    fault::{Fault, result_code},
+    lock::HostLock,
+    open,
+    reserve::Reserve,
+    specs::{PreparedSpec, SpecId},
+};
+use crate::{
+    Clock, ErrorKind, PipelineName, Result, RunId, Timestamp,
+    run::{NewRun, Run, RunState},
+    store::{Advanced, Created, Step, record::RunRecord},
+};
+
+/// Commands that may wait; more callers wait for room.
+pub(super) const WAITING_MAX: usize = 1024;
+/// Commands that share one commit.
+const BATCH_MAX: usize = 512;
+/// Open runs that are kept in memory; more are read when they move.
+const OPEN_CACHE_MAX: usize = 16_384;
+/// Names of pipelines and hashes of specs whose rows are kept in memory.
+const ROW_CACHE_MAX: usize = 16_384;
+
+pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// What the writer is asked for.
+#[derive(Debug)]
+pub(super) enum Command {
+    Create { new: Box<NewRun>, spec: PreparedSpec, reply: Reply<Created> },
+    Claim { at: Timestamp, limit: NonZeroU32, reply: Reply<Vec<Run>> },
+    TakeOver { reply: Reply<Vec<Run>> },
+    Advance { step: Box<Step>, reply: Reply<Advanced> },
+    PutCatalog { rows: String, at: Timestamp, reply: Reply<()> },
+    Close { reply: Reply<()> },
+}
+
+impl Command {
+    fn fail(self, fault: &Fault) {
+        // Whoever does not wait any more does not need the answer.
+        match self {
+            Self::Create { reply, .. } => drop(reply.send(Err(fault.error()))),
+            Self::Claim { reply, .. } | Self::TakeOver { reply } => drop(reply.send(Err(fault.error()))),
+            Self::Advance { reply, .. } => drop(reply.send(Err(fault.error()))),
+            Self::PutCatalog { reply, .. } | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
+        }
+    }
+}
+
+/// An answer that waits for the commit.
+#[derive(Debug)]
+enum Answer {
+    Created(Reply<Created>, Result<Created>),
+    Runs(Reply<Vec<Run>>, Result<Vec<Run>>),
+    Advanced(Reply<Advanced>, Result<Advanced>),
+}
+
+impl Answer {
+    /// Sends it; with a fault, that takes the place of every answer.
+    fn send(self, fault: Option<&Fault>) {
+        match self {
+            Self::Created(reply, answer) => {
+                drop(reply.send(fault.map_or(answer, |fault| Err(fault.error()))))
+            }
+            Self::Runs(reply, answer) => drop(reply.send(fault.map_or(answer, |fault| Err(fault.error())))),
+            Self::Advanced(reply, answer) => {
+                drop(reply.send(fault.map_or(answer, |fault| Err(fault.error()))))
+            }
+        }
+    }
+}
+
+/// The writer's whole world. What it keeps in memory is true because nobody else writes the file, and is
+/// forgotten whenever a commit fails.
+#[derive(Debug)]
+pub(super) struct Writer {
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Arc<dyn Clock>,
+    /// None after a failure, until it is opened again.
+    pub(super) connection: Option<SqliteConnection>,
+    pub(super) lock: HostLock,
+    pub(super) reserve: Reserve,
+    pub(super) file: FileIdentity,
+    pub(super) next: Next,
+    pub(super) open: HashMap<RunId, Entry>,
+    pub(super) pipelines: HashMap<PipelineName, i64>,
+    pub(super) spec_rows: HashMap<[u8; 32], SpecId>,
+}
+
+/// Which file a path named when it was opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct FileIdentity {
+    device: u64,
+    inode: u64,
+}
+
+impl FileIdentity {
+    pub(super) fn of(path: &Path) -> std::io::Result<Self> {
+        let found = std::fs::metadata(path)?;
+        Ok(Self { device: found.dev(), inode: found.ino() })
+    }
+}
+
+impl Writer {
+    /// Works until everybody who could ask has gone, or somebody closes the store.
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        let mut waiting = Vec::with_capacity(BATCH_MAX);
+        let mut closers = Vec::new();
+        while commands.recv_many(&mut waiting, BATCH_MAX).await > 0 {
+            let mut batch = Vec::with_capacity(waiting.len());
+            for command in waiting.drain(..) {
+                match command {
+                    Command::Close { reply } => {
+                        // What was accepted before is still done; what comes later is refused.
+                        commands.close();
+                        closers.push(reply);
+                    }
+                    Command::PutCatalog { rows, at, reply } => {
+                        let put = self.put_catalog(&rows, at).await;
+                        drop(reply.send(put.map_err(|fault| fault.error())));
+                    }
+                    command => batch.push(command),
+                }
+            }
+            if !batch.is_empty() {
+                self.commit(batch).await;
+            }
+        }
+        let closed = self.finish().await;
+        for reply in closers {
+            let answer = closed.as_ref().map_or_else(|fault| Err(fault.error()), |()| Ok(()));
+            drop(reply.send(answer));
+        }
+    }
+
+    async fn finish(mut self) -> Result<(), Fault> {
+        self.shared.readers.close().await;
+        let connection = self.connection.take();
+        let mut result = Ok(());
+        if let Some(mut connection) = connection {
+            let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
+            let closed = connection.close().await;
+            result = checkpoint.map(drop).and(closed).map_err(|error| self.fault(&error));
+        }
+        drop(self.lock);
+        result
+    }
+
+    async fn commit(&mut self, commands: Vec<Command>) {
+        let commands = match self.admit(commands) {
+            Ok(commands) if commands.is_empty() => return,
+            Ok(commands) => commands,
+            Err((commands, fault)) => {
+                commands.into_iter().for_each(|command| command.fail(&fault));
+                return;
+            }
+        };
+        let (batch, claims) = match self.load(&commands).await {
+            Ok(loaded) => loaded,
+            Err(fault) => {
+                self.forget(&fault).await;
+                commands.into_iter().for_each(|command| command.fail(&fault));
+                return;
+            }
+        };
+        let (batch, answers) = decide(batch, commands, claims);
+        let written = self.write(batch).await;
+        if let Err(fault) = &written {
+            self.forget(fault).await;
+        }
+        answers.into_iter().for_each(|answer| answer.send(written.as_ref().err()));
+    }
+
+    /// Refuses what must not be written now.
+    fn admit(&mut self, commands: Vec<Command>) -> Result<Vec<Command>, (Vec<Command>, Fault)> {
+        if FileIdentity::of(&self.shared.path).ok() != Some(self.file) {
+            let fault = Fault::new(
+                ErrorKind::Corrupt,
+                "the database file was removed or replaced while it is in use; stop this host and put it back",
+                &self.shared.path,
+            );
+            return Err((commands, fault));
+        }
+        if !self.reserve.is_spent(self.clock.elapsed()) {
+            return Ok(commands);
+        }
+        let fault = Fault::new(
+            ErrorKind::StorageFull,
+            "the disk of the database is full, and what is left is kept for the runs that are open; make room on it",
+            &self.shared.path,
+        );
+        let (new, open): (Vec<_>, Vec<_>) = commands
+            .into_iter()
+            .partition(|command| matches!(command, Command::Create { .. } | Command::Claim { .. }));
+        new.into_iter().for_each(|command| command.fail(&fault));
+        Ok(open)
+    }
+
+    async fn write(&mut self, mut batch: Batch) -> Result<(), Fault> {
+        if !batch.is_empty() {
+            let rows = batch.rows().map_err(|error| {
+                tracing::error!(%error, "cannot write what was decided");
+                Fault::new(ErrorKind::Internal, "cannot write what was decided", &self.shared.path)
+            })?;
+            let mut query = sqlx::query(WRITE);
+            for rows in rows {
+                query = query.bind(rows.to_string());
+            }
+            let connection = self.connection().await?;
+            if let Err(error) = query.execute(connection).await {
+                return Err(self.fault(&error));
+            }
+        }
+        self.keep(batch);
+        Ok(())
+    }
+
+    /// Takes over what a committed batch knows.
+    fn keep(&mut self, mut batch: Batch) {
+        self.next = batch.next;
+        self.shared.last_event.store(batch.last_event().0, Ordering::Release);
+        for (id, prepared) in batch.new_specs.drain(..) {
+            self.shared.specs.learn(id, &prepared.spec);
+        }
+        if self.pipelines.len() + batch.pipelines.len() <= ROW_CACHE_MAX {
+            self.pipelines.extend(batch.pipelines.drain());
+        }
+        if self.spec_rows.len() + batch.specs.len() <= ROW_CACHE_MAX {
+            self.spec_rows.extend(batch.specs.drain());
+        }
+        for entry in batch.into_committed() {
+            let run = &entry.record.run;
+            let open = !run.state.is_terminal() && !matches!(run.state, RunState::Queued { .. });
+            if open && self.open.len() < OPEN_CACHE_MAX {
+                self.open.insert(run.id, entry);
+            }
+        }
+    }
+
+    /// After a failure nothing in memory is taken for true.
+    async fn forget(&mut self, fault: &Fault) {
+        tracing::warn!(error = %fault.error().chain(), "a commit of the store failed");
+        self.open.clear();
+        self.pipelines.clear();
+        self.spec_rows.clear();
+        if fault.kind == ErrorKind::StorageFull {
+            self.reserve.spend(self.clock.elapsed());
+        }
+        if let Some(connection) = &mut self.connection {
+            // SQLite may have rolled back by itself; then this fails, and all is well too.
+            let rolled_back = sqlx::query("ROLLBACK").execute(&mut *connection).await;
+            let alive = matches!(&rolled_back, Err(error) if result_code(error) == Some(1));
+            if rolled_back.is_err() && !alive {
+                self.connection = None;
+            }
+        }
+    }
+
+    pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, Fault> {
+        if self.connection.is_none() {
+            let opened = open::writer(&self.shared.path).await.map_err(|error| self.fault(&error))?;
+            self.connection = Some(opened);
+        }
+        self.connection
+            .as_mut()
+            .ok_or_else(|| Fault::new(ErrorKind::Unavailable, "the database is not open", &self.shared.path))
+    }
+
+    async fn put_catalog(&mut self, rows: &str, at: Timestamp) -> Result<(), Fault> {
+        let connection = self.connection().await?;
+        let put = catalog::put(connection, rows, at).await.map_err(|error| self.fault(&error));
+        let put = match put {
+            Ok(()) => self.load_next().await,
+            Err(fault) => Err(fault),
+        };
+        if let Err(fault) = &put {
+            self.forget(fault).await;
+        }
+        put
+    }
+
+    pub(super) fn fault(&self, error: &sqlx::Error) -> Fault {
+        Fault::of(error, &self.shared.path)
+    }
+}
+
+/// Applies every command in memory. One that fails by its own fault changes nothing.
+fn decide(mut batch: Batch, commands: Vec<Command>, claims: Vec<Vec<RunId>>) -> (Batch, Vec<Answer>) {
+    let mut claims = claims.into_iter();
+    let mut answers = Vec::with_capacity(commands.len());
+    // Claims were chosen from the rows as they are, so they come first; the callers are not ordered anyway.
+    let (first, rest): (Vec<_>, Vec<_>) =
+        commands.into_iter().partition(|command| matches!(command, Command::Claim { .. }));
+    for command in first.into_iter().chain(rest) {
+        match command {
+            Command::Create { new, spec, reply } => {
+                let created = batch.create(RunRecord::new(*new), &spec);
+                answers.push(Answer::Created(reply, created));
+            }
+            Command::Claim { at, reply, .. } => {
+                let chosen = claims.next().unwrap_or_default();
+                let runs = chosen.into_iter().map(|id| batch.claim(id, at)).collect();
+                answers.push(Answer::Runs(reply, runs));
+            }
+            Command::TakeOver { reply } => answers.push(Answer::Runs(reply, Ok(batch.take_over()))),
+            Command::Advance { step, reply } => {
+                let advanced = batch.advance(&step);
+                answers.push(Answer::Advanced(reply, advanced));
+            }
+            // Both are handled before a batch is made.
+            Command::PutCatalog { .. } | Command::Close { .. } => {}
+        }
+    }
+    (batch, answers)
+}
