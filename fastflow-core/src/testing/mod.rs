@@ -1,3 +1,4 @@
 //! What tests of this crate and of executors share. Not for production use.
 
+pub mod conformance;
 pub mod tool;

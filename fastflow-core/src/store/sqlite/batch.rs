@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
-    run::{Run, RunEvent, RunState, Status},
+    run::{IdempotencyKey, Run, RunEvent, RunState, Status},
     store::{Advanced, Counters, Created, EventId, Step, record::RunRecord},
 };
 
@@ -97,8 +97,8 @@ SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM jso
 ON CONFLICT (pipeline, day) DO UPDATE SET succeeded = succeeded + excluded.succeeded,
    failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled,
    run_micros = run_micros + excluded.run_micros;
-UPDATE pipelines SET succeeded = succeeded + c.succeeded, failed = failed + c.failed,
-       cancelled = cancelled + c.cancelled
+UPDATE pipelines SET succeeded = pipelines.succeeded + c.succeeded, failed = pipelines.failed + c.failed,
+       cancelled = pipelines.cancelled + c.cancelled
 FROM (SELECT value->>0 AS id, sum(value->>2) AS succeeded, sum(value->>3) AS failed, sum(value->>4) AS cancelled
       FROM json_each($8) GROUP BY 1) AS c WHERE pipelines.id = c.id;
 COMMIT;
@@ -109,6 +109,11 @@ pub(super) const FENCE: &str =
     "CREATE TEMP TABLE fence (id INTEGER PRIMARY KEY, matched INTEGER NOT NULL CHECK (matched = 1)) STRICT";
 
 impl Batch {
+    /// An empty one, whose rows get the ids from `next` on.
+    pub(super) fn after(next: Next) -> Self {
+        Self { next, ..Self::default() }
+    }
+
     /// The newest event so far.
     pub(super) fn last_event(&self) -> EventId {
         EventId(self.next.event - 1)
@@ -309,7 +314,7 @@ fn insert_row(entry: &Entry) -> Result<Value> {
         entry.pipeline,
         entry.spec.0,
         submission_json(run)?,
-        run.key.as_ref().map(|key| key.as_str()),
+        run.key.as_ref().map(IdempotencyKey::as_str),
         run.priority,
         run.created_at.as_microsecond(),
         codec::state_code(&run.state),

@@ -18,6 +18,15 @@ const SELECT_EVENTS: &str = "SELECT e.id, e.at, e.run, p.name, e.attempt, e.name
      FROM events AS e JOIN pipelines AS p ON p.id = e.pipeline WHERE e.id > $1 ORDER BY e.id LIMIT $2";
 
 impl SqliteStore {
+    /// Read from the rows, so that it is never behind what a follower has already seen.
+    pub(super) async fn read_last_event(&self) -> Result<EventId> {
+        let row = sqlx::query("SELECT coalesce(max(id), 0) FROM events")
+            .fetch_one(self.readers())
+            .await
+            .map_err(|error| self.fault(&error))?;
+        Ok(EventId(Columns::of(&row).count()?))
+    }
+
     pub(super) async fn read_events(&self, after: EventId, limit: NonZeroU32) -> Result<Vec<Event>> {
         // Ids are written from a signed number; nothing is behind its end.
         let after = i64::try_from(after.0).unwrap_or(i64::MAX);

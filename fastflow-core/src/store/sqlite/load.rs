@@ -28,7 +28,7 @@ const SELECT_SPEC_ROWS: &str = "SELECT lower(hex(s.hash)), s.id FROM json_each($
 impl Writer {
     /// A batch that knows everything the commands speak of, and the runs that each claim gets.
     pub(super) async fn load(&mut self, commands: &[Command]) -> Result<(Batch, Vec<Vec<RunId>>), Fault> {
-        let mut batch = Batch { next: self.next, ..Batch::default() };
+        let mut batch = Batch::after(self.next);
         let mut missing = Vec::new();
         let mut keys = Vec::new();
         let mut take_over = false;
@@ -119,13 +119,12 @@ impl Writer {
         text: &'static str,
         ids: Option<Vec<String>>,
     ) -> Result<(), Fault> {
-        let rows = match ids {
-            Some(ids) => self.select(text, &ids).await?,
-            None => {
-                let connection = self.connection().await?;
-                let rows = sqlx::query(text).fetch_all(connection).await;
-                rows.map_err(|error| self.fault(&error))?
-            }
+        let rows = if let Some(ids) = ids {
+            self.select(text, &ids).await?
+        } else {
+            let connection = self.connection().await?;
+            let rows = sqlx::query(text).fetch_all(connection).await;
+            rows.map_err(|error| self.fault(&error))?
         };
         self.decode(batch, &rows).await.map(drop)
     }

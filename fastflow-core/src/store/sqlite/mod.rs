@@ -29,10 +29,7 @@ use std::{
     fmt,
     num::NonZeroU32,
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Arc,
 };
 
 use async_trait::async_trait;
@@ -112,7 +109,6 @@ struct Shared {
     path: Arc<Path>,
     readers: SqlitePool,
     specs: Specs,
-    last_event: AtomicU64,
 }
 
 impl SqliteStore {
@@ -145,7 +141,6 @@ impl SqliteStore {
             path: Arc::clone(&path),
             readers: open::readers(&path),
             specs: Specs::default(),
-            last_event: AtomicU64::new(0),
         });
         let mut writer = Writer {
             shared: Arc::clone(&shared),
@@ -160,7 +155,6 @@ impl SqliteStore {
             spec_rows: HashMap::new(),
         };
         writer.load_next().await.map_err(|fault| fault.error())?;
-        shared.last_event.store(writer.next.event - 1, Ordering::Release);
         let (commands, waiting) = mpsc::channel(WAITING_MAX);
         tokio::spawn(writer.run(waiting));
         Ok(Self { shared, commands })
@@ -250,7 +244,7 @@ impl Store for SqliteStore {
     }
 
     async fn last_event(&self) -> Result<EventId> {
-        Ok(EventId(self.shared.last_event.load(Ordering::Acquire)))
+        self.read_last_event().await
     }
 
     async fn close(&self) -> Result<()> {

@@ -51,10 +51,10 @@ impl Reserve {
 
     /// Whether the room is gone, after trying to take it back if that was not tried just now.
     pub(super) fn is_spent(&mut self, now: Duration) -> bool {
-        if let Some(tried) = self.spent_at {
-            if now.saturating_sub(tried) >= RETAKE_AFTER {
-                self.spent_at = if self.take() { None } else { Some(now) };
-            }
+        if let Some(tried) = self.spent_at
+            && now.saturating_sub(tried) >= RETAKE_AFTER
+        {
+            self.spent_at = if self.take() { None } else { Some(now) };
         }
         self.spent_at.is_some()
     }
@@ -77,7 +77,7 @@ impl Reserve {
 
 /// Makes the file own its blocks. File systems that cannot promise blocks get them by being written to.
 fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
-    const CHUNK: [u8; 64 << 10] = [0x5a; 64 << 10];
+    static CHUNK: [u8; 64 << 10] = [0x5a; 64 << 10];
     if file.metadata()?.len() == bytes {
         return Ok(());
     }

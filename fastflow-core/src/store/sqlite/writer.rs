@@ -1,12 +1,6 @@
 //! The one task that writes: it takes every command that waits, and commits them together.
 
-use std::{
-    collections::HashMap,
-    num::NonZeroU32,
-    os::unix::fs::MetadataExt,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{collections::HashMap, num::NonZeroU32, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
@@ -74,11 +68,11 @@ impl Answer {
     fn send(self, fault: Option<&Fault>) {
         match self {
             Self::Created(reply, answer) => {
-                drop(reply.send(fault.map_or(answer, |fault| Err(fault.error()))))
+                drop(reply.send(fault.map_or(answer, |fault| Err(fault.error()))));
             }
             Self::Runs(reply, answer) => drop(reply.send(fault.map_or(answer, |fault| Err(fault.error())))),
             Self::Advanced(reply, answer) => {
-                drop(reply.send(fault.map_or(answer, |fault| Err(fault.error()))))
+                drop(reply.send(fault.map_or(answer, |fault| Err(fault.error()))));
             }
         }
     }
@@ -165,7 +159,9 @@ impl Writer {
             Ok(commands) if commands.is_empty() => return,
             Ok(commands) => commands,
             Err((commands, fault)) => {
-                commands.into_iter().for_each(|command| command.fail(&fault));
+                for command in commands {
+                    command.fail(&fault);
+                }
                 return;
             }
         };
@@ -173,7 +169,9 @@ impl Writer {
             Ok(loaded) => loaded,
             Err(fault) => {
                 self.forget(&fault).await;
-                commands.into_iter().for_each(|command| command.fail(&fault));
+                for command in commands {
+                    command.fail(&fault);
+                }
                 return;
             }
         };
@@ -182,7 +180,9 @@ impl Writer {
         if let Err(fault) = &written {
             self.forget(fault).await;
         }
-        answers.into_iter().for_each(|answer| answer.send(written.as_ref().err()));
+        for answer in answers {
+            answer.send(written.as_ref().err());
+        }
     }
 
     /// Refuses what must not be written now.
@@ -206,7 +206,9 @@ impl Writer {
         let (new, open): (Vec<_>, Vec<_>) = commands
             .into_iter()
             .partition(|command| matches!(command, Command::Create { .. } | Command::Claim { .. }));
-        new.into_iter().for_each(|command| command.fail(&fault));
+        for command in new {
+            command.fail(&fault);
+        }
         Ok(open)
     }
 
@@ -232,7 +234,6 @@ impl Writer {
     /// Takes over what a committed batch knows.
     fn keep(&mut self, mut batch: Batch) {
         self.next = batch.next;
-        self.shared.last_event.store(batch.last_event().0, Ordering::Release);
         for (id, prepared) in batch.new_specs.drain(..) {
             self.shared.specs.learn(id, &prepared.spec);
         }

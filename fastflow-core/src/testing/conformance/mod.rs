@@ -1,0 +1,3 @@
+//! Conformance suites: one for each trait that others implement.
+
+pub mod store;
