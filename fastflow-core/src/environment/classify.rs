@@ -8,8 +8,8 @@
 //!    around it (network, unreadable input).
 //! 3. **A second try with `--offline`**, where 2 could be either. It needs no network and takes milliseconds:
 //!    an input that is unreadable stays an error, a network that failed does not.
-//! 4. **One word of uv**: a failed build is the status 1 whose own lines begin `Failed to build`. Nothing else
-//!    tells it from an unsatisfiable requirement.
+//! 4. **Two phrases of uv**: a failed build says `Failed to build`, a file or repository that could not be
+//!    fetched `Failed to download`. With status 1 nothing else tells them from an unsatisfiable requirement.
 
 use std::io;
 
@@ -46,9 +46,12 @@ pub(super) fn judge(stage: Stage, status: Option<i32>, words: &str) -> Verdict {
     if let Some(kind) = own_lines(words).find_map(by_number) {
         return Verdict::Certain(kind);
     }
-    let is_build = own_lines(words).any(|line| line.contains("Failed to build "));
+    let says = |phrase: &str| own_lines(words).any(|line| line.contains(phrase));
     match (stage, status) {
-        (Stage::Lock | Stage::Install, Some(_)) if is_build => Verdict::Certain(Kind::BuildFailed),
+        (Stage::Lock | Stage::Install, Some(_)) if says("Failed to build ") => {
+            Verdict::Certain(Kind::BuildFailed)
+        }
+        (Stage::Lock, Some(1)) if says("Failed to download ") => Verdict::Certain(Kind::DownloadFailed),
         (Stage::Lock, Some(1)) => Verdict::Certain(Kind::ResolutionFailed),
         (Stage::Install, Some(1)) => Verdict::AskDry(Kind::ResolutionFailed, Kind::DownloadFailed),
         (Stage::Lock | Stage::Install, Some(STATUS_ERROR)) => {
@@ -108,6 +111,8 @@ mod tests {
         let ask = Verdict::AskOffline(Kind::ResolutionFailed, Kind::DownloadFailed);
         assert_eq!(judge(Stage::Lock, Some(1), "error: words"), Verdict::Certain(Kind::ResolutionFailed));
         assert_eq!(judge(Stage::Lock, Some(2), "error: words"), ask);
+        let git = "error: Failed to download and build `x @ git+https://h/x`\n  cause: Git operation failed";
+        assert_eq!(judge(Stage::Lock, Some(1), git), Verdict::Certain(Kind::DownloadFailed));
         assert_eq!(judge(Stage::Lock, None, ""), Verdict::Certain(Kind::Internal));
         assert_eq!(judge(Stage::Create, Some(2), "error"), Verdict::Certain(Kind::Internal));
     }

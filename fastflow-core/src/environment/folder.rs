@@ -184,20 +184,30 @@ pub(super) async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Writes a file that is there in full or not at all, also after a crash.
+/// Writes a file that is there in full or not at all, also after a crash of the machine.
 pub(super) fn write_whole(path: &Path, content: &[u8]) -> Result<(), EnvironmentFailure> {
-    let staged = path.with_extension(format!("staged-{}", std::process::id()));
+    write(path, content, true)
+}
+
+/// Writes a file that is there in full or not at all, and that may be lost in a crash of the machine.
+pub(super) fn replace(path: &Path, content: &[u8]) -> Result<(), EnvironmentFailure> {
+    write(path, content, false)
+}
+
+fn write(path: &Path, content: &[u8], is_durable: bool) -> Result<(), EnvironmentFailure> {
+    // One thread writes one file at a time, so this name is nobody else's.
+    let thread = std::thread::current().id();
+    let staged = path.with_extension(format!("staged-{}-{thread:?}", std::process::id()));
     let write = || -> io::Result<()> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(PRIVATE_FILE_MODE)
-            .open(&staged)?;
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.create(true).truncate(true).write(true).mode(PRIVATE_FILE_MODE).open(&staged)?;
         file.write_all(content)?;
-        file.sync_all()?;
+        if is_durable {
+            file.sync_all()?;
+        }
         fs::rename(&staged, path)?;
-        sync_directory(path.parent().unwrap_or(path))
+        if is_durable { sync_directory(path.parent().unwrap_or(path)) } else { Ok(()) }
     };
     write().map_err(|error| {
         let _ = fs::remove_file(&staged);

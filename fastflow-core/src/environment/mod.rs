@@ -20,6 +20,7 @@ use crate::{
 mod build;
 mod classify;
 mod collect;
+mod config;
 mod digest;
 mod failure;
 mod flight;
@@ -33,8 +34,9 @@ mod tool;
 mod uv;
 
 pub use collect::Collected;
+pub use config::UvConfig;
 pub use failure::{EnvironmentFailure, EnvironmentFailureKind};
-pub use uv::{UvConfig, UvEnvironments};
+pub use uv::UvEnvironments;
 
 /// Makes environments ready.
 ///

@@ -1,10 +1,7 @@
 //! The builder that ships.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fmt,
-    num::NonZeroUsize,
-    path::PathBuf,
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -14,11 +11,11 @@ use tokio::sync::Semaphore;
 
 use super::{
     Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind, EnvironmentId,
-    EnvironmentRequest, SetupLog,
+    EnvironmentRequest, SetupLog, UvConfig,
     build::{Build, RECORD, Record},
     digest::Digest,
     flight::{Flights, Lines, Outcome},
-    folder::{Folder, Guard, blocking, write_whole},
+    folder::{Folder, Guard, blocking, replace},
     input::Input,
     interpreter::{Interpreter, Wanted},
     lock::{Lock, Resolution},
@@ -31,79 +28,6 @@ use crate::{Clock, Result};
 const REMEMBERED_MAX: usize = 1024;
 /// How old the note of an environment's last use may get. Garbage collection is never more exact than this.
 pub(super) const USED_NOTE_MAX_AGE: Duration = Duration::from_hours(1);
-
-/// How [`UvEnvironments`] works.
-///
-/// ```
-/// use std::time::Duration;
-///
-/// use fastflow_core::environment::UvConfig;
-///
-/// let mut config = UvConfig::new("/var/lib/fastflow/environments");
-/// config.build_timeout = Duration::from_secs(120);
-/// config.extra_env.insert("UV_OFFLINE".into(), "1".into());
-/// ```
-#[derive(Clone)]
-pub struct UvConfig {
-    /// Where environments are kept. One folder may serve several processes of one machine.
-    pub environments_dir: PathBuf,
-    /// The uv to use. Without it, the first of [`uv_candidates`](Self::uv_candidates) that exists, else the
-    /// `uv` on the PATH.
-    pub uv: Option<PathBuf>,
-    /// Where a uv may be.
-    pub uv_candidates: Vec<PathBuf>,
-    /// The Python for pipelines that do not say, such as `3.12`. Without it, what `uv python find` finds.
-    pub default_python: Option<String>,
-    /// Whether uv may download a Python into the environments' folder when none fits.
-    pub python_downloads: bool,
-    /// Whether packages without a wheel are refused, so that no package's code runs while building.
-    pub wheels_only: bool,
-    /// How long resolving and building one environment may take, together.
-    pub build_timeout: Duration,
-    /// How many environments are built at the same time.
-    pub max_parallel_builds: NonZeroUsize,
-    /// Variables for uv on top of the host's own environment, such as `UV_DEFAULT_INDEX`.
-    pub extra_env: BTreeMap<String, String>,
-}
-
-impl UvConfig {
-    /// The build timeout unless another is set.
-    pub const DEFAULT_BUILD_TIMEOUT: Duration = Duration::from_mins(15);
-    /// The number of parallel builds unless another is set.
-    pub const DEFAULT_MAX_PARALLEL_BUILDS: NonZeroUsize = NonZeroUsize::new(4).expect("it is not zero");
-
-    /// The defaults, for environments in `environments_dir`.
-    pub fn new(environments_dir: impl Into<PathBuf>) -> Self {
-        Self {
-            environments_dir: environments_dir.into(),
-            uv: None,
-            uv_candidates: Vec::new(),
-            default_python: None,
-            python_downloads: true,
-            wheels_only: false,
-            build_timeout: Self::DEFAULT_BUILD_TIMEOUT,
-            max_parallel_builds: Self::DEFAULT_MAX_PARALLEL_BUILDS,
-            extra_env: BTreeMap::new(),
-        }
-    }
-}
-
-impl fmt::Debug for UvConfig {
-    /// Shows the names of variables only: an index's URL may hold a password.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("UvConfig")
-            .field("environments_dir", &self.environments_dir)
-            .field("uv", &self.uv)
-            .field("uv_candidates", &self.uv_candidates)
-            .field("default_python", &self.default_python)
-            .field("python_downloads", &self.python_downloads)
-            .field("wheels_only", &self.wheels_only)
-            .field("build_timeout", &self.build_timeout)
-            .field("max_parallel_builds", &self.max_parallel_builds)
-            .field("extra_env", &self.extra_env.keys())
-            .finish()
-    }
-}
 
 /// Builds environments with `uv`, each once.
 ///
@@ -262,7 +186,7 @@ impl Inner {
             used.insert(id.clone(), now);
         }
         let (path, text) = (self.folder.used(id), self.clock.now().to_string());
-        if let Err(failure) = blocking(move || write_whole(&path, text.as_bytes())).await {
+        if let Err(failure) = blocking(move || replace(&path, text.as_bytes())).await {
             tracing::warn!(environment = %id, %failure, "cannot note that an environment is in use");
         }
     }

@@ -6,4 +6,5 @@ mod build;
 mod failure;
 mod lab;
 mod lock;
+mod measure;
 mod process;
