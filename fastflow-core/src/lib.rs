@@ -10,6 +10,7 @@ pub mod journal;
 pub mod layout;
 pub mod pipeline;
 pub mod run;
+pub mod shim;
 pub mod source;
 pub mod store;
 #[cfg(feature = "testing")]

@@ -1,1 +1,10 @@
-//! The shim, seen from outside.
+//! The shim, seen from outside: real processes, real files.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod ending;
+mod guarding;
+mod harness;
+mod intake;
+mod machine;
+mod output;
+mod sandbox;

@@ -1,3 +1,98 @@
-//! The first process of every attempt.
+//! The first process of every attempt: takes the guard, runs the program, writes down what it says, what it
+//! uses and how it ends, and leaves nothing behind.
+//!
+//! ```text
+//! fastflow-shim (--order-fd N | --order-file PATH [--wait-ms N]) [--reply] [--detach]
+//! ```
 
-fn main() {}
+mod args;
+mod capture;
+mod detach;
+mod intake;
+mod log;
+mod mask;
+mod meter;
+mod output;
+mod program;
+mod report;
+mod sheet;
+mod signal;
+mod supervisor;
+mod tree;
+
+use std::{io, process::ExitCode};
+
+use args::Args;
+use detach::Detached;
+use fastflow_shim::{Guard, Order, Reply, guard};
+use intake::Intake;
+
+/// The exit record is written, whatever it says.
+const RECORDED: u8 = 0;
+/// Nothing was done: the arguments or the order are wrong.
+const BAD_ORDER: u8 = 64;
+/// Nothing was done: the guard is somebody else's.
+const REFUSED: u8 = 65;
+/// Nothing was done: no order came, or a signal came first.
+const NO_ORDER: u8 = 66;
+/// The exit record could not be written.
+const NOT_RECORDED: u8 = 74;
+
+fn main() -> ExitCode {
+    let args = match Args::parse(std::env::args_os().skip(1)) {
+        Ok(args) => args,
+        Err(message) => return refuse(false, &Reply::BadOrder { message }, BAD_ORDER),
+    };
+    match run(&args) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => refuse(
+            args.reply,
+            &Reply::BadOrder { message: format!("the shim cannot work: {error}") },
+            BAD_ORDER,
+        ),
+    }
+}
+
+/// Errors are those from before the guard was taken: nothing has happened yet.
+fn run(args: &Args) -> io::Result<u8> {
+    detach::close_inherited(args.order_fd())?;
+    if args.detach && detach::detach()? == Detached::Parent {
+        return Ok(RECORDED);
+    }
+    let signals = signal::take_over()?;
+    let bytes = match intake::read(args, &signals)? {
+        Intake::Complete(bytes) => bytes,
+        Intake::Nothing => return Ok(NO_ORDER),
+    };
+    let order = match Order::from_slice(&bytes) {
+        Ok(order) => order,
+        Err(error) => {
+            refuse(args.reply, &Reply::BadOrder { message: error.to_string() }, BAD_ORDER);
+            return Ok(BAD_ORDER);
+        }
+    };
+    // The bytes carry secrets and are needed no more.
+    drop(bytes);
+    rustix::process::chdir("/")?;
+    if let Some(guard) = guard::take(&order.run_dir, &Guard::taken(order.attempt.as_str())?)? {
+        refuse(args.reply, &Reply::Refused { guard }, REFUSED);
+        return Ok(REFUSED);
+    }
+    Ok(match supervisor::attempt(&order, signals, args.reply) {
+        Ok(()) => RECORDED,
+        Err(error) => {
+            output::complain(&format!("the exit record cannot be written: {error}"));
+            NOT_RECORDED
+        }
+    })
+}
+
+/// Says why nothing was done: on the reply pipe for a caller, on standard error for a person.
+fn refuse(to_caller: bool, reply: &Reply, code: u8) -> ExitCode {
+    if to_caller {
+        output::reply(reply);
+    } else {
+        output::complain(&serde_json::to_string(reply).unwrap_or_default());
+    }
+    ExitCode::from(code)
+}

@@ -1,0 +1,70 @@
+//! The command line.
+
+use std::{ffi::OsString, os::fd::RawFd, path::PathBuf, time::Duration};
+
+#[derive(Debug)]
+pub(crate) struct Args {
+    pub(crate) order: OrderSource,
+    pub(crate) reply: bool,
+    pub(crate) detach: bool,
+}
+
+#[derive(Debug)]
+pub(crate) enum OrderSource {
+    /// A descriptor that is read to its end.
+    Fd(RawFd),
+    /// A file that is renamed into place, read and unlinked.
+    File { path: PathBuf, wait: Duration },
+}
+
+impl Args {
+    pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Self, String> {
+        let (mut order, mut wait, mut reply, mut detach) = (None, Duration::ZERO, false, false);
+        let mut args = args;
+        while let Some(arg) = args.next() {
+            match arg.to_str() {
+                Some("--order-fd") => {
+                    let fd = number(&arg, args.next())?;
+                    order = Some(OrderSource::Fd(
+                        RawFd::try_from(fd).map_err(|_| format!("{fd} is no file descriptor"))?,
+                    ));
+                }
+                Some("--order-file") => {
+                    let path = PathBuf::from(value(&arg, args.next())?);
+                    order = Some(OrderSource::File { path, wait: Duration::ZERO });
+                }
+                Some("--wait-ms") => wait = Duration::from_millis(number(&arg, args.next())?),
+                Some("--reply") => reply = true,
+                Some("--detach") => detach = true,
+                _ => return Err(format!("unknown argument {}: expected {USAGE}", arg.display())),
+            }
+        }
+        let order = match order {
+            Some(OrderSource::File { path, .. }) => OrderSource::File { path, wait },
+            Some(fd @ OrderSource::Fd(_)) => fd,
+            None => return Err(format!("no order: expected {USAGE}")),
+        };
+        Ok(Self { order, reply, detach })
+    }
+
+    /// The descriptor of the order, which must stay open.
+    pub(crate) fn order_fd(&self) -> Option<RawFd> {
+        match self.order {
+            OrderSource::Fd(fd) => Some(fd),
+            OrderSource::File { .. } => None,
+        }
+    }
+}
+
+const USAGE: &str = "(--order-fd N | --order-file PATH [--wait-ms N]) [--reply] [--detach]";
+
+fn value(name: &OsString, value: Option<OsString>) -> Result<OsString, String> {
+    value.ok_or_else(|| format!("{} needs a value: expected {USAGE}", name.display()))
+}
+
+fn number(name: &OsString, text: Option<OsString>) -> Result<u64, String> {
+    let text = value(name, text)?;
+    text.to_str()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| format!("{} needs a number, got {}", name.display(), text.display()))
+}

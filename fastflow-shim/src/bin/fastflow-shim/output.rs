@@ -1,0 +1,33 @@
+//! What the shim itself says to the one who started it.
+
+use std::fs::OpenOptions;
+
+use fastflow_shim::Reply;
+
+/// Answers on standard output and closes it. A caller that is gone does not matter.
+pub(crate) fn reply(reply: &Reply) {
+    let mut line = serde_json::to_vec(reply).unwrap_or_default();
+    line.push(b'\n');
+    write_all(rustix::stdio::stdout(), &line);
+    close_standard_streams();
+}
+
+/// Says something to whoever reads standard error.
+pub(crate) fn complain(message: &str) {
+    write_all(rustix::stdio::stderr(), format!("fastflow-shim: {message}\n").as_bytes());
+}
+
+/// Lets go of the three standard descriptors: nobody may wait for them to close while the program runs.
+pub(crate) fn close_standard_streams() {
+    if let Ok(null) = OpenOptions::new().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdin(&null);
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}
+
+fn write_all(fd: rustix::fd::BorrowedFd<'_>, mut bytes: &[u8]) {
+    while let Ok(written @ 1..) = rustix::io::retry_on_intr(|| rustix::io::write(fd, bytes)) {
+        bytes = &bytes[written..];
+    }
+}

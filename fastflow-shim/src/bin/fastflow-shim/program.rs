@@ -1,0 +1,118 @@
+//! The start of the program.
+
+use std::{
+    fs, io,
+    os::{fd::OwnedFd, unix::process::CommandExt as _},
+    process::{Command, Stdio},
+};
+
+use fastflow_shim::{Order, Outcome, Rlimits};
+use nix::sys::signal::SigSet;
+use rustix::{
+    fs::{Mode, OFlags},
+    process::{Pid, Resource, Rlimit},
+};
+
+/// How much the kernel may hold for the shim, per stream, where it allows that.
+const PIPE_BYTES: usize = 1024 * 1024;
+/// The standing of the shim with the kernel when memory runs out: the program goes first.
+const OOM_SCORE: &str = "-500";
+const OOM_SCORE_FILE: &str = "/proc/self/oom_score_adj";
+
+/// A program that runs.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) pid: Pid,
+    pub(crate) out: OwnedFd,
+    pub(crate) err: OwnedFd,
+}
+
+/// Prepares this process, as the one above the program, and starts it.
+pub(crate) fn start(order: &Order) -> Result<Program, Outcome> {
+    for cgroup in &order.cgroups {
+        fs::write(cgroup.join("cgroup.procs"), "0")
+            .map_err(|error| failed(&format!("cannot join the cgroup {}", cgroup.display()), &error))?;
+    }
+    if std::process::id() != 1 {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .map_err(|error| failed("cannot become the parent of orphans", &error.into()))?;
+    }
+    let score_lowered = lower_oom_score();
+    match fs::metadata(&order.working_dir) {
+        Ok(metadata) if metadata.is_dir() => {}
+        Ok(_) => {
+            let error = io::Error::from(rustix::io::Errno::NOTDIR);
+            return Err(failed(
+                &format!("cannot use the working directory {}", order.working_dir.display()),
+                &error,
+            ));
+        }
+        Err(error) => {
+            return Err(failed(
+                &format!("cannot use the working directory {}", order.working_dir.display()),
+                &error,
+            ));
+        }
+    }
+    let program = order.argv.first().map(String::as_str).unwrap_or_default();
+    let mut command = Command::new(program);
+    command
+        .args(order.argv.iter().skip(1))
+        .env_clear()
+        .envs(&order.env)
+        .current_dir(&order.working_dir)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    before_exec(&mut command, &order.rlimits, score_lowered);
+    let mut child = command.spawn().map_err(|error| failed(&format!("cannot start {program}"), &error))?;
+    let pipes = child.stdout.take().map(OwnedFd::from).zip(child.stderr.take().map(OwnedFd::from));
+    let (out, err) =
+        pipes.ok_or_else(|| failed("cannot read from the program", &io::ErrorKind::BrokenPipe.into()))?;
+    for pipe in [&out, &err] {
+        let _ = rustix::pipe::fcntl_setpipe_size(pipe, PIPE_BYTES);
+        rustix::io::ioctl_fionbio(pipe, true)
+            .map_err(|error| failed("cannot read from the program", &error.into()))?;
+    }
+    Ok(Program { pid: Pid::from_child(&child), out, err })
+}
+
+fn failed(what: &str, error: &io::Error) -> Outcome {
+    Outcome::ExecFailed { errno: error.raw_os_error(), message: format!("{what}: {error}") }
+}
+
+/// Whether the program must raise its own standing again.
+fn lower_oom_score() -> bool {
+    let protected = fs::read_to_string(OOM_SCORE_FILE).is_ok_and(|score| score.trim_start().starts_with('-'));
+    fs::write(OOM_SCORE_FILE, OOM_SCORE).is_ok() || protected
+}
+
+/// What the child does to itself: only system calls, for it is a copy of this process.
+#[expect(unsafe_code, reason = "limits and the signal mask can only be set by the child itself")]
+fn before_exec(command: &mut Command, limits: &Rlimits, score_lowered: bool) {
+    let limits = limits.clone();
+    let prepare = move || {
+        limit(Resource::Core, Some(limits.core_bytes))?;
+        limit(Resource::Nofile, limits.open_files)?;
+        limit(Resource::Fsize, limits.file_bytes)?;
+        if score_lowered {
+            let file = rustix::fs::open(
+                c"/proc/self/oom_score_adj",
+                OFlags::WRONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?;
+            rustix::io::write(&file, b"0")?;
+        }
+        SigSet::empty().thread_set_mask()?;
+        Ok(())
+    };
+    // SAFETY: the closure allocates nothing and takes no lock; it makes system calls alone.
+    unsafe { command.pre_exec(prepare) };
+}
+
+fn limit(resource: Resource, wanted: Option<u64>) -> rustix::io::Result<()> {
+    let Some(wanted) = wanted else { return Ok(()) };
+    let allowed = rustix::process::getrlimit(resource).maximum.map_or(wanted, |maximum| maximum.min(wanted));
+    rustix::process::setrlimit(resource, Rlimit { current: Some(allowed), maximum: Some(allowed) })
+}

@@ -1,0 +1,282 @@
+//! One attempt, from the guard to the exit record.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use fastflow_shim::{
+    ExitRecord, LogSummary, Order, Outcome, Reply, StopCause, Stream, Timestamp, clock, proc,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    process::{Pid, Signal, WaitStatus},
+};
+
+use crate::{
+    capture::{Capture, READ_BYTES},
+    log::Log,
+    mask::NoMask,
+    meter::{self, Meter},
+    output, program,
+    report::Reserve,
+    signal::{Signals, Wish},
+    tree::{self, Tree},
+};
+
+/// How long descendants may take to vanish after SIGKILL. One that the kernel cannot end outlives this.
+const KILL_LIMIT: Duration = Duration::from_secs(10);
+/// How often SIGKILL is repeated, for those that were just being forked.
+const KILL_INTERVAL: Duration = Duration::from_millis(5);
+/// How often, while the program itself does not die of it.
+const PROGRAM_KILL_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the pipes may stay open when all who could write to them should be gone.
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+/// The longest sleep, when nothing is due.
+const MAX_SLEEP: Duration = Duration::from_mins(1);
+
+/// Runs the attempt whose guard this process has just taken. An error means that there is no exit record.
+pub(crate) fn attempt(order: &Order, signals: Signals, reply: bool) -> io::Result<()> {
+    let (started_at, started) = (clock::now(), clock::instant());
+    let reserve = Reserve::take(&order.run_dir)?;
+    let prepared = Log::open(&order.run_dir, &order.log)
+        .map_err(|error| Outcome::ExecFailed {
+            errno: error.raw_os_error(),
+            message: format!("cannot write the log: {error}"),
+        })
+        .and_then(|log| program::start(order).map(|program| (log, program)));
+    let (log, program) = match prepared {
+        Ok(prepared) => prepared,
+        Err(outcome) => {
+            let record = never_started(order, outcome.clone(), started_at);
+            let published = reserve.publish(record);
+            if let (true, Outcome::ExecFailed { errno, message }) = (reply, outcome) {
+                output::reply(&Reply::ExecFailed { errno, message });
+            }
+            return published;
+        }
+    };
+    if reply {
+        output::reply(&Reply::Started {
+            pid: std::process::id(),
+            start_time_ticks: proc::start_time_ticks(std::process::id()).unwrap_or(0),
+            boot_id: proc::boot_id().unwrap_or_default(),
+            program_pid: program.pid.as_raw_nonzero().get().unsigned_abs(),
+        });
+    } else {
+        output::close_standard_streams();
+    }
+    let tree = Tree::new(order.cgroups.clone());
+    let supervisor = Supervisor {
+        signals,
+        program: program.pid,
+        streams: [
+            Capture::new(Stream::Out, program.out, NoMask),
+            Capture::new(Stream::Err, program.err, NoMask),
+        ],
+        log,
+        meter: Meter::new(&order.run_dir, order.usage.clone(), &order.cgroups),
+        tree: &tree,
+        deadline: order.timeout_ms.and_then(|timeout| started.checked_add(Duration::from_millis(timeout))),
+        grace: Duration::from_millis(order.stop_grace_ms),
+        stop: None,
+        buffer: vec![0; READ_BYTES],
+    };
+    // A program that nobody watches must not run on.
+    let record = supervisor.run(order, started_at, started).inspect_err(|_| tree.kill())?;
+    reserve.publish(record)
+}
+
+fn never_started(order: &Order, outcome: Outcome, at: Timestamp) -> ExitRecord {
+    ExitRecord {
+        attempt: order.attempt.clone(),
+        outcome,
+        stopped_by: None,
+        oom_kills: 0,
+        cpu_user_us: 0,
+        cpu_system_us: 0,
+        peak_memory_bytes: None,
+        started_at: at,
+        ended_at: clock::now(),
+        duration_us: 0,
+        log: LogSummary { complete: true, ..LogSummary::default() },
+    }
+}
+
+#[derive(Debug)]
+struct Supervisor<'a> {
+    signals: Signals,
+    program: Pid,
+    streams: [Capture<NoMask>; 2],
+    log: Log,
+    meter: Meter,
+    tree: &'a Tree,
+    deadline: Option<Instant>,
+    grace: Duration,
+    stop: Option<Stop>,
+    buffer: Vec<u8>,
+}
+
+/// A stop that was begun.
+#[derive(Debug)]
+struct Stop {
+    cause: StopCause,
+    /// When the tree is killed, for the first time or again.
+    kill_at: Instant,
+}
+
+impl Supervisor<'_> {
+    fn run(mut self, order: &Order, started_at: Timestamp, started: Instant) -> io::Result<ExitRecord> {
+        let status = self.until_end()?;
+        let (ended_at, ended) = (clock::now(), clock::instant());
+        self.clear_tree()?;
+        let whole = self.drain()?;
+        self.meter.finish();
+        let (cpu_user_us, cpu_system_us) = meter::children_cpu()?;
+        let masked = self.streams.iter().map(Capture::masked).sum();
+        Ok(ExitRecord {
+            attempt: order.attempt.clone(),
+            outcome: outcome(status),
+            stopped_by: self.stop.map(|stop| stop.cause),
+            oom_kills: self.meter.oom_kills(),
+            cpu_user_us,
+            cpu_system_us,
+            peak_memory_bytes: self.meter.peak_bytes(),
+            started_at,
+            ended_at,
+            duration_us: u64::try_from(ended.duration_since(started).as_micros()).unwrap_or(u64::MAX),
+            log: self.log.finish(whole, masked),
+        })
+    }
+
+    /// Serves everything until the program itself has ended.
+    fn until_end(&mut self) -> io::Result<WaitStatus> {
+        loop {
+            let now = clock::instant();
+            let due = [
+                self.stop.as_ref().map_or(self.deadline, |stop| Some(stop.kill_at)),
+                Some(self.meter.next()),
+            ];
+            let sleep =
+                due.into_iter().flatten().min().map_or(MAX_SLEEP, |at| at.saturating_duration_since(now));
+            self.turn(sleep)?;
+            // Read before children are asked after, or the word of one that ends in between would be lost.
+            let wishes = self.signals.drain()?;
+            // A program that has ended by itself was not stopped.
+            if let Some(status) = tree::reap(self.program)?.program {
+                return Ok(status);
+            }
+            for wish in wishes {
+                self.hear(wish);
+            }
+            let now = clock::instant();
+            self.keep_time(now);
+            self.meter.sample_if_due(now);
+        }
+    }
+
+    fn hear(&mut self, wish: Wish) {
+        match (wish, &mut self.stop) {
+            (Wish::Stop, Some(stop)) => stop.cause = StopCause::Request,
+            (Wish::Stop, None) => self.begin_stop(StopCause::Request, "a stop was requested"),
+            (Wish::Kill, _) => {
+                self.log.say("a kill was requested");
+                self.stop = Some(Stop { cause: StopCause::Request, kill_at: clock::instant() });
+            }
+        }
+    }
+
+    fn begin_stop(&mut self, cause: StopCause, why: &str) {
+        self.log.say(&format!(
+            "{why}: SIGTERM now, SIGKILL for all that is left in {} ms",
+            self.grace.as_millis()
+        ));
+        // The program is not waited for yet, so the number is still its own.
+        let _ = rustix::process::kill_process(self.program, Signal::TERM);
+        let now = clock::instant();
+        self.stop = Some(Stop { cause, kill_at: now.checked_add(self.grace).unwrap_or(now) });
+    }
+
+    fn keep_time(&mut self, now: Instant) {
+        if self.stop.is_none() && self.deadline.is_some_and(|deadline| deadline <= now) {
+            self.begin_stop(StopCause::Timeout, "the program has run as long as it may");
+        }
+        if let Some(stop) = self.stop.as_mut().filter(|stop| stop.kill_at <= now) {
+            stop.kill_at = now + PROGRAM_KILL_INTERVAL;
+            self.tree.kill();
+        }
+    }
+
+    /// The program has ended: nothing of it may stay.
+    fn clear_tree(&mut self) -> io::Result<()> {
+        let end = clock::instant() + KILL_LIMIT;
+        loop {
+            if tree::reap(self.program)?.none_left && !self.tree.has_members() {
+                return Ok(());
+            }
+            self.tree.kill();
+            if clock::instant() >= end {
+                self.log.say("processes that the kernel cannot end were left behind");
+                return Ok(());
+            }
+            self.turn(KILL_INTERVAL)?;
+            self.signals.drain()?;
+        }
+    }
+
+    /// Reads the pipes to their ends. `false` when somebody still holds one open.
+    fn drain(&mut self) -> io::Result<bool> {
+        let end = clock::instant() + DRAIN_LIMIT;
+        while self.streams.iter().any(Capture::is_open) {
+            let left = end.saturating_duration_since(clock::instant());
+            if left.is_zero() {
+                self.log.say("somebody still holds the program's output open: the rest is not read");
+                self.streams.iter_mut().for_each(|stream| stream.end(&mut self.log));
+                return Ok(false);
+            }
+            self.turn(left)?;
+            self.signals.drain()?;
+        }
+        Ok(true)
+    }
+
+    /// Sleeps until something happens, at most for `limit`, then serves the streams and the log.
+    fn turn(&mut self, limit: Duration) -> io::Result<()> {
+        let now = clock::instant();
+        let wakes =
+            self.streams.iter().filter_map(|stream| stream.wakes_at(now)).chain(self.log.retry_at()).min();
+        let sleep = wakes.map_or(limit, |at| limit.min(at.saturating_duration_since(now)));
+        let timeout = Timespec::try_from(sleep).map_err(io::Error::other)?;
+        let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let watched: Vec<usize> =
+            (0..self.streams.len()).filter(|index| self.streams[*index].watched(now).is_some()).collect();
+        for pipe in self.streams.iter().filter_map(|stream| stream.watched(now)) {
+            fds.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
+        }
+        rustix::io::retry_on_intr(|| poll(&mut fds, Some(&timeout)))?;
+        let ready: Vec<usize> = watched
+            .into_iter()
+            .zip(&fds[1..])
+            .filter(|(_, fd)| !fd.revents().is_empty())
+            .map(|(index, _)| index)
+            .collect();
+        for index in ready {
+            self.streams[index].read(&mut self.buffer, &mut self.log);
+        }
+        let now = clock::instant();
+        for stream in &mut self.streams {
+            stream.flush_idle(now, &mut self.log);
+        }
+        self.log.flush();
+        Ok(())
+    }
+}
+
+fn outcome(status: WaitStatus) -> Outcome {
+    match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => Outcome::Exited { code },
+        (None, Some(signal)) => Outcome::Signaled { signal },
+        // The kernel reports an end as one of these two.
+        (None, None) => Outcome::Signaled { signal: status.as_raw() },
+    }
+}
