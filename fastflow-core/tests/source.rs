@@ -17,7 +17,7 @@ use std::{
 use async_trait::async_trait;
 use fastflow_core::{
     Clock, ErrorKind, PipelineName, SystemClock, Timestamp,
-    pipeline::{DependencySource, PipelineKind},
+    pipeline::{DependencySource, Diagnostic, PipelineKind},
     source::{CatalogEntry, DirectorySource, PipelineSource, Revision, TreeLimits, copy_tree},
 };
 
@@ -54,8 +54,8 @@ fn name(text: &str) -> PipelineName {
 /// The errors of a broken pipeline, one per line.
 fn errors(entry: &CatalogEntry) -> String {
     let findings = entry.pipeline.as_ref().expect_err("the pipeline is broken");
-    assert!(findings.iter().any(|found| found.is_error()));
-    findings.iter().map(|found| format!("{found}\n")).collect()
+    assert!(findings.iter().any(Diagnostic::is_error));
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
 }
 
 fn revision(entry: &CatalogEntry) -> Revision {
@@ -448,4 +448,33 @@ async fn a_missing_folder_says_which() {
     let error = source.sync().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("/nonexistent/pipelines"));
+}
+
+/// What both cost, for people: `cargo nextest run --release --run-ignored only what_a_look`.
+#[tokio::test]
+#[ignore = "measures, and checks nothing"]
+#[expect(clippy::disallowed_methods, reason = "a measurement needs the machine's clock")]
+async fn what_a_look_and_a_copy_cost() {
+    const ROUNDS: u32 = 1000;
+    let place = Place::new();
+    place.write("etl/main.py", "print(1)");
+    place.write("etl/pipeline.json", "{}");
+    place.write("etl/requirements.txt", "rich");
+    let source = place.source();
+    let etl = name("etl");
+    let current = revision(&source.refresh(&etl).await.unwrap());
+    // Until the stamps are old enough to be trusted.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    source.refresh(&etl).await.unwrap();
+    let began = std::time::Instant::now();
+    for _ in 0..ROUNDS {
+        source.refresh(&etl).await.unwrap();
+    }
+    println!("refresh: {:?}", began.elapsed() / ROUNDS);
+    let snapshot = source.checkout(&current).await.unwrap();
+    let began = std::time::Instant::now();
+    for n in 0..ROUNDS {
+        copy_tree(&snapshot, &place.snapshots.with_file_name(n.to_string())).unwrap();
+    }
+    println!("copy: {:?}", began.elapsed() / ROUNDS);
 }

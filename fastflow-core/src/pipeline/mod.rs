@@ -16,6 +16,7 @@ mod python;
 mod quantity;
 mod retry;
 mod schedule;
+mod schema;
 mod text;
 mod trigger;
 mod unsupported;
@@ -39,6 +40,7 @@ pub use self::{
     quantity::{ByteSize, CpuMillis},
     retry::{RetryPolicy, RetryStrategy},
     schedule::{CronText, Moment, ScheduleEntry, ScheduleRule, ScheduleWindow, TopSchedule},
+    schema::{manifest_schema, manifest_table},
     text::{ConfigName, WebhookKey},
     trigger::DownstreamTrigger,
     unsupported::UnsupportedField,

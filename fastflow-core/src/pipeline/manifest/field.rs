@@ -38,6 +38,10 @@ impl<'n> Fields<'n> {
         let mut members: BTreeMap<&str, &Member> = BTreeMap::new();
         for member in list {
             if let Some(first) = members.get(member.name.as_str()) {
+                if report.is_full() {
+                    report.error(member.place, path, "");
+                    break;
+                }
                 let place = report.location(first.place);
                 let message = format!("found twice; the first one stands at {place}. Keep one of them");
                 report.error(member.place, &join(path, &member.name), message);
@@ -74,6 +78,12 @@ impl<'n> Fields<'n> {
         self.known.contains(name)
     }
 
+    /// The names that anybody asked for.
+    #[cfg(test)]
+    pub(super) fn known(&self) -> &BTreeSet<&'static str> {
+        &self.known
+    }
+
     /// The names that are there, with their places.
     pub(super) fn places(&self) -> impl Iterator<Item = (&'n str, Place)> {
         self.members.iter().map(|(name, member)| (*name, member.place))
@@ -85,6 +95,10 @@ impl<'n> Fields<'n> {
             // A dollar sign marks what is for editors, such as "$schema".
             if self.path.is_empty() && name.starts_with('$') {
                 continue;
+            }
+            if report.is_full() {
+                report.warning(member.place, &self.path, "");
+                break;
             }
             let advice = match nearest(name, self.known.iter().copied()) {
                 Some(near) => format!("did you mean `{near}`?"),

@@ -142,14 +142,17 @@ impl Document {
         let (Kind::Object(own), Kind::Object(others)) = (&mut self.0.kind, other.0.kind) else {
             return self;
         };
-        let count = own.len();
+        let places: BTreeMap<String, Place> =
+            own.iter().map(|member| (member.name.clone(), member.place)).collect();
         for member in others {
-            if let Some(first) = own[..count].iter().find(|known| known.name == member.name) {
-                let place = report.location(first.place);
-                let message = format!("is also set at {place}; keep it in one of the two files");
-                report.error(member.place, &member.name, message);
-            } else {
-                own.push(member);
+            match places.get(&member.name) {
+                None => own.push(member),
+                Some(first) if !report.is_full() => {
+                    let place = report.location(*first);
+                    let message = format!("is also set at {place}; keep it in one of the two files");
+                    report.error(member.place, &member.name, message);
+                }
+                Some(_) => report.error(member.place, &member.name, ""),
             }
         }
         self
@@ -164,5 +167,25 @@ impl Document {
         // As many as there are fields, however many unknown ones a file holds.
         let known = fields.places().filter(|(name, _)| fields.is_known(name));
         Some(Read { definition, locations: known.map(located).collect() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// What the reader asks for and what the schema describes are the same fields.
+    #[test]
+    fn the_schema_describes_every_field_that_is_read() {
+        let mut report = Report::new();
+        let root = Document::json(&mut report, "pipeline.json", "{}").unwrap();
+        let mut fields = Fields::open(&mut report, "", &root.0).unwrap();
+        read::definition(&mut report, &mut fields);
+        let schema = crate::pipeline::manifest_schema();
+        let described: BTreeSet<&str> =
+            schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(fields.known().iter().copied().collect::<BTreeSet<_>>(), described);
     }
 }

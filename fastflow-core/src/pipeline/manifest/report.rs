@@ -56,6 +56,11 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Whether further findings are dropped, so that a hostile file does not cost the work of making them.
+    pub(super) fn is_full(&self) -> bool {
+        self.diagnostics.len() >= Self::MAX_DIAGNOSTICS
+    }
+
     pub(in crate::pipeline) fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
