@@ -36,6 +36,7 @@ fn embed_shim() -> Result<(), String> {
 }
 
 fn build(package: &Path, target: &str, folder: &Path) -> Result<(), String> {
+    let shipped = variable("PROFILE")? == "release";
     let mut cargo = Command::new(variable("CARGO")?);
     cargo
         .args(["build", "--release", "--quiet", "--bin", "fastflow-shim", "--target", target])
@@ -44,22 +45,18 @@ fn build(package: &Path, target: &str, folder: &Path) -> Result<(), String> {
         .arg("--target-dir")
         .arg(folder)
         .env("CARGO_PROFILE_RELEASE_PANIC", "abort")
-        .env("CARGO_PROFILE_RELEASE_LTO", "true")
         .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "3")
-        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")
+        // Link-time optimisation is worth its time in what is shipped, not in what is built every minute.
+        .env("CARGO_PROFILE_RELEASE_LTO", if shipped { "true" } else { "off" })
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", if shipped { "1" } else { "16" })
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         // The flags of the outer build (a sanitizer, coverage, a dynamic libc) are not for this one.
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
         .env_remove("RUSTFLAGS");
-    // `cargo clippy` puts its driver in the compiler's place; checking produces no executable.
-    for wrapper in [
-        "RUSTC_WRAPPER",
-        "RUSTC_WORKSPACE_WRAPPER",
-        "CARGO_BUILD_RUSTC_WRAPPER",
-        "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER",
-        "CLIPPY_ARGS",
-    ] {
+    // `cargo clippy` puts its driver in the compiler's place; checking produces no executable. A cache around
+    // the compiler (`RUSTC_WRAPPER`) serves here too.
+    for wrapper in ["RUSTC_WORKSPACE_WRAPPER", "CARGO_BUILD_RUSTC_WORKSPACE_WRAPPER", "CLIPPY_ARGS"] {
         cargo.env_remove(wrapper);
     }
     // With the lock file of this repository the executable is the same wherever it is built. A copy of the
