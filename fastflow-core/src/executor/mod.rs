@@ -5,13 +5,17 @@
 //! implementation.
 
 mod capability;
+pub mod process;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-pub use self::capability::{Capabilities, Requirements};
+pub use self::{
+    capability::{Capabilities, Requirements},
+    process::{ProcessConfig, ProcessExecutor},
+};
 use crate::{
     AttemptId, OwnerId, Result,
     run::{ExitReport, LostCause, StartFailure, StopCause},

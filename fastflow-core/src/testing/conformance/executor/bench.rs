@@ -1,0 +1,275 @@
+//! What the cases are made with.
+
+use std::{
+    fmt, fs,
+    future::Future,
+    io,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tempfile::TempDir;
+
+use super::ExecutorFixture;
+use crate::{
+    AttemptId, Clock as _, OsEntropy, OwnerId, RunId, SystemClock,
+    executor::{AttemptRef, AttemptSpec, Capabilities, Ended, Execution, Executor, Reattached, Start},
+    journal::{Follower, Journal, LogLine, LogStream, Offset, Record},
+    run::{Exit, ExitReport},
+    testing::tool,
+};
+
+/// How long a condition may take to come true.
+const WAIT_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How often it is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How long something that must not happen is watched for.
+const WATCH: Duration = Duration::from_millis(300);
+
+/// The variable by which the processes of an attempt are found in `/proc`.
+const MARK: &str = "FASTFLOW_TEST_ATTEMPT";
+
+/// An executor at work on attempts in a directory of their own.
+pub struct Bench<'a> {
+    fixture: &'a dyn ExecutorFixture,
+    executor: Arc<dyn Executor>,
+    other: Arc<dyn Executor>,
+    owner: OwnerId,
+    dir: TempDir,
+    clock: SystemClock,
+}
+
+impl<'a> Bench<'a> {
+    /// A bench for `executor`; `other` is one of the same runtime, as another host would have it.
+    ///
+    /// # Panics
+    ///
+    /// When there is no room for temporary files.
+    pub fn new(
+        fixture: &'a dyn ExecutorFixture,
+        executor: Arc<dyn Executor>,
+        other: Arc<dyn Executor>,
+    ) -> Self {
+        let clock = SystemClock::new();
+        let owner = format!("test-{}", RunId::new(&clock, &OsEntropy));
+        let owner = owner.parse().expect("a name of letters and digits");
+        let dir = tempfile::tempdir().expect("room for temporary files");
+        Self { fixture, executor, other, owner, dir, clock }
+    }
+
+    pub(super) fn executor(&self) -> &Arc<dyn Executor> {
+        &self.executor
+    }
+
+    pub(super) fn other(&self) -> &dyn Executor {
+        &*self.other
+    }
+
+    pub(super) fn owner(&self) -> &OwnerId {
+        &self.owner
+    }
+
+    pub(super) fn clock(&self) -> &SystemClock {
+        &self.clock
+    }
+
+    /// Whether the executor can do this. If not, the case says that it is skipped.
+    pub(super) fn can(&self, what: &str, capability: impl Fn(Capabilities) -> bool) -> bool {
+        let can = capability(self.executor.capabilities());
+        if !can {
+            tool::require(&format!("{}/{what}", self.fixture.name()), "the executor does not claim it here");
+        }
+        can
+    }
+
+    /// An attempt that runs `script`, with its directories made.
+    pub(super) fn spec(&self, script: &str) -> AttemptSpec {
+        let id = AttemptId { run: RunId::new(&self.clock, &OsEntropy), number: NonZeroU32::MIN };
+        let run_dir = self.dir.path().join(id.to_string());
+        let working_dir = run_dir.join("work");
+        fs::create_dir_all(&working_dir).expect("room for temporary files");
+        let mut spec = self.fixture.spec(id, self.owner.clone(), script, run_dir);
+        spec.working_dir = working_dir;
+        spec.env.insert(MARK.to_owned(), id.to_string());
+        spec.env.entry("PATH".to_owned()).or_insert_with(|| "/usr/local/bin:/usr/bin:/bin".to_owned());
+        spec
+    }
+
+    /// Starts it, which must succeed.
+    pub(super) async fn start(&self, spec: &AttemptSpec) -> Box<dyn Execution> {
+        match self.executor.start(spec.clone()).await {
+            Ok(Start::Started(execution)) => execution,
+            other => panic!("not started: {other:?}"),
+        }
+    }
+
+    /// Runs a script to its end.
+    pub(super) async fn run(&self, script: &str) -> ExitReport {
+        self.run_spec(&self.spec(script)).await
+    }
+
+    pub(super) async fn run_spec(&self, spec: &AttemptSpec) -> ExitReport {
+        let execution = self.start(spec).await;
+        let report = report(execution.wait().await);
+        execution.remove().await.expect("removed");
+        report
+    }
+
+    /// Reads a journal that is complete.
+    pub(super) async fn journal<T: Record>(&self, spec: &AttemptSpec, name: &str) -> Vec<T> {
+        let journal = Journal::new(spec.run_dir.join(name));
+        let ended = std::future::ready(());
+        let mut follower = Follower::new(journal, Offset::START, Arc::new(self.clock), ended);
+        let mut records = Vec::new();
+        while let Some(batch) = follower.next_batch().await.expect("the journal can be read") {
+            records.extend(batch.records.into_iter().map(|(_, record)| record));
+        }
+        records
+    }
+
+    pub(super) async fn log(&self, spec: &AttemptSpec) -> Vec<LogLine> {
+        self.journal(spec, fastflow_shim::layout::LOG).await
+    }
+
+    /// Exactly the bytes that the log has of a stream.
+    pub(super) async fn stream(&self, spec: &AttemptSpec, stream: LogStream) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for line in self.log(spec).await.into_iter().filter(|line| line.stream == stream) {
+            bytes.extend_from_slice(&line.bytes);
+            if !line.continues {
+                bytes.push(b'\n');
+            }
+        }
+        bytes
+    }
+
+    /// Waits until `condition` holds.
+    pub(super) async fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
+        let end = self.clock.elapsed() + WAIT_TIMEOUT;
+        while !condition() {
+            assert!(self.clock.elapsed() < end, "not within {WAIT_TIMEOUT:?}: {what}");
+            self.clock.sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// Fails if `future` is not ready in time.
+    pub(super) async fn within<T>(&self, limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
+        tokio::select! {
+            value = future => value,
+            () = self.clock.sleep(limit) => panic!("not within {limit:?}: {what}"),
+        }
+    }
+
+    /// Waits for the file to grow: its writer is alive.
+    pub(super) async fn beats(&self, path: &Path) {
+        let before = size(path);
+        self.until("the program beats", || size(path) > before).await;
+    }
+
+    /// Watches that nothing of an attempt is there any more.
+    pub(super) async fn is_silent(&self, spec: &AttemptSpec) {
+        self.is_silent_but_for(spec, &[]).await;
+    }
+
+    /// The same for an attempt whose program appends to files.
+    pub(super) async fn is_silent_but_for(&self, spec: &AttemptSpec, beats: &[&Path]) {
+        // One that was killed is seen for a moment after the kernel has taken it off every list.
+        let end = self.clock.elapsed() + WATCH;
+        while !processes(spec).is_empty() {
+            assert!(self.clock.elapsed() < end, "processes of the attempt are left: {:?}", processes(spec));
+            self.clock.sleep(LOOK_INTERVAL).await;
+        }
+        let before: Vec<u64> = beats.iter().map(|path| size(path)).collect();
+        if !beats.is_empty() {
+            self.clock.sleep(WATCH).await;
+        }
+        let after: Vec<u64> = beats.iter().map(|path| size(path)).collect();
+        assert_eq!(before, after, "something of the attempt still writes");
+    }
+
+    /// Lets the time pass in which a mistake would show.
+    pub(super) async fn watch(&self) {
+        self.clock.sleep(WATCH).await;
+    }
+
+    /// Removes everything that the executor knows of this bench.
+    pub(super) async fn clear(&self) {
+        for handle in self.executor.list(&self.owner).await.unwrap_or_default() {
+            let run_dir = self.dir.path().join(handle.attempt.to_string());
+            let attempt =
+                AttemptRef { id: handle.attempt, owner: self.owner.clone(), run_dir, handle: Some(handle) };
+            if let Ok(Reattached::Found(execution)) = self.executor.reattach(&attempt).await {
+                // A failure here is the case's, which has said so by itself.
+                let _ = execution.remove().await;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Bench<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bench")
+            .field("executor", &self.executor)
+            .field("dir", &self.dir)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What names an attempt, without or with its handle.
+pub(super) fn reference(spec: &AttemptSpec, execution: Option<&dyn Execution>) -> AttemptRef {
+    AttemptRef {
+        id: spec.id,
+        owner: spec.owner.clone(),
+        run_dir: spec.run_dir.clone(),
+        handle: execution.map(|execution| execution.handle().clone()),
+    }
+}
+
+/// The report of a program that ran.
+pub(super) fn report(ended: crate::Result<Ended>) -> ExitReport {
+    match ended {
+        Ok(Ended::Exited(report)) => report,
+        other => panic!("not the end of a program that ran: {other:?}"),
+    }
+}
+
+pub(super) fn found(reattached: crate::Result<Reattached>) -> Box<dyn Execution> {
+    match reattached {
+        Ok(Reattached::Found(execution)) => execution,
+        other => panic!("not found: {other:?}"),
+    }
+}
+
+pub(super) fn exit(ended: crate::Result<Ended>) -> Exit {
+    report(ended).exit
+}
+
+/// A file in the working directory.
+pub(super) fn file(spec: &AttemptSpec, name: &str) -> PathBuf {
+    spec.working_dir.join(name)
+}
+
+/// The lines of a file in the working directory; none when there is none.
+pub(super) fn lines(spec: &AttemptSpec, name: &str) -> usize {
+    fs::read_to_string(file(spec, name)).map_or(0, |text| text.lines().count())
+}
+
+pub(super) fn size(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// Every living process of an attempt, wherever it has gone: they all inherit its environment.
+pub(super) fn processes(spec: &AttemptSpec) -> Vec<u32> {
+    let mark = format!("{MARK}={}", spec.id);
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let has_mark = |pid: &u32| {
+        let environment: io::Result<Vec<u8>> = fs::read(format!("/proc/{pid}/environ"));
+        environment.is_ok_and(|bytes| bytes.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()))
+    };
+    pids.filter(has_mark).collect()
+}

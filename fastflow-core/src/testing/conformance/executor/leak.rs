@@ -1,0 +1,39 @@
+//! What is left after many runs.
+
+use std::fs;
+
+use super::bench::{Bench, processes};
+use crate::run::Exit;
+
+/// How many descriptors other tests of the same process may open meanwhile.
+const SLACK: usize = 20;
+
+/// Runs cost nothing that stays: no descriptor, no process, no zombie, nothing in the list.
+///
+/// Kills: a descriptor kept for each attempt; children that nobody waits for; remove that forgets something.
+pub async fn a_hundred_runs_leave_nothing_behind(bench: &Bench<'_>) {
+    // What is made once is made before.
+    bench.run("exit 0").await;
+    let before = descriptors();
+    for _ in 0..100 {
+        let spec = bench.spec("exit 1");
+        assert_eq!(bench.run_spec(&spec).await.exit, Exit::Code(1));
+        assert_eq!(processes(&spec), Vec::<u32>::new());
+    }
+    bench.until("descriptors are given back", || descriptors() <= before + SLACK).await;
+    bench.until("no zombie is left", || zombies() == 0).await;
+    assert_eq!(bench.executor().list(bench.owner()).await.unwrap(), []);
+}
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").expect("the own descriptors").count()
+}
+
+/// Children of this process that have ended and that it has not waited for.
+fn zombies() -> usize {
+    let pids = fs::read_dir("/proc").expect("the processes").flatten();
+    let stats = pids
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter_map(|pid| fastflow_shim::proc::Stat::read(pid).ok());
+    stats.filter(|stat| stat.parent == std::process::id() && stat.is_zombie()).count()
+}

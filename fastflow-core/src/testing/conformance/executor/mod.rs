@@ -1,0 +1,187 @@
+//! The contract of [`Executor`] as tests.
+//!
+//! Each case is one sentence of the contract. It proves an effect by something that the executor does not
+//! report: files that the program writes, processes in `/proc`, the bytes of the log. What an executor claims
+//! in its [`Capabilities`](crate::executor::Capabilities) selects the cases that apply to it. Each case says
+//! which mutant it kills: the mistake in an executor that no other case need find.
+//!
+//! The programs are POSIX shell scripts. The executor and the suite must see the same files and, for the
+//! cases that look for processes, the same `/proc`.
+//!
+//! ```no_run
+//! # // The macro makes tests, which a documentation test cannot hold.
+//! use std::{path::PathBuf, sync::Arc};
+//! use fastflow_core::{AttemptId, OwnerId, executor::{AttemptSpec, Executor}, testing::conformance::executor::ExecutorFixture};
+//!
+//! struct Mine;
+//!
+//! #[async_trait::async_trait]
+//! impl ExecutorFixture for Mine {
+//!     fn name(&self) -> &'static str {
+//!         "mine"
+//!     }
+//!     async fn executor(&self) -> Option<Arc<dyn Executor>> {
+//!         None // None where it cannot be had
+//!     }
+//!     fn spec(&self, id: AttemptId, owner: OwnerId, script: &str, run_dir: PathBuf) -> AttemptSpec {
+//!         let argv = ["/bin/sh", "-c", script, "sh"].map(String::from).to_vec();
+//!         AttemptSpec::new(id, owner, argv, run_dir)
+//!     }
+//! }
+//!
+//! fastflow_core::executor_conformance!(Mine);
+//! # fn main() {}
+//! ```
+
+mod bench;
+pub mod exit;
+pub mod leak;
+pub mod limit;
+pub mod output;
+pub mod reconcile;
+pub mod start;
+pub mod stop;
+
+use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use futures::{FutureExt as _, future::BoxFuture};
+
+pub use self::bench::Bench;
+use crate::{
+    AttemptId, Clock as _, OwnerId, SystemClock,
+    executor::{AttemptSpec, Executor},
+    testing::tool,
+};
+
+/// How long one case may take. The longest needs a few seconds where nothing else runs.
+const CASE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What the suite needs to know of an executor.
+#[async_trait]
+pub trait ExecutorFixture: Send + Sync {
+    /// The name by which `FASTFLOW_REQUIRE` requires it.
+    fn name(&self) -> &'static str;
+
+    /// An executor, or `None` where there cannot be one. Each call gives another one of the same runtime, as
+    /// another host would have it.
+    async fn executor(&self) -> Option<Arc<dyn Executor>>;
+
+    /// An attempt that runs a shell script. Words that are appended to its `argv` become `$1` and so on.
+    fn spec(&self, id: AttemptId, owner: OwnerId, script: &str, run_dir: PathBuf) -> AttemptSpec;
+}
+
+/// A case: a sentence of the contract.
+pub type Case = for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, ()>;
+
+/// Runs one case, in its own time limit, and ends whatever it has left running.
+///
+/// # Panics
+///
+/// When the executor does not keep the contract, or is missing where it is required.
+pub async fn check(fixture: &dyn ExecutorFixture, case: Case) {
+    let (Some(executor), Some(other)) = (fixture.executor().await, fixture.executor().await) else {
+        tool::require(fixture.name(), "there is no such executor here");
+        return;
+    };
+    let bench = Bench::new(fixture, executor, other);
+    let clock = SystemClock::new();
+    let outcome = tokio::select! {
+        outcome = AssertUnwindSafe(case(&bench)).catch_unwind() => outcome,
+        () = clock.sleep(CASE_TIMEOUT) => Err(Box::new(format!("not ended within {CASE_TIMEOUT:?}")) as _),
+    };
+    tokio::select! {
+        () = bench.clear() => {}
+        () = clock.sleep(CASE_TIMEOUT) => {}
+    }
+    if let Err(panic) = outcome {
+        std::panic::resume_unwind(panic);
+    }
+}
+
+/// Makes one test of each case for the given [`ExecutorFixture`]. The crate that uses it depends on `tokio`.
+#[macro_export]
+macro_rules! executor_conformance {
+    ($fixture:expr) => {
+        $crate::executor_conformance! { @tests $fixture;
+            exit {
+                exit_codes_are_reported
+                a_signal_is_told_apart_from_a_code
+                out_of_memory_is_told_apart
+                a_child_out_of_memory_is_counted_and_does_not_fail_the_program
+                a_kill_below_the_memory_limit_is_not_out_of_memory
+                a_missing_program_is_a_typed_failure
+                a_program_that_cannot_be_executed_is_a_typed_failure
+                a_start_that_never_ran_is_not_a_success
+                times_are_reported
+            }
+            start {
+                the_same_attempt_cannot_start_twice
+                sixteen_starts_at_once_run_once
+                dropping_a_start_leaves_nothing_untracked
+                reattach_before_start_fences
+                a_fence_and_a_start_at_once_agree
+                unmet_requirements_are_refused_before_any_effect
+                arguments_arrive_unchanged
+                the_environment_is_exactly_what_was_given
+                the_program_starts_in_its_working_directory
+                standard_input_is_at_its_end
+                thirty_two_at_once
+            }
+            stop {
+                stop_lets_the_program_finish
+                a_plain_program_hears_the_stop
+                stop_escalates_to_kill
+                stop_kills_what_left_the_session
+                stop_does_not_wait_for_the_end
+                stop_after_the_end_is_fine
+                stopping_twice_is_fine
+                a_reattached_execution_can_be_stopped
+                the_cause_of_a_stop_is_kept
+                the_time_limit_needs_no_host
+                the_time_limit_escalates_to_kill
+                a_daemon_ends_with_its_program
+            }
+            output {
+                output_is_tagged
+                output_is_byte_identical
+                a_burst_is_complete
+                the_output_of_a_short_program_is_there_at_its_end
+                a_log_above_its_limit_keeps_both_ends_and_says_so
+                closing_its_output_does_not_end_a_program
+                usage_flows
+            }
+            limit {
+                the_cpu_limit_holds
+                the_memory_limit_leaves_what_it_allows
+                the_process_limit_holds
+            }
+            reconcile {
+                list_and_reattach_agree
+                list_shows_only_its_owner
+                another_executor_takes_over
+                an_ended_attempt_is_found_with_its_end
+                never_started_is_repeatable
+                wait_is_cancel_safe_and_repeatable
+                dropping_an_execution_leaves_it_running
+                remove_kills_and_is_repeatable
+                a_removed_attempt_is_not_listed_and_not_started_again
+                an_attempt_whose_files_are_gone_is_lost
+            }
+            leak {
+                a_hundred_runs_leave_nothing_behind
+            }
+        }
+    };
+    (@tests $fixture:expr; $($group:ident { $($case:ident)+ })+) => {
+        $($(
+            #[::tokio::test(flavor = "multi_thread")]
+            async fn $case() {
+                $crate::testing::conformance::executor::check(&$fixture, |bench| {
+                    ::std::boxed::Box::pin($crate::testing::conformance::executor::$group::$case(bench))
+                })
+                .await;
+            }
+        )+)+
+    };
+}

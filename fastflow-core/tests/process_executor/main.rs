@@ -1,0 +1,53 @@
+//! The process executor keeps the contract of executors, with and without control groups.
+
+mod host;
+mod stranger;
+
+use std::{path::PathBuf, sync::Arc};
+
+use async_trait::async_trait;
+use fastflow_core::{
+    AttemptId, OwnerId, SystemClock,
+    executor::{AttemptSpec, Executor, ProcessConfig, ProcessExecutor, process::CgroupMode},
+    testing::conformance::executor::ExecutorFixture,
+};
+
+/// The executor of this machine, as far as it goes.
+struct Process(CgroupMode);
+
+/// What hosts of one installation share.
+fn state_dir() -> PathBuf {
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("process-executor")
+}
+
+#[async_trait]
+impl ExecutorFixture for Process {
+    fn name(&self) -> &'static str {
+        "process"
+    }
+
+    async fn executor(&self) -> Option<Arc<dyn Executor>> {
+        let mut config = ProcessConfig::new(state_dir());
+        config.cgroups = self.0;
+        let executor = ProcessExecutor::new(&config, Arc::new(SystemClock::new())).unwrap();
+        executor.probe().await.unwrap();
+        Some(Arc::new(executor))
+    }
+
+    fn spec(&self, id: AttemptId, owner: OwnerId, script: &str, run_dir: PathBuf) -> AttemptSpec {
+        let argv = ["/bin/sh", "-c", script, "sh"].map(String::from).to_vec();
+        AttemptSpec::new(id, owner, argv, run_dir)
+    }
+}
+
+mod with_cgroups {
+    use super::*;
+
+    fastflow_core::executor_conformance!(Process(CgroupMode::Auto));
+}
+
+mod without_cgroups {
+    use super::*;
+
+    fastflow_core::executor_conformance!(Process(CgroupMode::Off));
+}
