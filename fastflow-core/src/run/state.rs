@@ -123,6 +123,8 @@ impl RunState {
     /// # Errors
     ///
     /// [`IllegalTransition`] when the event has no meaning in this state. Final states refuse every event.
+    #[expect(clippy::match_same_arms, reason = "each arrow stands on its own, in the order of the table")]
+    #[expect(clippy::result_large_err, reason = "a refusal is rare, and short-lived where it happens")]
     pub fn apply(&self, event: &RunEvent, retry: Retry) -> Result<Self, IllegalTransition> {
         use RunEvent as E;
         use StopCause::{Cancelled, TimedOut};
@@ -181,6 +183,7 @@ impl RunState {
         Ok(next)
     }
 
+    #[expect(clippy::result_large_err, reason = "as for `apply`")]
     fn refuse(&self, event: &RunEvent) -> Result<Self, IllegalTransition> {
         Err(IllegalTransition { from: self.clone(), event: event.clone() })
     }

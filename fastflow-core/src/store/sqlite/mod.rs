@@ -251,3 +251,6 @@ impl Store for SqliteStore {
         self.ask(|reply| Command::Close { reply }).await
     }
 }
+
+#[cfg(test)]
+mod tests;

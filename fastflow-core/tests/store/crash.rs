@@ -1,0 +1,72 @@
+//! The death of the host.
+
+use std::{collections::HashSet, sync::Arc};
+
+use fastflow_core::{
+    ErrorKind, SystemClock,
+    run::{RunState, Status},
+    store::{EventId, RunQuery, SqliteOptions, SqliteStore, Store},
+};
+
+use crate::child::Host;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_host_is_refused_until_the_first_is_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let host = Host::start(&path, false);
+    let open = || SqliteStore::open(&path, SqliteOptions::default(), Arc::new(SystemClock::new()));
+    let error = open().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    let pid = host.pid().to_string();
+    assert!(error.context().any(|fact| fact == ("pid", &pid)), "{error}");
+    assert!(error.context().any(|(key, _)| key == "since"), "{error}");
+    host.kill();
+    let store = open().await.unwrap();
+    assert_eq!(open().await.unwrap_err().kind(), ErrorKind::Conflict, "also within one process");
+    store.close().await.unwrap();
+    open().await.unwrap();
+}
+
+/// The promise of durable acceptance: what was answered is there, whenever the host is killed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_survives_kill_9() {
+    const ROUNDS: usize = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let (mut created, mut succeeded) = (HashSet::new(), HashSet::new());
+    for round in 0..ROUNDS {
+        let mut host = Host::start(&path, true);
+        let mut lines: Vec<_> = (0..1 + round * 37 % 400).map_while(|_| host.line()).collect();
+        lines.extend(host.kill());
+        for line in lines {
+            // The last line may be cut off in its middle; then it was not said.
+            match line.split_once(' ') {
+                Some(("created", id)) => drop(id.parse().map(|id| created.insert(id))),
+                Some(("succeeded", id)) => drop(id.parse().map(|id| succeeded.insert(id))),
+                _ => {}
+            }
+        }
+        let store =
+            SqliteStore::open(&path, SqliteOptions::default(), Arc::new(SystemClock::new())).await.unwrap();
+        for id in &created {
+            assert_eq!(store.run(*id).await.unwrap().id, *id, "round {round}");
+        }
+        for id in &succeeded {
+            assert_eq!(store.run(*id).await.unwrap().state, RunState::Succeeded, "round {round}");
+        }
+        // Every state has its events, and none is missing.
+        let last = store.last_event().await.unwrap();
+        let events = store.events(EventId(0), 10_000.try_into().unwrap()).await.unwrap();
+        assert_eq!(events.len() as u64, last.0.min(10_000));
+        for run in store.take_over().await.unwrap() {
+            assert_eq!(store.attempts(run.id).await.unwrap().len(), 1);
+        }
+        let mut query = RunQuery::default();
+        query.statuses = vec![Status::Running];
+        assert!(store.runs(&query).await.unwrap().items.is_empty());
+        store.close().await.unwrap();
+        crate::file::check_integrity(&path).await;
+    }
+    assert!(created.len() > ROUNDS && succeeded.len() > ROUNDS, "the children did work");
+}
