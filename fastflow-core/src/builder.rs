@@ -9,7 +9,7 @@ use crate::{
     host::{Executors, Ports, Settings, signal::Signals},
     layout::DataDir,
     source::{DirectorySource, PipelineSource},
-    store::{SqliteOptions, SqliteStore, Store},
+    store::Store,
 };
 
 /// Variables of the embedding program that programs of pipelines get, and no others.
@@ -169,12 +169,9 @@ impl OrchestratorBuilder {
         })??;
         let owner = data.owner(&*self.entropy)?;
         // The lock on the store comes first: whoever does not get it touches nothing else.
-        let store: Arc<dyn Store> = match self.store {
+        let store = match self.store {
             Some(store) => store,
-            None => Arc::new(
-                SqliteStore::open(data.store_file(), SqliteOptions::default(), Arc::clone(&self.clock))
-                    .await?,
-            ),
+            None => default_store(&data, &self.clock).await?,
         };
         let source = match (self.source, self.pipelines) {
             (Some(_), Some(_)) => {
@@ -218,6 +215,18 @@ impl OrchestratorBuilder {
     }
 }
 
+#[cfg(feature = "sqlite")]
+async fn default_store(data: &DataDir, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
+    use crate::store::{SqliteOptions, SqliteStore};
+
+    Ok(Arc::new(SqliteStore::open(data.store_file(), SqliteOptions::default(), Arc::clone(clock)).await?))
+}
+
+#[cfg(not(feature = "sqlite"))]
+async fn default_store(_data: &DataDir, _clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
+    Err(Error::new(ErrorKind::Invalid, "without the feature `sqlite` the builder needs `.store(…)`"))
+}
+
 fn executors(
     given: Vec<(String, Arc<dyn Executor>)>,
     data: &DataDir,
@@ -236,8 +245,8 @@ fn executors(
         default
     } else {
         let name: ExecutorName = PROCESS.parse()?;
-        let config = ProcessConfig::new(data.executor_dir(), data.runs_dir());
-        by_name.insert(name.clone(), Arc::new(ProcessExecutor::new(config, Arc::clone(clock))?) as _);
+        let config = ProcessConfig::new(data.executor_dir());
+        by_name.insert(name.clone(), Arc::new(ProcessExecutor::new(&config, Arc::clone(clock))?) as _);
         name
     };
     Ok(Executors { default, by_name })

@@ -7,7 +7,7 @@
 //! [`UvEnvironments`] is the builder that ships: it drives [`uv`](https://docs.astral.sh/uv/) as a child
 //! process. Everything else sees only [`EnvironmentBuilder`].
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,23 @@ pub trait EnvironmentBuilder: fmt::Debug + Send + Sync + 'static {
         request: &EnvironmentRequest,
         log: &dyn SetupLog,
     ) -> Result<Environment, EnvironmentFailure>;
+
+    /// Removes at most `limit` environments that were not asked for since `max_unused`, and what interrupted
+    /// builds left. Never one of `keep`.
+    ///
+    /// # Errors
+    ///
+    /// An [`EnvironmentFailure`] when something cannot be read or removed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting; what was begun goes on in the background.
+    async fn collect(
+        &self,
+        keep: &BTreeSet<EnvironmentId>,
+        max_unused: Duration,
+        limit: usize,
+    ) -> Result<Collected, EnvironmentFailure>;
 }
 
 /// What a pipeline needs to run.

@@ -1,7 +1,7 @@
 //! The builder that ships.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::{
-    Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind, EnvironmentId,
+    Collected, Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind, EnvironmentId,
     EnvironmentRequest, SetupLog, UvConfig,
     build::{Build, RECORD, Record},
     digest::Digest,
@@ -128,6 +128,15 @@ impl EnvironmentBuilder for UvEnvironments {
         };
         self.inner.remember(request, &environment, stamps).await?;
         Ok(environment)
+    }
+
+    async fn collect(
+        &self,
+        keep: &BTreeSet<EnvironmentId>,
+        max_unused: Duration,
+        limit: usize,
+    ) -> Result<Collected, EnvironmentFailure> {
+        Self::collect(self, keep, max_unused, limit).await
     }
 }
 

@@ -23,6 +23,8 @@ use crate::{
 const ORPHAN_INTERVAL: Duration = Duration::from_secs(30);
 /// Every how many looks for orphans the disk is cleaned too.
 const CLEANING_PERIOD: u32 = 20;
+/// Environments removed in one cleaning; the next one goes on.
+const MAX_REMOVED_ENVIRONMENTS: usize = 100;
 
 pub(super) struct Janitor {
     ports: Arc<Ports>,
@@ -101,8 +103,13 @@ impl Janitor {
             }
         }
         let unused = self.ports.settings.retention.max_unused_environment_age;
-        let environments = self.ports.environments.collect(&keep, unused).await?;
-        tracing::debug!(snapshots = collected.removed, environments, "cleaned the data directory");
+        match self.ports.environments.collect(&keep, unused, MAX_REMOVED_ENVIRONMENTS).await {
+            Ok(removed) => {
+                let environments = removed.removed.len();
+                tracing::debug!(snapshots = collected.removed, environments, "cleaned the data directory");
+            }
+            Err(failure) => tracing::warn!(%failure, "unused environments could not be removed"),
+        }
         Ok(())
     }
 
