@@ -293,7 +293,7 @@ impl Supervisor {
                     return Err(LetGo);
                 }
                 Err(error) => {
-                    tracing::error!(%error, event = step.event.name(), "the store takes no events now")
+                    tracing::error!(%error, event = step.event.name(), "the store takes no events now");
                 }
             }
             backoff.wait(&*self.ports.clock).await;

@@ -50,7 +50,7 @@ impl<'a> Pipelines<'a> {
         Self { flow }
     }
 
-    fn ports(&self) -> &'a Ports {
+    fn ports(self) -> &'a Ports {
         &self.flow.inner.ports
     }
 

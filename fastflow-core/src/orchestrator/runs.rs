@@ -57,7 +57,7 @@ impl<'a> Runs<'a> {
         Self { flow }
     }
 
-    fn ports(&self) -> &'a Arc<Ports> {
+    fn ports(self) -> &'a Arc<Ports> {
         &self.flow.inner.ports
     }
 
