@@ -80,7 +80,7 @@ pub async fn a_kill_below_the_memory_limit_is_not_out_of_memory(bench: &Bench<'_
 /// Kills: failure to start reported as exit code 127, or as an error of the machinery.
 pub async fn a_missing_program_is_a_typed_failure(bench: &Bench<'_>) {
     let mut spec = bench.spec("exit 0");
-    spec.argv[0] = "/nonexistent/program".to_owned();
+    "/nonexistent/program".clone_into(&mut spec.argv[0]);
     match bench.executor().start(spec).await {
         Ok(Start::Failed(failure)) => {
             assert_eq!(failure.kind, StartFailureKind::CommandNotFound);
@@ -113,7 +113,7 @@ pub async fn a_program_that_cannot_be_executed_is_a_typed_failure(bench: &Bench<
 /// Kills: an engine's default exit code 0 for what never ran.
 pub async fn a_start_that_never_ran_is_not_a_success(bench: &Bench<'_>) {
     let mut spec = bench.spec("exit 0");
-    spec.argv[0] = "/nonexistent/program".to_owned();
+    "/nonexistent/program".clone_into(&mut spec.argv[0]);
     assert!(matches!(bench.executor().start(spec.clone()).await, Ok(Start::Failed(_))));
     match bench.executor().reattach(&reference(&spec, None)).await.unwrap() {
         Reattached::Found(execution) => match execution.wait().await.unwrap() {

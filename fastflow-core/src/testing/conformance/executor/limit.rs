@@ -15,7 +15,7 @@ pub async fn the_cpu_limit_holds(bench: &Bench<'_>) {
     // Two that are busy: the limit is that of the attempt, not of a process.
     let mut spec = bench.spec("trap 'cut -d\" \" -f14,15 /proc/$$/stat >> cpu; exit 0' TERM; (while :; do :; done) & while :; do :; done");
     spec.limits.cpu_millis = Some(200);
-    spec.limits.timeout = Some(Duration::from_millis(2_000));
+    spec.limits.timeout = Some(Duration::from_secs(2));
     let report = bench.run_spec(&spec).await;
     assert_eq!(report.stopped_by, Some(StopCause::TimedOut));
     let seen = fs::read_to_string(file(&spec, "cpu")).unwrap();
