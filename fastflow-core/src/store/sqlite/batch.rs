@@ -63,16 +63,16 @@ pub(super) type Rows = [Value; 8];
 /// One transaction in one call: the connection works in a thread of its own, and each call costs two hops.
 ///
 /// Between the statements stands a fence: a row of a private table whose `CHECK` fails, and with it everything,
-/// when not exactly the expected rows were changed.
+/// when not exactly the expected rows were changed. `jsonb_each` gives rows that need not be parsed again for each column.
 pub(super) const WRITE: &str = "
 BEGIN IMMEDIATE;
-INSERT INTO pipelines (id, name) SELECT value->>0, value->>1 FROM json_each($1);
-INSERT INTO specs (id, hash, body) SELECT value->>0, unhex(value->>1), value->>2 FROM json_each($2);
+INSERT INTO pipelines (id, name) SELECT value->>0, value->>1 FROM jsonb_each($1);
+INSERT INTO specs (id, hash, body) SELECT value->>0, unhex(value->>1), value->>2 FROM jsonb_each($2);
 INSERT INTO runs (id, pipeline, spec, submission, key, priority, created_at, state, status, not_before, detail,
                   epoch, attempt, failed_attempts, start_retries, run_micros, started_at, finished_at)
 SELECT unhex(value->>0), value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
        value->>9, value->>10, value->>11, value->>12, value->>13, value->>14, value->>15, value->>16, value->>17
-FROM json_each($3);
+FROM jsonb_each($3);
 UPDATE runs SET state = c.state, status = c.status, not_before = c.not_before, detail = c.detail, epoch = c.epoch,
        attempt = c.attempt, failed_attempts = c.failed_attempts, start_retries = c.start_retries,
        run_micros = c.run_micros, started_at = c.started_at, finished_at = c.finished_at
@@ -80,27 +80,27 @@ FROM (SELECT unhex(value->>0) AS id, value->>1 AS old_state, value->>2 AS old_ep
              value->>4 AS status, value->>5 AS not_before, value->>6 AS detail, value->>7 AS epoch,
              value->>8 AS attempt, value->>9 AS failed_attempts, value->>10 AS start_retries,
              value->>11 AS run_micros, value->>12 AS started_at, value->>13 AS finished_at
-      FROM json_each($4)) AS c
+      FROM jsonb_each($4)) AS c
 WHERE runs.id = c.id AND runs.state = c.old_state AND runs.epoch = c.old_epoch AND runs.state < 4;
 INSERT OR REPLACE INTO temp.fence (id, matched) SELECT 1, changes() = json_array_length($4);
 INSERT INTO attempts (run, number, claimed_at, started_at, finished_at, setup, handle, ending, report)
 SELECT unhex(value->>0), value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8
-FROM json_each($5) WHERE true
+FROM jsonb_each($5) WHERE true
 ON CONFLICT (run, number) DO UPDATE SET started_at = excluded.started_at, finished_at = excluded.finished_at,
    setup = excluded.setup, handle = excluded.handle, ending = excluded.ending, report = excluded.report;
 INSERT INTO events (id, at, run, pipeline, attempt, name, state)
-SELECT value->>0, value->>1, unhex(value->>2), value->>3, value->>4, value->>5, value->>6 FROM json_each($6);
+SELECT value->>0, value->>1, unhex(value->>2), value->>3, value->>4, value->>5, value->>6 FROM jsonb_each($6);
 UPDATE pipelines SET last_submitted_at = max(coalesce(last_submitted_at, c.at), c.at)
-FROM (SELECT value->>0 AS id, value->>1 AS at FROM json_each($7)) AS c WHERE pipelines.id = c.id;
+FROM (SELECT value->>0 AS id, value->>1 AS at FROM jsonb_each($7)) AS c WHERE pipelines.id = c.id;
 INSERT INTO daily_statistics (pipeline, day, succeeded, failed, cancelled, run_micros)
-SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM json_each($8) WHERE true
+SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5 FROM jsonb_each($8) WHERE true
 ON CONFLICT (pipeline, day) DO UPDATE SET succeeded = succeeded + excluded.succeeded,
    failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled,
    run_micros = run_micros + excluded.run_micros;
 UPDATE pipelines SET succeeded = pipelines.succeeded + c.succeeded, failed = pipelines.failed + c.failed,
        cancelled = pipelines.cancelled + c.cancelled
 FROM (SELECT value->>0 AS id, sum(value->>2) AS succeeded, sum(value->>3) AS failed, sum(value->>4) AS cancelled
-      FROM json_each($8) GROUP BY 1) AS c WHERE pipelines.id = c.id;
+      FROM jsonb_each($8) GROUP BY 1) AS c WHERE pipelines.id = c.id;
 COMMIT;
 ";
 

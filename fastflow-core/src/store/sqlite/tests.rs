@@ -13,7 +13,7 @@ use super::{
 use crate::Timestamp;
 
 /// What is as small as the batch or the page: its rows, the levels of priority, and the branches of a union.
-const SMALL: [&str; 6] = ["json_each", "wanted", "level", "CONSTANT ROW", "c", "(subquery"];
+const SMALL: [&str; 7] = ["json_each", "jsonb_each", "wanted", "level", "CONSTANT ROW", "c", "(subquery"];
 
 /// No statement may walk over rows that it does not need, however long the history is.
 #[tokio::test]
