@@ -106,9 +106,8 @@ pub(crate) fn id(number: u64) -> RunId {
 
 /// A spec of a pipeline that gets `retries` further attempts, 10 s apart.
 pub(crate) fn spec(pipeline: &str, retries: u32) -> Arc<RunSpec> {
-    let mut definition = Definition::default();
-    definition.retry =
-        RetryPolicy { attempts: retries, strategy: RetryStrategy::Fixed { delay: Seconds(10) } };
+    let retry = RetryPolicy { attempts: retries, strategy: RetryStrategy::Fixed { delay: Seconds(10) } };
+    let definition = Definition { retry, ..Definition::default() };
     Arc::new(RunSpec {
         pipeline: Pipeline {
             name: pipeline.parse().unwrap(),

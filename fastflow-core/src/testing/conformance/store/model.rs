@@ -1,6 +1,9 @@
 //! A store against a model of it: random operations, and the same answers.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use super::{at, exited, handle_of, id, many, new_run, spec};
 use crate::{
@@ -95,12 +98,12 @@ async fn create(store: &Arc<dyn Store>, model: &mut Model, spec: &Arc<RunSpec>, 
     };
     let id = new.id;
     let created = store.create_run(new).await;
-    if model.runs.contains_key(&id) {
-        assert_eq!(created.unwrap_err().kind(), ErrorKind::AlreadyExists);
-    } else {
-        model.runs.insert(id, known);
+    if let Entry::Vacant(free) = model.runs.entry(id) {
+        free.insert(known);
         model.events += 1;
         assert_eq!(created.unwrap().event.0, model.events);
+    } else {
+        assert_eq!(created.unwrap_err().kind(), ErrorKind::AlreadyExists);
     }
 }
 
