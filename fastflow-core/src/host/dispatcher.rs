@@ -15,7 +15,7 @@ use super::{
 use crate::{
     Result, RunId, Timestamp,
     run::{Run, RunEvent, StopCause},
-    store::Step,
+    store::{EventId, Step},
 };
 
 /// The most runs claimed in one transaction.
@@ -124,10 +124,11 @@ impl Dispatcher {
             let now = self.ports.clock.now();
             let runs = self.ports.store.claim(now, wanted).await?;
             let last = runs.len() < wanted.get() as usize;
+            let claimed: Vec<RunId> = runs.iter().map(|run| run.id).collect();
             for run in runs {
-                self.ports.signals.moved(run.id, crate::store::EventId::default());
                 self.supervise(run, Origin::Claimed, 0);
             }
+            self.announce(&claimed).await?;
             if last {
                 if self.ports.signals.take_later() || due.is_some_and(|due| due <= now) {
                     *due = self.ports.store.next_due(now).await?;
@@ -135,6 +136,16 @@ impl Dispatcher {
                 return Ok(());
             }
         }
+    }
+
+    /// Tells waiters, and those who follow the event sequence, that runs were claimed.
+    async fn announce(&self, claimed: &[RunId]) -> Result<()> {
+        let watched = !claimed.is_empty() && self.ports.signals.is_followed();
+        let end = if watched { self.ports.store.last_event().await? } else { EventId::default() };
+        for run in claimed {
+            self.ports.signals.moved(*run, end);
+        }
+        Ok(())
     }
 
     fn pause(&self, due: Option<Timestamp>) -> Duration {

@@ -65,6 +65,11 @@ impl Signals {
         self.end.subscribe()
     }
 
+    /// Whether anybody follows the event sequence.
+    pub(crate) fn is_followed(&self) -> bool {
+        self.end.receiver_count() > 0
+    }
+
     fn bell(&self, run: RunId) -> &Notify {
         // The last bytes of a version 7 UUID are random.
         let [.., high, low] = *run.as_bytes();
