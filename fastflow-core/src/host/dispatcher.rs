@@ -99,12 +99,7 @@ impl Dispatcher {
             tokio::select! {
                 command = self.commands.recv() => match command {
                     Some(Command::Stop(run)) => self.wish(run, Wish::Stop { grace: None }),
-                    Some(Command::Shutdown { how, done }) => {
-                        self.shut_down(how).await;
-                        // Nobody may be waiting any more.
-                        let _ = done.send(());
-                        return;
-                    }
+                    Some(Command::Shutdown { how, done }) => return self.shut_down(how, done).await,
                     // The facade is gone: what runs goes on without us, as after a crash.
                     None => return,
                 },
@@ -193,43 +188,57 @@ impl Dispatcher {
         }
     }
 
-    async fn shut_down(&mut self, how: Shutdown) {
-        if let Shutdown::Drain { patience, grace } = how {
-            self.wait_for_supervisors(patience).await;
-            let left: Vec<RunId> = self.running.keys().copied().collect();
-            for run in left {
-                let event = RunEvent::StopRequested(StopCause::Cancelled);
-                match self.ports.store.advance(Step::new(run, None, event, self.ports.clock.now())).await {
-                    Ok(advanced) => self.ports.signals.moved(run, advanced.event),
-                    Err(error) => tracing::warn!(%run, %error, "a stop could not be recorded"),
-                }
-                self.wish(run, Wish::Stop { grace: Some(grace) });
-            }
-            self.wait_for_supervisors(grace + STOP_MARGIN).await;
+    /// A shutdown that comes while another one waits takes its place: a detach lets go of what is left, and a
+    /// drain stops it now. All of them are answered at the end.
+    async fn shut_down(&mut self, mut how: Shutdown, done: oneshot::Sender<()>) {
+        let mut asked = vec![done];
+        if let Shutdown::Drain { patience, .. } = how {
+            how = self.wait_for_supervisors(patience, &mut asked).await.unwrap_or(how);
+        }
+        if let Shutdown::Drain { grace, .. } = how {
+            self.stop_all(grace).await;
+            // Whoever is in a greater hurry loses nothing: the stops are in the store and with the programs.
+            self.wait_for_supervisors(grace + STOP_MARGIN, &mut asked).await;
         }
         self.supervisors.shutdown().await;
+        for done in asked {
+            // Nobody may be waiting any more.
+            let _ = done.send(());
+        }
     }
 
-    async fn wait_for_supervisors(&mut self, patience: Duration) {
+    async fn stop_all(&mut self, grace: Duration) {
+        let left: Vec<RunId> = self.running.keys().copied().collect();
+        for run in left {
+            let event = RunEvent::StopRequested(StopCause::Cancelled);
+            match self.ports.store.advance(Step::new(run, None, event, self.ports.clock.now())).await {
+                Ok(advanced) => self.ports.signals.moved(run, advanced.event),
+                Err(error) => tracing::warn!(%run, %error, "a stop could not be recorded"),
+            }
+            self.wish(run, Wish::Stop { grace: Some(grace) });
+        }
+    }
+
+    /// Waits until all have ended, or long enough, or for another shutdown.
+    async fn wait_for_supervisors(
+        &mut self,
+        patience: Duration,
+        asked: &mut Vec<oneshot::Sender<()>>,
+    ) -> Option<Shutdown> {
         let clock = Arc::clone(&self.ports.clock);
         let enough = clock.sleep(patience);
         tokio::pin!(enough);
         loop {
             tokio::select! {
-                ended = self.supervisors.join_next_with_id() => match ended {
-                    Some(ended) => self.ended(ended).await,
-                    None => return,
-                },
-                command = self.commands.recv() => match command {
-                    Some(Command::Stop(run)) => self.wish(run, Wish::Stop { grace: None }),
-                    // A second shutdown hastens the first one.
-                    Some(Command::Shutdown { done, .. }) => {
-                        let _ = done.send(());
-                        return;
+                ended = self.supervisors.join_next_with_id() => self.ended(ended?).await,
+                command = self.commands.recv() => match command? {
+                    Command::Stop(run) => self.wish(run, Wish::Stop { grace: None }),
+                    Command::Shutdown { how, done } => {
+                        asked.push(done);
+                        return Some(how);
                     }
-                    None => return,
                 },
-                () = &mut enough => return,
+                () = &mut enough => return None,
             }
         }
     }

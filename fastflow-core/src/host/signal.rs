@@ -39,6 +39,12 @@ impl Signals {
         self.bell(run).notify_waiters();
     }
 
+    /// Makes everybody look at the store again, because it has just been closed.
+    pub(crate) fn closed(&self) {
+        self.end.send_modify(|_| {});
+        self.bells.iter().for_each(Notify::notify_waiters);
+    }
+
     /// Says that a run waits to be claimed; `later` when it is not due yet.
     pub(crate) fn queued(&self, later: bool) {
         self.later.fetch_or(later, Ordering::AcqRel);

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use super::{Ports, backoff::Backoff, program, workspace};
 use crate::{
     AttemptId, Error, ErrorKind,
-    executor::{AttemptRef, AttemptSpec, Ended, Execution, Executor, Reattached, Start},
+    executor::{AttemptRef, AttemptSpec, Ended, Execution, Reattached, Start},
     run::{ExitReport, Failure, LostCause, Run, RunEvent, RunState, Setup, SetupEnvironment, StopCause},
     store::{Advanced, Step},
 };
@@ -45,7 +45,6 @@ struct LetGo;
 
 pub(super) struct Supervisor {
     ports: Arc<Ports>,
-    executor: Arc<dyn Executor>,
     run: Run,
     attempt: AttemptId,
     wish: watch::Receiver<Wish>,
@@ -61,11 +60,10 @@ enum Phase {
 
 impl Supervisor {
     pub(super) fn new(ports: Arc<Ports>, run: Run, wish: watch::Receiver<Wish>) -> Result<Self, Error> {
-        let executor = Arc::clone(ports.executors.get(&run.spec.executor)?);
         let attempt = run.attempt_id().ok_or_else(|| {
             Error::new(ErrorKind::Internal, "an open run has no attempt").with("run", run.id)
         })?;
-        Ok(Self { ports, executor, run, attempt, wish })
+        Ok(Self { ports, run, attempt, wish })
     }
 
     /// Runs until the attempt has ended and its end is durable, or until it is no longer ours.
@@ -118,8 +116,12 @@ impl Supervisor {
                 built: found.built,
             }),
         };
-        let started = match self.executor.capabilities().check(spec.requirements()) {
-            Ok(()) => self.executor.start(spec).await,
+        let executor = self.ports.executors.get(&self.run.spec.executor).and_then(|executor| {
+            executor.capabilities().check(spec.requirements())?;
+            Ok(executor)
+        });
+        let started = match executor {
+            Ok(executor) => executor.start(spec).await,
             Err(error) => {
                 return Ok(Phase::Over(start_failed(workspace::start_failure(&error)), Some(setup)));
             }
@@ -164,7 +166,11 @@ impl Supervisor {
         };
         let mut backoff = Backoff::new();
         loop {
-            match self.executor.reattach(&attempt).await {
+            let answer = match self.ports.executors.get(&self.run.spec.executor) {
+                Ok(executor) => executor.reattach(&attempt).await,
+                Err(error) => Err(error),
+            };
+            match answer {
                 Ok(found) => return found,
                 Err(error) => tracing::warn!(%error, "the executor cannot say what became of an attempt"),
             }

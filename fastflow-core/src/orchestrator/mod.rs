@@ -128,7 +128,11 @@ impl Orchestrator {
         Ok(())
     }
 
-    /// Ends the host's work as `how` says, then closes the store. Other clones can do nothing after it.
+    /// Ends the host's work as `how` says, then closes the store. Other clones can do nothing after it: who waits
+    /// for a run, or reads events or a live log, gets `Unavailable` and can resume with the next orchestrator.
+    ///
+    /// A second call while a drain waits takes its place: [`Detach`](Shutdown::Detach) lets go at once and stops
+    /// nothing more, another drain stops what is left now.
     ///
     /// # Errors
     ///
@@ -152,7 +156,10 @@ impl Orchestrator {
         let host = std::mem::replace(&mut *self.inner.host.lock().await, HostState::Closed);
         if !matches!(host, HostState::Closed) {
             drop(host);
-            self.inner.ports.store.close().await?;
+            let closed = self.inner.ports.store.close().await;
+            // Nothing moves here any more: who waits is told by the store.
+            self.inner.ports.signals.closed();
+            return closed;
         }
         Ok(())
     }

@@ -2,7 +2,8 @@
 
 use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::{Stream, StreamExt, stream::BoxStream};
+use tokio::sync::oneshot;
 
 use super::Orchestrator;
 use crate::{
@@ -235,14 +236,18 @@ fn follow_file<T: Record>(
         }
         let dir = ports.data.attempt_dir(run.pipeline(), attempt);
         let clock = Arc::clone(&ports.clock);
+        let (cut, why) = oneshot::channel();
         let ended = async move {
             let over = |run: &Run| attempt_is_over(run, attempt);
-            // A store that cannot be read ends the following; the reader can resume at its position.
+            // A store that cannot be read ends the following, and the reader must hear that there may be more.
             if let Err(error) = wait_until(&ports, attempt.run, over).await {
-                tracing::warn!(%attempt, %error, "a journal cannot be followed any further");
+                // Whoever has dropped the stream does not want to know.
+                let _ = cut.send(error.with("attempt", attempt));
             }
         };
-        Ok(Follower::<T>::new(Journal::new(dir.join(file)), from, clock, ended).into_stream())
+        let batches = Follower::<T>::new(Journal::new(dir.join(file)), from, clock, ended).into_stream();
+        let rest = futures::stream::once(why).filter_map(|cut| std::future::ready(cut.ok().map(Err)));
+        Ok(until_broken(batches.chain(rest)))
     })
     .flat_map(|batches| match batches {
         Ok(batches) => batches
@@ -254,6 +259,15 @@ fn follow_file<T: Record>(
         Err(error) => futures::stream::once(async { Err(error) }).boxed(),
     })
     .boxed()
+}
+
+/// The same up to the first error that reading on would only repeat. A record that cannot be understood is none.
+fn until_broken<T>(batches: impl Stream<Item = Result<T>>) -> impl Stream<Item = Result<T>> {
+    batches.scan(false, |broken, batch| {
+        let ended =
+            std::mem::replace(broken, batch.as_ref().is_err_and(|error| error.kind() != ErrorKind::Corrupt));
+        std::future::ready((!ended).then_some(batch))
+    })
 }
 
 /// Whether nothing will be appended to the attempt's journals any more.
