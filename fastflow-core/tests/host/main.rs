@@ -1,0 +1,20 @@
+//! What an embedding program sees of the host, with real processes, files and SQLite.
+
+#![allow(missing_docs, reason = "a test's name says what it shows")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod cancel;
+mod disk;
+mod environment;
+mod events;
+mod kit;
+mod life;
+mod limits;
+mod logs;
+mod machine;
+mod queue;
+mod refusal;
+mod retention;
+mod retry;
+mod revision;
+mod shutdown;

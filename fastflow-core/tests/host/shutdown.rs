@@ -1,0 +1,256 @@
+//! Letting go: with patience, at once, by accident; and taking hold again.
+
+use std::{num::NonZeroU32, time::Duration};
+
+use fastflow_core::{
+    Clock, ErrorKind, Orchestrator, Shutdown, Submission, SystemClock,
+    executor::{ProcessConfig, ProcessExecutor},
+    journal::LogStream,
+    run::{Exit, Failure, RunState, Status},
+    store::RunQuery,
+};
+use futures::TryStreamExt;
+
+use crate::{
+    kit::{
+        Place, attempt, attempts, bytes, clock, count, ended, log, processes_of, refused, run, started,
+        started_after, until, within,
+    },
+    queue::GATE,
+};
+
+/// Waits for everything.
+pub(crate) const DRAIN: Shutdown =
+    Shutdown::Drain { patience: Duration::from_mins(1), grace: Duration::from_secs(1) };
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_waits_for_what_runs_and_leaves_the_queue_for_the_next_start() {
+    let place = Place::new();
+    place.pipeline("gate", GATE).pipeline("hello", "pass");
+    let flow = started(place.builder().max_concurrent_runs(count(1))).await;
+    let running = flow.submit(place.ask("gate")).await.unwrap();
+    place.until_said("waiting").await;
+    let queued = flow.submit("hello").await.unwrap();
+    let drain = tokio::spawn({
+        let flow = flow.clone();
+        async move { flow.shutdown(DRAIN).await }
+    });
+    let wall = SystemClock::new();
+    wall.sleep(Duration::from_millis(200)).await;
+    assert!(!drain.is_finished(), "it waits");
+    place.write("go", "go");
+    within("the drain", drain).await.unwrap().unwrap();
+    refused(flow.submit("hello").await, ErrorKind::Unavailable, &[]);
+    let flow = started_after(|| place.builder()).await;
+    assert_eq!(flow.runs().get(running.id).await.unwrap().status(), Status::Success);
+    assert_eq!(ended(&flow, queued.id).await.status(), Status::Success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_cancels_what_does_not_end_in_time() {
+    let place = Place::new();
+    place.pipeline(
+        "stubborn",
+        &format!("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{GATE}"),
+    );
+    let flow = place.start().await;
+    let running = flow.submit(place.ask("stubborn")).await.unwrap();
+    place.until_said("waiting").await;
+    let how = Shutdown::Drain { patience: Duration::from_millis(100), grace: Duration::from_millis(500) };
+    within("the drain", flow.shutdown(how)).await.unwrap();
+    assert_eq!(processes_of(&running.id.to_string()), Vec::<u32>::new());
+    let flow = place.start().await;
+    assert_eq!(flow.runs().get(running.id).await.unwrap().status(), Status::Cancelled);
+}
+
+/// Counts, waits for the test, counts on, ends with 7.
+fn counting() -> String {
+    format!(
+        "for i in range(3): print('before', i)\n{GATE}\nfor i in range(3): print('after', i)\nraise SystemExit(7)\n"
+    )
+}
+
+/// Whether the next orchestrator on the same directory sees the run to its own end.
+async fn goes_on(place: &Place, flow: &Orchestrator, running: fastflow_core::RunId) {
+    until("the run to be known as running", || async {
+        matches!(flow.runs().get(running).await.unwrap().state, RunState::Running { .. })
+    })
+    .await;
+    let followed = tokio::spawn({
+        let lines = flow.runs().follow(running);
+        async move { lines.try_collect::<Vec<_>>().await }
+    });
+    place.write("go", "go");
+    let done = ended(flow, running).await;
+    assert_eq!((done.failure(), done.attempt), (Some(&Failure::Exit(Exit::Code(7))), 1));
+    let log = log(flow, attempt(running, 1)).await;
+    let said = String::from_utf8(bytes(&log, LogStream::Out)).unwrap();
+    assert_eq!(said, "before 0\nbefore 1\nbefore 2\nafter 0\nafter 1\nafter 2\n");
+    let followed = within("the follower to end", followed).await.unwrap().unwrap();
+    assert_eq!(followed.len(), log.len());
+    let report = attempts(flow, running).await.remove(0).report.unwrap();
+    assert!(report.log.complete && report.cpu_time.is_some(), "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_detach_a_program_lives_on_and_the_next_start_takes_it_over() {
+    let place = Place::new();
+    place.pipeline("counting", &counting());
+    let flow = place.start().await;
+    let running = flow.submit(place.ask("counting")).await.unwrap().id;
+    place.until_said("waiting").await;
+    within("the detach", flow.shutdown(Shutdown::Detach)).await.unwrap();
+    assert!(!processes_of(&running.to_string()).is_empty(), "it lives on");
+    let flow = place.start().await;
+    goes_on(&place, &flow, running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dropping_an_orchestrator_lets_go_like_a_detach() {
+    let place = Place::new();
+    place.pipeline("counting", &counting());
+    let flow = place.start().await;
+    let running = flow.submit(place.ask("counting")).await.unwrap().id;
+    place.until_said("waiting").await;
+    drop(flow);
+    let flow = started_after(|| place.builder()).await;
+    goes_on(&place, &flow, running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ended_while_nobody_looked_is_known_at_the_next_start() {
+    let place = Place::new();
+    place.pipeline("counting", &counting());
+    let flow = place.start().await;
+    let running = flow.submit(place.ask("counting")).await.unwrap().id;
+    place.until_said("waiting").await;
+    within("the detach", flow.shutdown(Shutdown::Detach)).await.unwrap();
+    place.write("go", "go");
+    until("the program to end", || async { processes_of(&running.to_string()).is_empty() }).await;
+    let flow = place.start().await;
+    let done = ended(&flow, running).await;
+    assert_eq!((done.failure(), done.attempt), (Some(&Failure::Exit(Exit::Code(7))), 1));
+    let said = String::from_utf8(bytes(&log(&flow, attempt(running, 1)).await, LogStream::Out)).unwrap();
+    assert!(said.starts_with("before 0") && said.ends_with("after 2\n"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_holds_for_whoever_takes_over() {
+    let place = Place::new();
+    place
+        .pipeline(
+            "stubborn",
+            &format!("import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n{GATE}"),
+        )
+        .file("stubborn/pipeline.json", r#"{"stop_grace": 2, "retry_attempts": 2}"#);
+    let flow = place.start().await;
+    let running = flow.submit(place.ask("stubborn")).await.unwrap().id;
+    place.until_said("waiting").await;
+    flow.runs().cancel(running).await.unwrap();
+    within("the detach", flow.shutdown(Shutdown::Detach)).await.unwrap();
+    let flow = place.start().await;
+    let done = ended(&flow, running).await;
+    assert_eq!((done.status(), done.attempt), (Status::Cancelled, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_detach_during_a_drain_lets_go_and_cancels_nothing() {
+    let place = Place::new();
+    place.pipeline("counting", &counting());
+    let flow = place.start().await;
+    let running = flow.submit(place.ask("counting")).await.unwrap().id;
+    place.until_said("waiting").await;
+    let drain = tokio::spawn({
+        let flow = flow.clone();
+        async move { flow.shutdown(DRAIN).await }
+    });
+    let wall = SystemClock::new();
+    wall.sleep(Duration::from_millis(100)).await;
+    within("the detach", flow.shutdown(Shutdown::Detach)).await.unwrap();
+    within("the drain", drain).await.unwrap().unwrap();
+    let flow = started_after(|| place.builder()).await;
+    goes_on(&place, &flow, running).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_waits_for_ever_at_an_orchestrator_that_was_shut_down() {
+    let place = Place::new();
+    place.pipeline("gate", GATE);
+    let flow = place.start().await;
+    let running = flow.submit(place.ask("gate")).await.unwrap().id;
+    place.until_said("waiting").await;
+    let waiting = tokio::spawn({
+        let flow = flow.clone();
+        async move { flow.runs().wait(running).await }
+    });
+    let events = tokio::spawn(flow.events(fastflow_core::store::EventId(0)).try_collect::<Vec<_>>());
+    let lines = tokio::spawn(flow.runs().follow(running).try_collect::<Vec<_>>());
+    let wall = SystemClock::new();
+    wall.sleep(Duration::from_millis(100)).await;
+    within("the detach", flow.shutdown(Shutdown::Detach)).await.unwrap();
+    refused(within("the waiter", waiting).await.unwrap(), ErrorKind::Unavailable, &[]);
+    refused(within("the events", events).await.unwrap(), ErrorKind::Unavailable, &[]);
+    // The log's reader is told that there may be more.
+    refused(within("the log", lines).await.unwrap(), ErrorKind::Unavailable, &[]);
+    place.write("go", "go");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queued_run_whose_executor_is_gone_fails_and_stops_nothing() {
+    let place = Place::new();
+    place.pipeline("hello", "pass");
+    let shared = ProcessConfig::new(place.root().join("elsewhere"));
+    let elsewhere = ProcessExecutor::new(&shared, clock()).unwrap();
+    let here = ProcessExecutor::new(&ProcessConfig::new(place.root().join("here")), clock()).unwrap();
+    let flow = place.builder().executor("here", here).executor("elsewhere", elsewhere).build().await.unwrap();
+    let orphan = flow.submit(Submission::new("hello").executor("elsewhere".parse().unwrap())).await.unwrap();
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    let here = ProcessExecutor::new(&ProcessConfig::new(place.root().join("here")), clock()).unwrap();
+    let flow = started(place.builder().executor("here", here)).await;
+    let done = ended(&flow, orphan.id).await;
+    assert!(
+        matches!(done.failure(), Some(Failure::StartFailed(why)) if why.message.contains("elsewhere")),
+        "{done:?}"
+    );
+    assert_eq!(run(&flow, "hello").await.status(), Status::Success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_orchestrators_with_two_directories_do_not_meet() {
+    let (one, two) = (Place::new(), Place::new());
+    for place in [&one, &two] {
+        place.pipeline("gate", &format!("{GATE}\nprint(os.environ['TMP_DIR'])"));
+    }
+    let (first, second) = (one.start().await, two.start().await);
+    assert_ne!(first.owner(), second.owner());
+    let a = first.submit(one.ask("gate")).await.unwrap();
+    let b = second.submit(two.ask("gate")).await.unwrap();
+    one.until_said("waiting").await;
+    two.until_said("waiting").await;
+    refused(first.runs().get(b.id).await, ErrorKind::NotFound, &[]);
+    // Ending one, and its clean-up, does not touch the other's programs.
+    within("a drain", first.shutdown(Shutdown::Drain { patience: Duration::ZERO, grace: Duration::ZERO }))
+        .await
+        .unwrap();
+    let first = started_after(|| one.builder()).await;
+    assert_eq!(first.runs().get(a.id).await.unwrap().status(), Status::Cancelled);
+    two.write("go", "go");
+    assert_eq!(ended(&second, b.id).await.status(), Status::Success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_orchestrator_starts_once_and_a_directory_has_one_host() {
+    let place = Place::new();
+    place.pipeline("hello", "pass");
+    let flow = place.start().await;
+    refused(flow.start().await, ErrorKind::Conflict, &[]);
+    refused(place.builder().build().await, ErrorKind::Conflict, &[&std::process::id().to_string()]);
+    assert_eq!(run(&flow, "hello").await.status(), Status::Success, "the first one is not disturbed");
+    assert_eq!(
+        NonZeroU32::new(flow.runs().list(&RunQuery::default()).await.unwrap().items[0].attempt),
+        NonZeroU32::new(1)
+    );
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    refused(flow.start().await, ErrorKind::Conflict, &[]);
+}
