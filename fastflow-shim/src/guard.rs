@@ -92,17 +92,18 @@ pub enum GuardState {
 /// # Errors
 /// When the file system does not allow it. The guard is then not the caller's, whatever is on the disk.
 pub fn take(run_dir: &Path, guard: &Guard) -> io::Result<Option<GuardState>> {
-    // Written aside and then linked: a guard that exists is whole, whenever its writer died.
+    // Written aside and then linked: a guard that exists is whole, whenever its writer died. Only a machine that
+    // loses its power now can leave one that is not, and that counts as taken, too.
+    let mut line = serde_json::to_vec(guard)?;
+    line.push(b'\n');
     let (aside, mut file) = create_aside(run_dir)?;
-    let written = serde_json::to_writer(&mut file, guard)
-        .map_err(io::Error::from)
-        .and_then(|()| file.write_all(b"\n"))
-        .and_then(|()| file.sync_all());
-    let linked = written.and_then(|()| fs::hard_link(&aside, run_dir.join(layout::GUARD)));
+    let linked = file.write_all(&line).and_then(|()| fs::hard_link(&aside, run_dir.join(layout::GUARD)));
     let removed = fs::remove_file(&aside);
     match linked {
         Ok(()) => {
             removed?;
+            // Content and name go to the disk together: the second flush finds little to do.
+            file.sync_all()?;
             File::open(run_dir)?.sync_all()?;
             Ok(None)
         }

@@ -123,12 +123,10 @@ impl Meter {
         }
     }
 
-    /// The last sample; afterwards the file is durable and closed.
+    /// The last sample; afterwards the file is closed. Samples are not worth a flush to the disk.
     pub(crate) fn finish(&mut self) {
         self.sample();
-        if let Some(file) = self.file.take() {
-            let _ = file.sync();
-        }
+        self.file = None;
     }
 
     /// The most memory at one time: what the kernel has seen of the cgroup, or else the most of what the samples saw

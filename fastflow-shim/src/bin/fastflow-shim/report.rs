@@ -29,7 +29,6 @@ impl Reserve {
         if rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVED_BYTES).is_err() {
             file.write_all(&vec![b' '; usize::try_from(RESERVED_BYTES).unwrap_or(0)])?;
         }
-        file.sync_data()?;
         Ok(Self { run_dir: run_dir.to_owned(), file })
     }
 
