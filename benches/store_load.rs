@@ -149,7 +149,7 @@ async fn finish(store: &Arc<dyn Store>, clock: &SystemClock, run: &Run) -> Falli
         started_at: began,
         ended_at: ended,
         duration: Duration::from_micros(1234),
-        cpu_time: Some(Duration::from_micros(1000)),
+        cpu_time: Some(Duration::from_millis(1)),
         peak_memory_bytes: Some(10_000_000),
         oom_kills: 0,
         log: LogSummary::empty(),

@@ -152,7 +152,7 @@ mod tests {
 
         let all = Retention { max_age: Duration::MAX, ..Retention::default() };
         assert_eq!(names(all.surplus(&ended, &sizes, now)), Vec::<usize>::new());
-        let young = Retention { max_age: Duration::from_secs(3600), ..all.clone() };
+        let young = Retention { max_age: Duration::from_hours(1), ..all.clone() };
         assert_eq!(names(young.surplus(&ended, &sizes, now)), [0]);
         let few = Retention { max_runs_per_pipeline: 2, ..all.clone() };
         assert_eq!(names(few.surplus(&ended, &sizes, now)), [0, 1, 2]);

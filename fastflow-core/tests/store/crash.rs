@@ -37,7 +37,7 @@ async fn what_was_answered_survives_kill_9() {
     let (mut created, mut succeeded) = (HashSet::new(), HashSet::new());
     for round in 0..ROUNDS {
         let mut host = Host::start(&path, true);
-        let mut lines: Vec<_> = (0..1 + round * 37 % 400).map_while(|_| host.line()).collect();
+        let mut lines: Vec<_> = (0..=round * 37 % 400).map_while(|_| host.line()).collect();
         lines.extend(host.kill());
         for line in lines {
             // The last line may be cut off in its middle; then it was not said.
