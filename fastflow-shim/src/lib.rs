@@ -1,8 +1,8 @@
 //! The files an attempt leaves behind, and the order it starts from.
 //!
 //! The executable of this package is the first process of every attempt. It reads one [`Order`], takes the
-//! run directory's [`Guard`](guard::Guard) so that user code starts at most once, runs the program, and writes
-//! the log, the usage samples and at last the [`ExitRecord`](exit::ExitRecord). This library is what it and
+//! run directory's [`Guard`] so that user code starts at most once, runs the program, and writes
+//! the log, the usage samples and at last the [`ExitRecord`]. This library is what it and
 //! its readers share: the formats, and the few facts of Linux by which a process is told from another.
 
 pub mod clock;
