@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use fastflow_core::{
     Submission,
-    run::{Exit, Failure, RunState},
+    run::{Exit, Failure, LostCause, RunState},
 };
 
 use crate::seed::Chance;
@@ -41,6 +41,8 @@ pub(crate) enum End {
     Exit(i32),
     Signal(i32),
     TimedOut,
+    /// Nobody can know how it ended: it has killed the process that watched over it.
+    Lost,
     Cancelled,
 }
 
@@ -50,6 +52,7 @@ impl End {
         match (self, state) {
             (Self::Success, RunState::Succeeded) | (Self::Cancelled, RunState::Cancelled) => true,
             (Self::TimedOut, RunState::Failed(failure)) => *failure == Failure::TimedOut,
+            (Self::Lost, RunState::Failed(failure)) => *failure == Failure::Lost(LostCause::MonitorDied),
             (Self::Exit(code), RunState::Failed(failure)) => *failure == Failure::Exit(Exit::Code(code)),
             (Self::Signal(signal), RunState::Failed(failure)) => {
                 *failure == Failure::Exit(Exit::Signal(signal))
@@ -63,7 +66,7 @@ impl Planned {
     pub(crate) fn new(seed: u64, number: u64) -> Self {
         let mut chance = Chance::new(seed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let signals = [9, 15, 11, 6];
-        let (mode, end, starts, cancel) = match chance.below(16) {
+        let (mode, end, starts, cancel) = match chance.below(17) {
             0 | 1 => ("quick", End::Success, 1, None),
             2 => ("exit", End::Exit(3), 1, None),
             3 => ("raise", End::Exit(1), 1, None),
@@ -74,7 +77,8 @@ impl Planned {
             9 | 10 => ("chatty", End::Success, 1, None),
             11 => ("leave", End::Success, 1, None),
             12 | 13 => ("long", End::Success, 1, None),
-            14 => ("stubborn", End::Cancelled, 1, Some(Cancel::Running)),
+            14 => ("betray", End::Lost, 1, None),
+            15 => ("stubborn", End::Cancelled, 1, Some(Cancel::Running)),
             _ => ("early", End::Cancelled, 1, Some(Cancel::AtOnce)),
         };
         Self { number, mode, end, starts, seed: chance.next() >> 32, cancel }

@@ -11,6 +11,8 @@ os.close(witness)
 
 if MODE == "quick":
     os._exit(0)
+if MODE == "betray":
+    os.kill(os.getppid(), 9)
 
 import random
 import signal
@@ -82,6 +84,8 @@ elif MODE == "signal":
     time.sleep(600)
 elif MODE == "timeout":
     talk()
+    time.sleep(600)
+elif MODE == "betray":
     time.sleep(600)
 elif MODE == "flaky":
     talk(pieces=3)
