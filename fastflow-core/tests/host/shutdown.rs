@@ -1,6 +1,6 @@
 //! Letting go: with patience, at once, by accident; and taking hold again.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, process::Command, time::Duration};
 
 use fastflow_core::{
     Clock, ErrorKind, Orchestrator, Shutdown, Submission, SystemClock,
@@ -236,6 +236,37 @@ async fn two_orchestrators_with_two_directories_do_not_meet() {
     assert_eq!(first.runs().get(a.id).await.unwrap().status(), Status::Cancelled);
     two.write("go", "go");
     assert_eq!(ended(&second, b.id).await.status(), Status::Success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_outlives_its_host_for_a_moment_is_waited_for() {
+    let place = Place::new();
+    place.pipeline("hello", "pass");
+    place.start().await.shutdown(Shutdown::Detach).await.unwrap();
+    let lock = place.data().join("fastflow.db.lock");
+    let mut ended = Command::new("true").spawn().unwrap();
+    ended.wait().unwrap();
+    let held_for = |seconds: &str, owner: u32| {
+        std::fs::write(&lock, format!(r#"{{"pid": {owner}, "since": "2026-11-20T20:06:16Z"}}"#)).unwrap();
+        let holder =
+            Command::new("flock").arg("--no-fork").arg(&lock).args(["sleep", seconds]).spawn().unwrap();
+        (holder, std::fs::File::open(&lock).unwrap())
+    };
+    // A process of a dead host that is only just becoming another program.
+    let (mut holder, file) = held_for("0.5", ended.id());
+    until("the lock to be held", || async { file.try_lock_shared().map(|()| file.unlock()).is_err() }).await;
+    let flow = place.start().await;
+    assert_eq!(run(&flow, "hello").await.status(), Status::Success);
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    holder.wait().unwrap();
+    // One that lives is not waited for.
+    let (mut holder, file) = held_for("600", std::process::id());
+    until("the lock to be held", || async { file.try_lock_shared().map(|()| file.unlock()).is_err() }).await;
+    let wall = SystemClock::new();
+    refused(place.builder().build().await, ErrorKind::Conflict, &[&std::process::id().to_string()]);
+    assert!(wall.elapsed() < Duration::from_secs(3), "{:?}", wall.elapsed());
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -132,7 +132,7 @@ impl SqliteStore {
     ) -> Result<Self> {
         let path: Arc<Path> = std::path::absolute(path.into())?.into();
         open::check_place(&path, &options)?;
-        let lock = HostLock::take(&path, clock.now())?;
+        let lock = HostLock::take(&path, &*clock).await?;
         let fault = |error: sqlx::Error| Fault::of(&error, &path).error();
         let mut connection = open::writer(&path).await.map_err(fault)?;
         open::quick_check(&mut connection, &path, options.check_max_bytes).await?;
