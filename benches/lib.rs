@@ -1,1 +1,0 @@
-//! What Fast-Flow costs, always as a ratio to a floor measured in the same run.

@@ -1,0 +1,217 @@
+//! What a program pays for its log, how fast readers follow, and what the host holds meanwhile.
+
+mod host;
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    time::Duration,
+};
+
+use clap::Args;
+use fastflow_benches::{
+    engine::Workplace,
+    floor::Direct,
+    report::{Report, Verdict, rate, ratio},
+    sample::{Samples, per_second},
+};
+use fastflow_core::{Clock, Error, ErrorKind, Result, SystemClock};
+
+pub(crate) use self::host::host;
+use self::host::{Command as Ask, Ready, Reply};
+use crate::Common;
+
+const TARGET_RATIO: f64 = 1.3;
+const TARGET_LINES_PER_SECOND: f64 = 500_000.0;
+const TARGET_MEBIBYTES: f64 = 64.0;
+/// With its newline, 100 bytes.
+const LINE_BYTES: u64 = 99;
+const PIPELINE: &str = "lines";
+
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Arguments {
+    /// How many lines the program writes.
+    #[arg(long, default_value_t = 1_000_000)]
+    lines: u64,
+    /// How often each is measured.
+    #[arg(long, default_value_t = 7)]
+    rounds: u32,
+}
+
+impl Default for Arguments {
+    fn default() -> Self {
+        Self { lines: 1_000_000, rounds: 7 }
+    }
+}
+
+/// What the rounds came to.
+#[derive(Default)]
+struct Figures {
+    bare: Samples,
+    alone: Samples,
+    followed: Samples,
+    lag: Samples,
+    read: Samples,
+    read_floor: Samples,
+    behind: u64,
+    growth_bytes: u64,
+}
+
+pub(crate) async fn measure(common: &Common, arguments: &Arguments) -> Result<Report> {
+    let place = common.workplace()?;
+    let program =
+        format!("line = 'x' * {LINE_BYTES}\nfor _ in range({}):\n    print(line)\n", arguments.lines);
+    place.pipeline(PIPELINE, &program, &[])?;
+    let mut host = HostProcess::start(common, &place)?;
+    let ready: Ready = host.next()?;
+    let direct = Direct::new(ready.started, "main.py", place.pipelines().join(PIPELINE));
+    let figures = tokio::task::block_in_place(|| rounds(arguments, &place, &mut host, &direct))?;
+    Ok(report(arguments, &figures))
+}
+
+fn rounds(
+    arguments: &Arguments,
+    place: &Workplace,
+    host: &mut HostProcess,
+    direct: &Direct,
+) -> Result<Figures> {
+    let mut figures = Figures::default();
+    let output = place.path().join("direct.txt");
+    for _ in 0..arguments.rounds {
+        figures.bare.push(direct.run(Some(&output))?);
+        let alone = host.ask(Ask::Run)?;
+        figures.alone.push(alone.took);
+        figures.bare.push(direct.run(Some(&output))?);
+        let followed = host.ask(Ask::Follow)?;
+        figures.followed.push(followed.took);
+        figures.lag.push(followed.lag);
+        figures.behind = figures.behind.max(followed.behind);
+        let (lines, floor) = read_lines(&followed.log)?;
+        figures.read_floor.push(floor);
+        let read = host.ask(Ask::Read)?;
+        figures.read.push(read.took);
+        for (found, who) in [(lines, "the file"), (followed.lines, "follower"), (read.lines, "reader")] {
+            if found != arguments.lines {
+                return Err(Error::new(ErrorKind::Internal, "the log has another number of lines")
+                    .with("who", who)
+                    .with("found", found));
+            }
+        }
+        for reply in [alone, followed, read] {
+            figures.growth_bytes = figures.growth_bytes.max(reply.growth_bytes);
+        }
+    }
+    Ok(figures)
+}
+
+/// Reads the file of a log line by line and understands nothing of it.
+fn read_lines(path: &Path) -> Result<(u64, Duration)> {
+    let clock = SystemClock::new();
+    let mut file = BufReader::with_capacity(128 * 1024, File::open(path)?);
+    let (mut line, mut lines) = (Vec::new(), 0);
+    while file.read_until(b'\n', &mut line)? > 0 {
+        line.clear();
+        lines += 1;
+    }
+    Ok((lines, clock.elapsed()))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a size in a table")]
+fn report(arguments: &Arguments, figures: &Figures) -> Report {
+    let lines = arguments.lines;
+    let mut report = Report::new(format!("log: a program that writes {lines} lines of 100 bytes"));
+    let bare = figures.bare.median().as_secs_f64();
+    for (name, samples) in
+        [("to a log", &figures.alone), ("to a log with a live follower", &figures.followed)]
+    {
+        let value = samples.median().as_secs_f64();
+        report.row(
+            format!("submit → terminal, {name}"),
+            format!("{value:.2} s (p95 {:.2}, n {})", samples.p95().as_secs_f64(), samples.count()),
+            format!("{bare:.2} s to a file"),
+            ratio(value, bare),
+            if name == "to a log" {
+                Verdict::at_most(value / bare, TARGET_RATIO, "x")
+            } else {
+                Verdict::None
+            },
+        );
+    }
+    let lag = figures.lag.median();
+    report.row(
+        "follower: last line after the end",
+        format!("{:.1} ms, at most {} lines behind", lag.as_secs_f64() * 1000.0, figures.behind),
+        "",
+        "",
+        Verdict::None,
+    );
+    let followed = per_second(lines, figures.followed.median());
+    report.row("follower: lines while it is written", rate(followed), "", "", Verdict::None);
+    let (read, floor) =
+        (per_second(lines, figures.read.median()), per_second(lines, figures.read_floor.median()));
+    report.row(
+        "reader: lines of a finished log",
+        rate(read),
+        format!("{} as bytes", rate(floor)),
+        format!("{:.2} of it", read / floor),
+        Verdict::at_least(read, TARGET_LINES_PER_SECOND, "/s"),
+    );
+    let growth = figures.growth_bytes as f64 / f64::from(1 << 20);
+    report.row(
+        "host: growth of its memory",
+        format!("{growth:.1} MiB"),
+        "",
+        "",
+        Verdict::at_most(growth, TARGET_MEBIBYTES, " MiB"),
+    );
+    report
+}
+
+/// The host, in a process of its own, so that its memory is only its own.
+struct HostProcess {
+    child: Child,
+    ask: Option<ChildStdin>,
+    replies: BufReader<ChildStdout>,
+}
+
+impl HostProcess {
+    fn start(common: &Common, place: &Workplace) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        if let Some(uv) = common.uv()? {
+            command.arg("--uv").arg(uv);
+        }
+        command.arg("log-host").arg(place.path());
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let ask = child.stdin.take();
+        let replies = child.stdout.take().ok_or_else(|| Error::new(ErrorKind::Internal, "no pipe"))?;
+        Ok(Self { child, ask, replies: BufReader::new(replies) })
+    }
+
+    fn ask(&mut self, what: Ask) -> Result<Reply> {
+        let text = serde_json::to_string(&what).map_err(std::io::Error::other)?;
+        if let Some(ask) = &mut self.ask {
+            writeln!(ask, "{text}")?;
+        }
+        self.next()
+    }
+
+    fn next<T: serde::de::DeserializeOwned>(&mut self) -> Result<T> {
+        let mut line = String::new();
+        self.replies.read_line(&mut line)?;
+        serde_json::from_str(&line).map_err(|error| {
+            Error::new(ErrorKind::Internal, "the host's process ended or said something else")
+                .with("found", line.trim_end())
+                .because(error)
+        })
+    }
+}
+
+impl Drop for HostProcess {
+    fn drop(&mut self) {
+        // It ends when its standard input does.
+        drop(self.ask.take());
+        let _ = self.child.wait();
+    }
+}
