@@ -103,7 +103,13 @@ impl Dispatcher {
                     // The facade is gone: what runs goes on without us, as after a crash.
                     None => return,
                 },
-                Some(ended) = self.supervisors.join_next_with_id() => self.ended(ended).await,
+                Some(ended) = self.supervisors.join_next_with_id() => {
+                    self.ended(ended).await;
+                    // Many end while a claim is committed; one claim then fills all of their slots.
+                    while let Some(ended) = self.supervisors.try_join_next_with_id() {
+                        self.ended(ended).await;
+                    }
+                }
                 () = ports.signals.queue() => {}
                 () = ports.clock.sleep(pause) => {}
             }
