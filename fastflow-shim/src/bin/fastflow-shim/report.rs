@@ -26,8 +26,10 @@ impl Reserve {
     pub(crate) fn take(run_dir: &Path) -> io::Result<Self> {
         let path = run_dir.join(layout::EXIT_RESERVE);
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?;
+        // Blocks that are allocated stay so; blocks that are only written to get their place at the flush.
         if rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, RESERVED_BYTES).is_err() {
             file.write_all(&vec![b' '; usize::try_from(RESERVED_BYTES).unwrap_or(0)])?;
+            file.sync_data()?;
         }
         Ok(Self { run_dir: run_dir.to_owned(), file })
     }

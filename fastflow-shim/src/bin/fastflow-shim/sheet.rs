@@ -66,8 +66,11 @@ impl Sheet {
         Ok(())
     }
 
-    /// Makes what was written durable.
+    /// Makes what was written durable, if there is anything.
     pub(crate) fn sync(&self) -> io::Result<()> {
+        if self.bytes == 0 {
+            return Ok(());
+        }
         self.file.sync_data()
     }
 }
