@@ -41,9 +41,8 @@ impl Direct {
     ///
     /// When it cannot be started or does not exit with 0.
     pub fn run(&self, output: Option<&Path>) -> Result<Duration> {
-        let (interpreter, arguments) = match self.started.argv.as_slice() {
-            [interpreter, arguments @ .., _script] => (interpreter, arguments),
-            _ => return Err(Error::new(ErrorKind::Internal, "a program was started without arguments")),
+        let [interpreter, arguments @ .., _script] = self.started.argv.as_slice() else {
+            return Err(Error::new(ErrorKind::Internal, "a program was started without arguments"));
         };
         let mut command = Command::new(interpreter);
         command.args(arguments).arg(&self.script).env_clear().envs(&self.started.env).current_dir(&self.dir);

@@ -22,17 +22,9 @@ impl Report {
         Self { title: title.into(), rows: Vec::new(), notes: Vec::new() }
     }
 
-    /// Adds a measure, its floor, how they compare, and what the target says of that.
-    pub fn row(
-        &mut self,
-        measure: impl Into<String>,
-        value: impl Into<String>,
-        floor: impl Into<String>,
-        compared: impl Into<String>,
-        verdict: impl fmt::Display,
-    ) {
-        let (measure, value) = (measure.into(), value.into());
-        self.rows.push([measure, value, floor.into(), compared.into(), verdict.to_string()]);
+    /// Adds a row.
+    pub fn row(&mut self, row: Row) {
+        self.rows.push([row.measure, row.value, row.floor, row.compared, row.verdict.to_string()]);
     }
 
     /// Adds a line below the table.
@@ -69,6 +61,46 @@ impl Report {
             writeln!(out, "\n{note}")?;
         }
         out.flush()
+    }
+}
+
+/// One figure.
+///
+/// ```
+/// use fastflow_benches::report::{Row, Verdict, ratio};
+///
+/// let row = Row::new("first line", "12 ms").against("10 ms", ratio(12.0, 10.0));
+/// let row = row.verdict(Verdict::at_most(1.2, 1.5, "x"));
+/// # drop(row);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Row {
+    measure: String,
+    value: String,
+    floor: String,
+    compared: String,
+    verdict: Verdict,
+}
+
+impl Row {
+    /// What was measured, and what came of it.
+    pub fn new(measure: impl Into<String>, value: impl Into<String>) -> Self {
+        let (floor, compared) = (String::new(), String::new());
+        Self { measure: measure.into(), value: value.into(), floor, compared, verdict: Verdict::None }
+    }
+
+    /// The floor, and how the two compare.
+    #[must_use]
+    pub fn against(mut self, floor: impl Into<String>, compared: impl Into<String>) -> Self {
+        (self.floor, self.compared) = (floor.into(), compared.into());
+        self
+    }
+
+    /// What the target says.
+    #[must_use]
+    pub fn verdict(mut self, verdict: Verdict) -> Self {
+        self.verdict = verdict;
+        self
     }
 }
 

@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use fastflow_benches::{
     process::{cpu_time, resident_bytes},
-    report::{Report, Verdict, ratio},
+    report::{Report, Row, Verdict, ratio},
 };
 use fastflow_core::{Clock, Orchestrator, Result, SystemClock};
 
@@ -46,8 +46,9 @@ pub(crate) fn measure(common: &Common, arguments: &Arguments) -> Result<Report> 
     let clock = SystemClock::new();
     pause(Duration::from_secs(arguments.seconds));
     let took = clock.elapsed();
-    let percent =
-        |before: Duration, after: Duration| (after - before).as_secs_f64() / took.as_secs_f64() * 100.0;
+    let percent = |before: Duration, after: Duration| {
+        after.saturating_sub(before).as_secs_f64() / took.as_secs_f64() * 100.0
+    };
     let cpu = percent(host_before, cpu_time(host.0.id())?);
     let bare_cpu = percent(bare_before, cpu_time(bare.0.id())?);
     let (memory, bare_memory) = (mebibytes(&host)?, mebibytes(&bare)?);
@@ -55,18 +56,14 @@ pub(crate) fn measure(common: &Common, arguments: &Arguments) -> Result<Report> 
     let mut report =
         Report::new(format!("idle: a host with pipelines and nothing to do, {} s", took.as_secs()));
     report.row(
-        "memory (RSS)",
-        format!("{memory:.1} MiB"),
-        format!("{bare_memory:.1} MiB"),
-        ratio(memory, bare_memory),
-        Verdict::at_most(memory, TARGET_MEBIBYTES, " MiB"),
+        Row::new("memory (RSS)", format!("{memory:.1} MiB"))
+            .against(format!("{bare_memory:.1} MiB"), ratio(memory, bare_memory))
+            .verdict(Verdict::at_most(memory, TARGET_MEBIBYTES, " MiB")),
     );
     report.row(
-        "CPU of one core",
-        format!("{cpu:.3} %"),
-        format!("{bare_cpu:.3} %"),
-        format!("+{:.3} %", cpu - bare_cpu),
-        Verdict::at_most(cpu, TARGET_CPU_PERCENT, " %"),
+        Row::new("CPU of one core", format!("{cpu:.3} %"))
+            .against(format!("{bare_cpu:.3} %"), format!("+{:.3} %", cpu - bare_cpu))
+            .verdict(Verdict::at_most(cpu, TARGET_CPU_PERCENT, " %")),
     );
     report.note("Floor: the same executable with an idle tokio runtime and no engine.");
     Ok(report)

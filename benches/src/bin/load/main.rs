@@ -97,7 +97,7 @@ async fn run(cli: Cli) -> Result<()> {
         What::Overhead(arguments) => print(&overhead::measure(common, &arguments).await?),
         What::Trigger(arguments) => print(&trigger::measure(common, &arguments).await?),
         What::Noop(arguments) => print(&noop::measure(common, &arguments).await?),
-        What::Log(arguments) => print(&log::measure(common, &arguments).await?),
+        What::Log(arguments) => print(&log::measure(common, &arguments)?),
         What::Idle(arguments) => print(&idle::measure(common, &arguments)?),
         What::All => all(common).await,
         What::TracedRun => fsync::traced_run(common).await,
@@ -110,7 +110,7 @@ async fn all(common: &Common) -> Result<()> {
     print(&overhead::measure(common, &overhead::Arguments::default()).await?)?;
     print(&trigger::measure(common, &trigger::Arguments::default()).await?)?;
     print(&noop::measure(common, &noop::Arguments::default()).await?)?;
-    print(&log::measure(common, &log::Arguments::default()).await?)?;
+    print(&log::measure(common, &log::Arguments::default())?)?;
     print(&idle::measure(common, &idle::Arguments::default())?)
 }
 

@@ -12,7 +12,7 @@ use clap::Args;
 use fastflow_benches::{
     floor::PlainSqlite,
     noop::Noop,
-    report::{Report, Verdict, rate, ratio},
+    report::{Report, Row, Verdict, rate, ratio},
     sample::per_second,
 };
 use fastflow_core::{Clock, Error, ErrorKind, Orchestrator, Result, Shutdown, SystemClock};
@@ -72,11 +72,9 @@ pub(crate) async fn measure(common: &Common, arguments: &Arguments) -> Result<Re
         let after = floor.commits_per_second(FLOOR_COMMITS).await?;
         let commits = f64::midpoint(before, after);
         report.row(
-            format!("{} runs after {held}", arguments.runs),
-            rate(runs),
-            format!("{} commits", rate(commits)),
-            ratio(runs, commits),
-            Verdict::at_least(runs, TARGET_PER_SECOND, "/s"),
+            Row::new(format!("{} runs after {held}", arguments.runs), rate(runs))
+                .against(format!("{} commits", rate(commits)), ratio(runs, commits))
+                .verdict(Verdict::at_least(runs, TARGET_PER_SECOND, "/s")),
         );
         held += arguments.runs;
         before = after;
@@ -87,11 +85,9 @@ pub(crate) async fn measure(common: &Common, arguments: &Arguments) -> Result<Re
         let slower = first / last;
         let verdict = Verdict::at_most(slower, FLAT, "x slower");
         report.row(
-            format!("first stretch against the last, {held} runs held"),
-            rate(last),
-            rate(first),
-            format!("{slower:.2}x slower"),
-            verdict,
+            Row::new(format!("the last stretch, {held} runs held"), rate(last))
+                .against(format!("{} in the first", rate(first)), format!("{slower:.2}x slower"))
+                .verdict(verdict),
         );
     }
     check(&flow, held).await?;

@@ -4,7 +4,7 @@ use clap::Args;
 use fastflow_benches::{
     engine,
     floor::Direct,
-    report::{Report, Verdict, latency, milliseconds},
+    report::{Report, Row, Verdict, latency, milliseconds},
     sample::Samples,
 };
 use fastflow_core::{Clock, Result, Shutdown, SystemClock};
@@ -52,13 +52,11 @@ pub(crate) async fn measure(common: &Common, arguments: &Arguments) -> Result<Re
     let mut report = Report::new("overhead: submit → terminal of `main.py` with `pass`");
     let added = milliseconds(through.median()) - milliseconds(bare.median());
     report.row(
-        "submit → terminal",
-        latency(&through),
-        latency(&bare),
-        format!("+{added:.2} ms"),
-        Verdict::at_most(added, TARGET_MS, " ms more"),
+        Row::new("submit → terminal", latency(&through))
+            .against(latency(&bare), format!("+{added:.2} ms"))
+            .verdict(Verdict::at_most(added, TARGET_MS, " ms more")),
     );
-    report.row("of it: submit returns", latency(&accepted), "", "", Verdict::None);
+    report.row(Row::new("of it: submit returns", latency(&accepted)));
     transactions(common, &mut report)?;
     Ok(report)
 }
@@ -66,20 +64,12 @@ pub(crate) async fn measure(common: &Common, arguments: &Arguments) -> Result<Re
 fn transactions(common: &Common, report: &mut Report) -> Result<()> {
     match fsync::count(common)? {
         Some(found) => {
+            let (start, line) = (found.store_before_start, found.store_before_line);
             report.row(
-                "store transactions submit → execve of Python",
-                found.store_before_start.to_string(),
-                "1",
-                "",
-                Verdict::at_most(f64::from(found.store_before_start), TARGET_TRANSACTIONS, ""),
+                Row::new("store transactions submit → execve of Python", start.to_string())
+                    .verdict(Verdict::at_most(f64::from(start), TARGET_TRANSACTIONS, "")),
             );
-            report.row(
-                "store transactions submit → first line",
-                found.store_before_line.to_string(),
-                "1",
-                "",
-                Verdict::None,
-            );
+            report.row(Row::new("the same up to its first line", line.to_string()));
             report
                 .note(format!("All flushes between submit and the first line: {}.", found.files.join(", ")));
         }

@@ -7,7 +7,7 @@ use fastflow_benches::{
     engine::{self, Workplace},
     floor::Direct,
     process::monotonic,
-    report::{Report, Verdict, latency, ratio},
+    report::{Report, Row, Verdict, latency, ratio},
     sample::Samples,
 };
 use fastflow_core::{Error, ErrorKind, Orchestrator, Result, Shutdown};
@@ -104,7 +104,8 @@ impl Subject {
             };
             let measure =
                 format!("{packages}, {}", if *mark == "first" { "first line" } else { "after its import" });
-            report.row(measure, latency(through), latency(bare), ratio(value, floor), verdict);
+            let row = Row::new(measure, latency(through)).against(latency(bare), ratio(value, floor));
+            report.row(row.verdict(verdict));
         }
         Ok(())
     }
