@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! <state_dir>/live/<owner>/<attempt>     one small file for each attempt that is not removed yet
-//! <cgroup>/fastflow/<owner>/<attempt>    its processes and their limits
+//! <cgroup>/fastflow/<owner>.<attempt>    its processes and their limits
 //! <run_dir>/guard.json                   who watches over it: process id, start time, boot
 //! <run_dir>/stop.json                    why it was asked to stop
 //! ```

@@ -114,20 +114,12 @@ impl Cgroups {
 
 impl Hierarchy {
     fn path(&self, owner: &OwnerId, attempt: AttemptId) -> PathBuf {
-        self.root.join(owner.as_str()).join(attempt.to_string())
+        // One level, so that nothing is left when the attempt is removed.
+        self.root.join(format!("{owner}.{attempt}"))
     }
 
     fn make(&self, path: &Path, limits: &Limits) -> io::Result<()> {
-        if let Err(error) = create_dir(path) {
-            let Some(owner) = path.parent().filter(|_| error.kind() == io::ErrorKind::NotFound) else {
-                return Err(error);
-            };
-            create_dir(owner)?;
-            if self.version == Version::Two {
-                pass_on(owner, &self.controllers)?;
-            }
-            create_dir(path)?;
-        }
+        create_dir(path)?;
         self.controllers.iter().try_for_each(|controller| self.limit(path, *controller, limits))
     }
 
