@@ -167,12 +167,12 @@ impl OrchestratorBuilder {
         let data = tokio::task::spawn_blocking(move || data.create()).await.map_err(|panic| {
             Error::new(ErrorKind::Internal, "making the data directory panicked").because(panic)
         })??;
-        let owner = data.owner(&*self.entropy)?;
         // The lock on the store comes first: whoever does not get it touches nothing else.
         let store = match self.store {
             Some(store) => store,
             None => default_store(&data, &self.clock).await?,
         };
+        let owner = data.owner(&*self.entropy)?;
         let source = match (self.source, self.pipelines) {
             (Some(_), Some(_)) => {
                 return Err(Error::new(

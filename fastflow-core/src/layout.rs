@@ -73,12 +73,17 @@ impl DataDir {
     /// `Corrupt` when the file holds something else; `Denied`, `StorageFull` by the file system's word.
     pub fn owner(&self, entropy: &dyn Entropy) -> Result<OwnerId> {
         let path = self.root.join("owner");
-        if let Ok(text) = fs::read_to_string(&path) {
-            return text.trim().parse().map_err(|error: Error| {
-                Error::new(ErrorKind::Corrupt, "the file does not hold an installation's id")
-                    .with("path", path.display())
-                    .because(error)
-            });
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                return text.trim().parse().map_err(|error: Error| {
+                    Error::new(ErrorKind::Corrupt, "the file does not hold an installation's id")
+                        .with("path", path.display())
+                        .because(error)
+                });
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            // Whoever cannot read the id must not make another: nobody would find this one's programs again.
+            Err(error) => return Err(Error::from(error).with("path", path.display())),
         }
         let mut random = [0; 8];
         entropy.fill(&mut random);
@@ -87,6 +92,7 @@ impl DataDir {
         fs::write(&temporary, owner.as_str())
             .and_then(|()| fs::File::open(&temporary)?.sync_all())
             .and_then(|()| fs::rename(&temporary, &path))
+            .and_then(|()| fs::File::open(&self.root)?.sync_all())
             .map_err(|error| Error::from(error).with("path", path.display()))?;
         Ok(owner)
     }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    Error, ErrorKind, ExecutorName, Result,
+    Error, ErrorKind, ExecutorName, Result, Timestamp,
     pipeline::{EnvName, check_env_value},
     run::IdempotencyKey,
 };
@@ -30,6 +30,8 @@ pub struct Submission {
 impl Submission {
     /// The most parameters of one run.
     pub const MAX_PARAMETERS: usize = 50;
+    /// The longest delay: 366 days.
+    pub const MAX_DELAY: Duration = Duration::from_hours(366 * 24);
     /// The longest value of a parameter, in characters.
     pub const MAX_PARAMETER_CHARS: usize = 16_384;
 
@@ -68,7 +70,7 @@ impl Submission {
         self
     }
 
-    /// Does not start the run before so much time has passed.
+    /// Does not start the run before so much time has passed; at most [`MAX_DELAY`](Self::MAX_DELAY).
     pub fn delay(mut self, delay: Duration) -> Self {
         self.delay = delay;
         self
@@ -98,6 +100,16 @@ impl Submission {
             Ok((name, value.clone()))
         };
         self.parameters.iter().map(check).collect()
+    }
+
+    /// When the run is due.
+    pub(crate) fn due(&self, now: Timestamp) -> Result<Timestamp> {
+        let due = Some(self.delay).filter(|delay| *delay <= Self::MAX_DELAY);
+        due.and_then(|delay| now.checked_add(delay).ok()).ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "the delay is too long")
+                .with("found_seconds", self.delay.as_secs())
+                .with("allowed_seconds", Self::MAX_DELAY.as_secs())
+        })
     }
 
     pub(crate) fn checked_key(&self) -> Result<Option<IdempotencyKey>> {

@@ -204,7 +204,7 @@ impl Dispatcher {
         if let Shutdown::Drain { grace, .. } = how {
             self.stop_all(grace).await;
             // Whoever is in a greater hurry loses nothing: the stops are in the store and with the programs.
-            self.wait_for_supervisors(grace + STOP_MARGIN, &mut asked).await;
+            self.wait_for_supervisors(grace.saturating_add(STOP_MARGIN), &mut asked).await;
         }
         self.supervisors.shutdown().await;
         for done in asked {

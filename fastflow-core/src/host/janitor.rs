@@ -37,10 +37,8 @@ pub(crate) async fn run(ports: Arc<Ports>) {
     let mut round = 0_u32;
     loop {
         janitor.remove_orphans().await;
-        if round.is_multiple_of(CLEANING_PERIOD)
-            && let Err(error) = janitor.clean().await
-        {
-            tracing::warn!(%error, "cleaning the data directory did not finish");
+        if round.is_multiple_of(CLEANING_PERIOD) {
+            janitor.clean().await;
         }
         round = round.wrapping_add(1);
         janitor.ports.clock.sleep(ORPHAN_INTERVAL).await;
@@ -91,13 +89,22 @@ impl Janitor {
         Ok(())
     }
 
-    async fn clean(&mut self) -> Result<()> {
-        self.remove_old_runs().await?;
+    /// What cannot be removed keeps nothing else from being removed.
+    async fn clean(&mut self) {
+        if let Err(error) = self.remove_old_runs().await {
+            tracing::warn!(%error, "old run directories could not be removed");
+        }
+        if let Err(error) = self.remove_unused().await {
+            tracing::warn!(%error, "unused snapshots and environments could not be removed");
+        }
+    }
+
+    async fn remove_unused(&self) -> Result<()> {
         let open = self.open_runs().await?;
         let revisions = open.iter().map(|run| run.spec.revision.clone()).collect();
         let collected = self.ports.source.collect(&revisions).await?;
         let mut keep = BTreeSet::<EnvironmentId>::new();
-        for run in &open {
+        for run in open.iter().filter(|run| run.attempt > 0) {
             for attempt in self.ports.store.attempts(run.id).await? {
                 keep.extend(attempt.setup.and_then(|setup| setup.environment).map(|found| found.id));
             }
@@ -131,8 +138,10 @@ impl Janitor {
         let surplus = self.ports.settings.retention.surplus(&ended, &self.sizes, self.ports.clock.now());
         for (pipeline, run) in surplus {
             let data = self.ports.data.clone();
-            blocking(move || retention::remove(&data, &pipeline, run)).await?;
-            self.sizes.remove(&run);
+            match blocking(move || retention::remove(&data, &pipeline, run)).await {
+                Ok(()) => drop(self.sizes.remove(&run)),
+                Err(error) => tracing::warn!(%run, %error, "an old run directory could not be removed"),
+            }
         }
         Ok(())
     }

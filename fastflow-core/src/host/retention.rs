@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{Error, ErrorKind, PipelineName, Result, RunId, Timestamp, layout::DataDir};
+use crate::{Error, PipelineName, Result, RunId, Timestamp, layout::DataDir};
 
 /// What is kept of ended runs' directories (logs, usage, files left behind). The runs themselves stay in the
 /// store.
@@ -117,9 +117,32 @@ pub(super) fn tree_bytes(dir: &Path) -> u64 {
 /// Removes a run's directory. Fine when it is gone.
 pub(super) fn remove(data: &DataDir, pipeline: &PipelineName, run: RunId) -> Result<()> {
     let dir = data.run_dir(pipeline, run);
-    match fs::remove_dir_all(&dir).map_err(Error::from) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-        other => other.map_err(|error| error.with("path", dir.display())),
+    let removed = match fs::remove_dir_all(&dir) {
+        // A program may have left folders that not even their owner may change.
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
+            open_up(&dir);
+            fs::remove_dir_all(&dir)
+        }
+        other => other,
+    };
+    match removed {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(Error::from(error).with("path", dir.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Lets the owner change the folders below `dir`, never what a link leads to.
+fn open_up(dir: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+
+    // What cannot be opened up makes the removal fail, and that says why.
+    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
     }
 }
 

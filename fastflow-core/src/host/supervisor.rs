@@ -13,12 +13,23 @@ use super::{Ports, backoff::Backoff, program, workspace};
 use crate::{
     AttemptId, Error, ErrorKind,
     executor::{AttemptRef, AttemptSpec, Ended, Execution, Reattached, Start},
-    run::{ExitReport, Failure, LostCause, Run, RunEvent, RunState, Setup, SetupEnvironment, StopCause},
+    run::{
+        ExitReport, Failure, LostCause, Run, RunEvent, RunState, Setup, SetupEnvironment, StartFailure,
+        StartFailureKind, StopCause,
+    },
     store::{Advanced, Step},
 };
 
 /// How much later than the sandbox itself the host ends a program that ran out of time.
 const TIMEOUT_BACKSTOP: Duration = Duration::from_secs(5);
+/// How many interrupted starts of a run are followed by another at once.
+const PROMPT_RESTARTS: u32 = 10;
+/// The wait after the first interrupted start that is not; it doubles with each further one.
+const RESTART_DELAY: Duration = Duration::from_secs(1);
+/// The longest such wait, before up to a quarter of it is added by chance.
+const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
+/// How many interrupted starts a run survives.
+const MAX_INTERRUPTED_STARTS: u32 = 1000;
 /// The longest wait for a program that has no time limit; then the wait begins again.
 const FOREVER: Duration = Duration::from_hours(365 * 24);
 
@@ -116,6 +127,8 @@ impl Supervisor {
                 built: found.built,
             }),
         };
+        // Kept beside the attempt first: a host that takes it over knows what this one made ready.
+        workspace.keep(&setup);
         let executor = self.ports.executors.get(&self.run.spec.executor).and_then(|executor| {
             executor.capabilities().check(spec.requirements())?;
             Ok(executor)
@@ -146,14 +159,21 @@ impl Supervisor {
 
     async fn take_over(&mut self) -> Result<Phase, LetGo> {
         Ok(match self.reattach().await {
-            Reattached::Found(execution) => Phase::Alive(execution, None),
+            Reattached::Found(execution) => Phase::Alive(execution, self.kept_setup()),
             Reattached::NeverStarted if self.run.state.handle().is_some() => {
                 // It did start; what proves it is gone, so its end cannot be known.
                 Phase::Over(RunEvent::Lost(LostCause::Removed), None)
             }
             Reattached::NeverStarted => Phase::Over(self.never_started(), None),
-            Reattached::Lost(cause) => Phase::Over(RunEvent::Lost(cause), None),
+            Reattached::Lost(cause) => Phase::Over(RunEvent::Lost(cause), self.kept_setup()),
         })
+    }
+
+    /// What an earlier host made ready for the attempt, where its store does not say so yet.
+    fn kept_setup(&self) -> Option<Setup> {
+        let recorded = self.run.state.handle().is_some();
+        let dir = self.ports.data.attempt_dir(self.run.pipeline(), self.attempt);
+        (!recorded).then(|| workspace::kept(&dir)).flatten()
     }
 
     /// Asks until there is an answer: nothing may be assumed of an attempt whose runtime is silent.
@@ -319,8 +339,25 @@ impl Supervisor {
         }
     }
 
+    /// The attempt was interrupted before its program began. The next one follows at once, later when it happens
+    /// again and again, and not for ever.
     fn never_started(&self) -> RunEvent {
-        RunEvent::NeverStarted { not_before: self.ports.clock.now() }
+        let earlier = self.run.attempt.saturating_sub(self.run.failed_attempts).saturating_sub(1);
+        if earlier >= MAX_INTERRUPTED_STARTS {
+            let message =
+                format!("its start was interrupted {earlier} times, each time before its program began");
+            let failure = StartFailure { kind: StartFailureKind::Internal, message };
+            return RunEvent::StartFailed { failure: Failure::StartFailed(failure), transient: false };
+        }
+        let delay = match earlier.checked_sub(PROMPT_RESTARTS) {
+            None => Duration::ZERO,
+            Some(more) => RESTART_DELAY.saturating_mul(1 << more.min(16)).min(MAX_RESTART_DELAY),
+        };
+        let mut random = [0];
+        self.ports.entropy.fill(&mut random);
+        let delay = delay + delay * u32::from(random[0]) / 1024;
+        let now = self.ports.clock.now();
+        RunEvent::NeverStarted { not_before: now.saturating_add(delay).unwrap_or(now) }
     }
 }
 

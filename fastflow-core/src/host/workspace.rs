@@ -8,10 +8,10 @@ use std::{
 use super::Ports;
 use crate::{
     Clock, Error, ErrorKind, Result,
-    environment::{Environment, EnvironmentFailure, EnvironmentFailureKind, EnvironmentRequest, SetupLog},
+    environment::{Environment, EnvironmentFailure, EnvironmentRequest, SetupLog},
     journal::{LogStream, LogWriter},
     layout::WORK_DIR,
-    run::{Failure, Run, StartFailure, StartFailureKind},
+    run::{Failure, Run, Setup, StartFailure, StartFailureKind},
     source,
 };
 
@@ -21,6 +21,32 @@ pub(super) struct Workspace {
     pub(super) run_dir: PathBuf,
     pub(super) working_dir: PathBuf,
     pub(super) environment: Option<Environment>,
+    /// Whether there is a run directory at all.
+    on_disk: bool,
+}
+
+/// Where an attempt's [`Setup`] is kept until the store has it.
+const SETUP_FILE: &str = "setup.json";
+
+impl Workspace {
+    /// Keeps what was made ready beside the attempt. It is worth no failure of its own: a disk without room for
+    /// it has none for the attempt either.
+    pub(super) fn keep(&self, setup: &Setup) {
+        if !self.on_disk {
+            return;
+        }
+        let written = serde_json::to_vec(setup)
+            .map_err(std::io::Error::from)
+            .and_then(|bytes| std::fs::write(self.run_dir.join(SETUP_FILE), bytes));
+        if let Err(error) = written {
+            tracing::warn!(path = %self.run_dir.display(), %error, "what was made ready could not be kept");
+        }
+    }
+}
+
+/// What [`Workspace::keep`] kept. Half a file, left by a host that was killed, says nothing.
+pub(super) fn kept(run_dir: &Path) -> Option<Setup> {
+    serde_json::from_slice(&std::fs::read(run_dir.join(SETUP_FILE)).ok()?).ok()
 }
 
 /// Makes everything ready, or says why the run fails.
@@ -33,7 +59,7 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
     if !capabilities.environments && !capabilities.output {
         // It needs nothing of this machine's disk.
         let run_dir = ports.data.attempt_dir(run.pipeline(), attempt);
-        return Ok(Workspace { working_dir: run_dir.clone(), run_dir, environment: None });
+        return Ok(Workspace { working_dir: run_dir.clone(), run_dir, environment: None, on_disk: false });
     }
     let snapshot = ports.source.checkout(&run.spec.revision).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound => failed(StartFailureKind::RevisionMissing, &error),
@@ -56,7 +82,7 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
     } else {
         None
     };
-    Ok(Workspace { run_dir, working_dir, environment })
+    Ok(Workspace { run_dir, working_dir, environment, on_disk: true })
 }
 
 async fn environment(
@@ -127,9 +153,7 @@ fn failed(kind: StartFailureKind, error: &Error) -> Failure {
 /// Whether the same start may work later.
 pub(super) fn is_transient(failure: &Failure) -> bool {
     match failure {
-        Failure::EnvironmentFailed(EnvironmentFailure { kind, .. }) => {
-            *kind == EnvironmentFailureKind::DownloadFailed
-        }
+        Failure::EnvironmentFailed(failure) => failure.kind.is_transient(),
         Failure::StartFailed(StartFailure { kind, .. }) => *kind == StartFailureKind::ExecutorUnavailable,
         _ => false,
     }

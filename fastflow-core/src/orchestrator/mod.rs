@@ -18,12 +18,13 @@ pub use self::{
 use crate::{
     Error, ErrorKind, ExecutorName, OwnerId, PipelineName, Result, RunId, Shutdown,
     builder::OrchestratorBuilder,
+    executor::Executor,
     host::{
         Ports,
         dispatcher::{COMMANDS, Command, Dispatcher},
         janitor, program,
     },
-    pipeline::Pipeline,
+    pipeline::{DependencySource, Pipeline},
     run::{NewRun, Origin, Run, RunSpec, RunState},
     source::{Catalog, RevisedPipeline, Revision},
     store::{Event, EventId, PipelineState},
@@ -117,6 +118,12 @@ impl Orchestrator {
         for run in &open {
             ports.executors.get(&run.spec.executor).map_err(|error| error.with("open_run", run.id))?;
         }
+        for (name, executor) in &ports.executors.by_name {
+            // One that cannot be reached now may be back when it is needed; its runs wait for it.
+            if let Err(error) = executor.probe().await {
+                tracing::warn!(executor = %name, %error, "an executor cannot be used now");
+            }
+        }
         ports.signals.moved(RunId::from_bytes([0; 16]), ports.store.last_event().await?);
         let (commands, received) = mpsc::channel(COMMANDS);
         let dispatcher = Dispatcher::new(Arc::clone(ports), received);
@@ -182,7 +189,7 @@ impl Orchestrator {
         let found = self.pipelines().runnable(&what.pipeline).await?;
         let spec = self.spec(&found, what.executor.as_ref())?;
         let now = self.inner.ports.clock.now();
-        let not_before = now.saturating_add(what.delay).unwrap_or(now);
+        let not_before = what.due(now)?;
         let id = RunId::new(&*self.inner.ports.clock, &*self.inner.ports.entropy);
         self.create(NewRun {
             id,
@@ -277,9 +284,8 @@ impl Orchestrator {
             return Ok(Arc::clone(spec));
         }
         check_supported(pipeline)?;
-        let limits = program::limits(&pipeline.definition);
-        let supported = executor.capabilities().check(limits.requirements());
-        supported.map_err(|error| error.with("pipeline", &pipeline.name).with("executor", name))?;
+        check_capabilities(pipeline, &**executor)
+            .map_err(|error| error.with("pipeline", &pipeline.name).with("executor", name))?;
         let spec = Arc::new(RunSpec {
             pipeline: pipeline.clone(),
             revision: found.revision.clone(),
@@ -290,6 +296,23 @@ impl Orchestrator {
         }
         specs.insert(remembered, Arc::clone(&spec));
         Ok(spec)
+    }
+
+    /// What [`submit`](Self::submit) checks, for a run that was accepted before.
+    async fn check_rerun(&self, earlier: &Run) -> Result<()> {
+        let ports = &self.inner.ports;
+        let executor = ports.executors.get(&earlier.spec.executor)?;
+        check_supported(&earlier.spec.pipeline)?;
+        check_capabilities(&earlier.spec.pipeline, &**executor)?;
+        ports.source.checkout(&earlier.spec.revision).await.map(drop).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => Error::new(
+                ErrorKind::NotFound,
+                "the revision of this run is not kept any more; submit the pipeline anew",
+            )
+            .with("run", earlier.id)
+            .because(error),
+            _ => error,
+        })
     }
 
     /// Hands a durable stop to the supervisor of the run, if this host has one.
@@ -316,6 +339,27 @@ fn check_supported(pipeline: &Pipeline) -> Result<()> {
     )
     .with("pipeline", &pipeline.name)
     .with("fields", named.join(", ")))
+}
+
+/// Refuses what the executor cannot keep or give, before there is a run.
+fn check_capabilities(pipeline: &Pipeline, executor: &dyn Executor) -> Result<()> {
+    let capabilities = executor.capabilities();
+    capabilities.check(program::limits(&pipeline.definition).requirements())?;
+    if capabilities.environments {
+        return Ok(());
+    }
+    let needs = [
+        (pipeline.dependencies != DependencySource::None, "its packages"),
+        (pipeline.definition.python_version.is_some(), "python_version"),
+        (pipeline.requires_python.is_some(), "requires-python"),
+    ];
+    match needs.into_iter().find(|(needed, _)| *needed) {
+        None => Ok(()),
+        Some((_, field)) => {
+            Err(Error::new(ErrorKind::Unsupported, "the executor does not run programs in environments")
+                .with("field", field))
+        }
+    }
 }
 
 /// The catalog as the store keeps it.

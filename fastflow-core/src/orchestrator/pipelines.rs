@@ -72,7 +72,7 @@ impl<'a> Pipelines<'a> {
     ///
     /// By the source's and the store's word.
     pub async fn list(&self) -> Result<Vec<PipelineInfo>> {
-        let catalog = self.sync().await?;
+        let catalog = self.ports().source.sync().await?;
         let records = self.ports().store.pipelines().await?;
         let mut records: BTreeMap<PipelineName, PipelineRecord> =
             records.into_iter().map(|record| (record.state.name.clone(), record)).collect();

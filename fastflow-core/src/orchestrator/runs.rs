@@ -1,6 +1,10 @@
 //! The view of runs.
 
-use std::{num::NonZeroU32, path::PathBuf, sync::Arc};
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use futures::{Stream, StreamExt, stream::BoxStream};
 use tokio::sync::oneshot;
@@ -134,10 +138,12 @@ impl<'a> Runs<'a> {
     ///
     /// # Errors
     ///
-    /// `NotFound`; else as [`Orchestrator::submit`].
+    /// `NotFound` when there is no such run, or its revision is not kept any more: submit the pipeline anew then.
+    /// `Invalid` when its executor is not registered any more; else as [`Orchestrator::submit`].
     pub async fn rerun(&self, id: RunId) -> Result<Run> {
         let earlier = self.get(id).await?;
         let ports = self.ports();
+        self.flow.check_rerun(&earlier).await?;
         let now = ports.clock.now();
         self.flow
             .create(NewRun {
@@ -235,6 +241,7 @@ fn follow_file<T: Record>(
             );
         }
         let dir = ports.data.attempt_dir(run.pipeline(), attempt);
+        check_kept(&ports, &run, attempt, &dir).await?;
         let clock = Arc::clone(&ports.clock);
         let (cut, why) = oneshot::channel();
         let ended = async move {
@@ -268,6 +275,22 @@ fn until_broken<T>(batches: impl Stream<Item = Result<T>>) -> impl Stream<Item =
             std::mem::replace(broken, batch.as_ref().is_err_and(|error| error.kind() != ErrorKind::Corrupt));
         std::future::ready((!ended).then_some(batch))
     })
+}
+
+/// A journal that was removed is not an empty one.
+async fn check_kept(ports: &Ports, run: &Run, attempt: AttemptId, dir: &Path) -> Result<()> {
+    let has_journals =
+        ports.executors.get(&run.spec.executor).is_ok_and(|executor| executor.capabilities().output);
+    if !has_journals || !attempt_is_over(run, attempt) || tokio::fs::try_exists(dir).await? {
+        return Ok(());
+    }
+    // An attempt whose program never began may never have had a directory.
+    let attempts = ports.store.attempts(run.id).await?;
+    if attempts.iter().any(|found| found.id == attempt && found.started_at.is_some()) {
+        return Err(Error::new(ErrorKind::NotFound, "what this attempt wrote is not kept any more")
+            .with("attempt", attempt));
+    }
+    Ok(())
 }
 
 /// Whether nothing will be appended to the attempt's journals any more.
