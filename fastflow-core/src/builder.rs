@@ -1,6 +1,11 @@
 //! Every knob of an orchestrator, checked once.
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use crate::{
     Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Result, Retention, SystemClock,
@@ -157,13 +162,8 @@ impl OrchestratorBuilder {
     /// its process id; `Denied`, `StorageFull` by the file system's word; `Corrupt` for a damaged store;
     /// `Unsupported` for one that a newer version wrote.
     pub async fn build(self) -> Result<Orchestrator> {
+        self.check()?;
         let data = DataDir::new(&self.data_dir);
-        if self.source.is_none() && self.pipelines.is_none() {
-            return Err(Error::new(
-                ErrorKind::Invalid,
-                "an orchestrator needs pipelines: give the builder `.pipelines(folder)` or `.source(…)`",
-            ));
-        }
         let data = tokio::task::spawn_blocking(move || data.create()).await.map_err(|panic| {
             Error::new(ErrorKind::Internal, "making the data directory panicked").because(panic)
         })??;
@@ -173,17 +173,12 @@ impl OrchestratorBuilder {
             None => default_store(&data, &self.clock).await?,
         };
         let owner = data.owner(&*self.entropy)?;
-        let source = match (self.source, self.pipelines) {
-            (Some(_), Some(_)) => {
-                return Err(Error::new(
-                    ErrorKind::Invalid,
-                    "give the builder a folder or a source, not both",
-                ));
-            }
-            (Some(source), None) => source,
-            (None, folder) => {
-                Arc::new(DirectorySource::new(folder.unwrap_or_default(), data.snapshots_dir()))
-            }
+        let source = if let Some(source) = self.source {
+            source
+        } else {
+            let folder = self.pipelines.unwrap_or_default();
+            check_apart(&folder, &data)?;
+            Arc::new(DirectorySource::new(folder, data.snapshots_dir()))
         };
         let environments = if let Some(environments) = self.environments {
             environments
@@ -215,6 +210,51 @@ impl OrchestratorBuilder {
     }
 }
 
+impl OrchestratorBuilder {
+    /// What can be seen to be wrong before anything is touched.
+    fn check(&self) -> Result<()> {
+        let invalid = |message: &'static str| Err(Error::new(ErrorKind::Invalid, message));
+        match (&self.source, &self.pipelines) {
+            (Some(_), Some(_)) => return invalid("give the builder a folder or a source, not both"),
+            (None, None) => {
+                return invalid(
+                    "an orchestrator needs pipelines: give the builder `.pipelines(folder)` or `.source(…)`",
+                );
+            }
+            _ => {}
+        }
+        if self.environments.is_some() && (self.uv.is_some() || self.default_python.is_some()) {
+            return invalid("`.uv(…)` and `.default_python(…)` have no effect beside `.environments(…)`");
+        }
+        let mut names = BTreeSet::new();
+        for (name, _) in &self.executors {
+            if !names.insert(name.parse::<ExecutorName>()?) {
+                return Err(
+                    Error::new(ErrorKind::Invalid, "two executors have one name").with("executor", name)
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A data directory inside a pipeline would be part of that pipeline, and change it with every run.
+fn check_apart(folder: &Path, data: &DataDir) -> Result<()> {
+    let Ok(folder) = folder.canonicalize() else { return Ok(()) };
+    let Ok(inside) = data.root().strip_prefix(&folder) else { return Ok(()) };
+    let Some(first) = inside.components().next() else { return Ok(()) };
+    let pipeline = folder.join(first);
+    if pipeline.join("main.py").exists() || pipeline.join("main.ipynb").exists() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "the data directory lies inside a pipeline; choose another",
+        )
+        .with("data_directory", data.root().display())
+        .with("pipeline", pipeline.display()));
+    }
+    Ok(())
+}
+
 #[cfg(feature = "sqlite")]
 async fn default_store(data: &DataDir, clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
     use crate::store::{SqliteOptions, SqliteStore};
@@ -237,9 +277,7 @@ fn executors(
     for (name, executor) in given {
         let name: ExecutorName = name.parse()?;
         default.get_or_insert_with(|| name.clone());
-        if by_name.insert(name.clone(), executor).is_some() {
-            return Err(Error::new(ErrorKind::Invalid, "two executors have one name").with("executor", name));
-        }
+        by_name.insert(name, executor);
     }
     let default = if let Some(default) = default {
         default
