@@ -13,7 +13,7 @@ use super::{
     supervisor::{Origin, Supervisor, Wish},
 };
 use crate::{
-    Result, RunId, Timestamp,
+    ErrorKind, Result, RunId, Timestamp,
     run::{Run, RunEvent, StopCause},
     store::{EventId, Step},
 };
@@ -66,6 +66,8 @@ pub(crate) struct Dispatcher {
     supervisors: JoinSet<()>,
     running: HashMap<RunId, Running>,
     tasks: HashMap<Id, RunId>,
+    /// The latest instant at which runs were claimed.
+    latest: Timestamp,
 }
 
 struct Running {
@@ -75,7 +77,14 @@ struct Running {
 
 impl Dispatcher {
     pub(crate) fn new(ports: Arc<Ports>, commands: mpsc::Receiver<Command>) -> Self {
-        Self { ports, commands, supervisors: JoinSet::new(), running: HashMap::new(), tasks: HashMap::new() }
+        Self {
+            ports,
+            commands,
+            supervisors: JoinSet::new(),
+            running: HashMap::new(),
+            tasks: HashMap::new(),
+            latest: Timestamp::UNIX_EPOCH,
+        }
     }
 
     /// Runs until a shutdown command. `open` are the runs that an earlier host left.
@@ -119,10 +128,10 @@ impl Dispatcher {
     /// Fills the free slots. `due` is kept as the instant at which the next waiting run becomes due.
     async fn claim(&mut self, due: &mut Option<Timestamp>) -> Result<()> {
         loop {
-            let limit = self.ports.settings.max_concurrent_runs.get();
-            let free = limit.saturating_sub(u32::try_from(self.running.len()).unwrap_or(u32::MAX));
-            let Some(wanted) = NonZeroU32::new(free.min(MAX_CLAIM)) else { return Ok(()) };
-            let now = self.ports.clock.now();
+            let Some(wanted) = NonZeroU32::new(self.free().min(MAX_CLAIM)) else { return Ok(()) };
+            // A wall clock that is set back must not make due runs wait for it.
+            self.latest = self.latest.max(self.ports.clock.now());
+            let now = self.latest;
             let runs = self.ports.store.claim(now, wanted).await?;
             let last = runs.len() < wanted.get() as usize;
             let claimed: Vec<RunId> = runs.iter().map(|run| run.id).collect();
@@ -139,6 +148,11 @@ impl Dispatcher {
         }
     }
 
+    fn free(&self) -> u32 {
+        let taken = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
+        self.ports.settings.max_concurrent_runs.get().saturating_sub(taken)
+    }
+
     /// Tells waiters, and those who follow the event sequence, that runs were claimed.
     async fn announce(&self, claimed: &[RunId]) -> Result<()> {
         let watched = !claimed.is_empty() && self.ports.signals.is_followed();
@@ -150,7 +164,8 @@ impl Dispatcher {
     }
 
     fn pause(&self, due: Option<Timestamp>) -> Duration {
-        let Some(due) = due else { return LONGEST_SLEEP };
+        // Without a free slot there is nothing to do before a supervisor ends, and that wakes by itself.
+        let Some(due) = due.filter(|_| self.free() > 0) else { return LONGEST_SLEEP };
         Duration::try_from(due.duration_since(self.ports.clock.now())).unwrap_or_default().min(LONGEST_SLEEP)
     }
 
@@ -219,7 +234,12 @@ impl Dispatcher {
             let event = RunEvent::StopRequested(StopCause::Cancelled);
             match self.ports.store.advance(Step::new(run, None, event, self.ports.clock.now())).await {
                 Ok(advanced) => self.ports.signals.moved(run, advanced.event),
-                Err(error) => tracing::warn!(%run, %error, "a stop could not be recorded"),
+                // It is being stopped already; perhaps not as soon.
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => {
+                    tracing::warn!(%run, %error, "a stop could not be recorded; the program runs on");
+                    continue;
+                }
             }
             self.wish(run, Wish::Stop { grace: Some(grace) });
         }

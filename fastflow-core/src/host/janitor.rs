@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
     sync::Arc,
     time::Duration,
 };
@@ -16,6 +17,7 @@ use crate::{
     environment::EnvironmentId,
     executor::{AttemptRef, ExecutionHandle, Executor, Reattached},
     run::{Run, Status},
+    source::Revision,
     store::RunQuery,
 };
 
@@ -100,17 +102,10 @@ impl Janitor {
     }
 
     async fn remove_unused(&self) -> Result<()> {
-        let open = self.open_runs().await?;
-        let revisions = open.iter().map(|run| run.spec.revision.clone()).collect();
+        let (revisions, environments) = self.in_use().await?;
         let collected = self.ports.source.collect(&revisions).await?;
-        let mut keep = BTreeSet::<EnvironmentId>::new();
-        for run in open.iter().filter(|run| run.attempt > 0) {
-            for attempt in self.ports.store.attempts(run.id).await? {
-                keep.extend(attempt.setup.and_then(|setup| setup.environment).map(|found| found.id));
-            }
-        }
         let unused = self.ports.settings.retention.max_unused_environment_age;
-        match self.ports.environments.collect(&keep, unused, MAX_REMOVED_ENVIRONMENTS).await {
+        match self.ports.environments.collect(&environments, unused, MAX_REMOVED_ENVIRONMENTS).await {
             Ok(removed) => {
                 let environments = removed.removed.len();
                 tracing::debug!(snapshots = collected.removed, environments, "cleaned the data directory");
@@ -171,15 +166,27 @@ impl Janitor {
         Ok(())
     }
 
-    async fn open_runs(&self) -> Result<Vec<Run>> {
-        let mut open = Vec::new();
-        let mut query = RunQuery { statuses: vec![Status::Pending, Status::Running], ..RunQuery::default() };
+    /// What open runs need: the revisions of all, and the environments of those that were started.
+    async fn in_use(&self) -> Result<(BTreeSet<Revision>, BTreeSet<EnvironmentId>)> {
+        let (mut revisions, mut environments) = (BTreeSet::new(), BTreeSet::new());
+        let mut query = RunQuery {
+            statuses: vec![Status::Pending, Status::Running],
+            limit: NonZeroU32::new(RunQuery::MAX_LIMIT),
+            ..RunQuery::default()
+        };
         loop {
             let page = self.ports.store.runs(&query).await?;
-            open.extend(page.items);
+            for run in page.items {
+                revisions.insert(run.spec.revision.clone());
+                if run.attempt > 0 {
+                    let attempts = self.ports.store.attempts(run.id).await?;
+                    let setups = attempts.into_iter().filter_map(|attempt| attempt.setup?.environment);
+                    environments.extend(setups.map(|environment| environment.id));
+                }
+            }
             match page.next {
                 Some(next) => query.before = Some(next),
-                None => return Ok(open),
+                None => return Ok((revisions, environments)),
             }
         }
     }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
     time::Duration,
 };
@@ -103,15 +104,21 @@ impl Retention {
     }
 }
 
-/// The bytes of all files below `dir`; what vanishes meanwhile counts nothing.
+/// The bytes that all files below `dir` take; what vanishes meanwhile counts nothing.
 pub(super) fn tree_bytes(dir: &Path) -> u64 {
-    let Ok(entries) = fs::read_dir(dir) else { return 0 };
-    let size = |entry: fs::DirEntry| match entry.metadata() {
-        Ok(meta) if meta.is_dir() => tree_bytes(&entry.path()),
-        Ok(meta) => meta.len(),
-        Err(_) => 0,
-    };
-    entries.flatten().map(size).sum()
+    let (mut bytes, mut folders) = (0_u64, vec![dir.to_owned()]);
+    // Not by recursion: programs make these trees, as deep as they like.
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.metadata() {
+                Ok(found) if found.is_dir() => folders.push(entry.path()),
+                // What it takes on the disk, not what a file with holes pretends to be.
+                Ok(found) => bytes = bytes.saturating_add(found.blocks() * 512),
+                Err(_) => {}
+            }
+        }
+    }
+    bytes
 }
 
 /// Removes a run's directory. Fine when it is gone.
@@ -135,14 +142,13 @@ pub(super) fn remove(data: &DataDir, pipeline: &PipelineName, run: RunId) -> Res
 
 /// Lets the owner change the folders below `dir`, never what a link leads to.
 fn open_up(dir: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-
-    // What cannot be opened up makes the removal fail, and that says why.
-    let _ = fs::set_permissions(dir, fs::Permissions::from_mode(0o700));
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
-        }
+    let mut folders = vec![dir.to_owned()];
+    while let Some(folder) = folders.pop() {
+        // What cannot be opened up makes the removal fail, and that says why.
+        let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+        folders.extend(inner.map(|entry| entry.path()));
     }
 }
 

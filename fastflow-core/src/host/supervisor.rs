@@ -17,17 +17,19 @@ use crate::{
         ExitReport, Failure, LostCause, Run, RunEvent, RunState, Setup, SetupEnvironment, StartFailure,
         StartFailureKind, StopCause,
     },
-    store::{Advanced, Step},
+    store::{Advanced, EventId, Step},
 };
 
 /// How much later than the sandbox itself the host ends a program that ran out of time.
 const TIMEOUT_BACKSTOP: Duration = Duration::from_secs(5);
+/// How often the supervisor itself tries to remove an ended execution.
+const MAX_REMOVE_TRIES: u32 = 5;
 /// How many interrupted starts of a run are followed by another at once.
 const PROMPT_RESTARTS: u32 = 10;
 /// The wait after the first interrupted start that is not; it doubles with each further one.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// The longest such wait, before up to a quarter of it is added by chance.
-const MAX_RESTART_DELAY: Duration = Duration::from_secs(60);
+const MAX_RESTART_DELAY: Duration = Duration::from_mins(1);
 /// How many interrupted starts a run survives.
 const MAX_INTERRUPTED_STARTS: u32 = 1000;
 /// The longest wait for a program that has no time limit; then the wait begins again.
@@ -228,10 +230,12 @@ impl Supervisor {
         };
         self.advance(event, None, report).await?;
         let mut backoff = Backoff::new();
-        while let Err(error) = execution.remove().await {
+        for _ in 0..MAX_REMOVE_TRIES {
+            let Err(error) = execution.remove().await else { return Ok(()) };
             tracing::warn!(%error, "an ended execution could not be removed yet");
             backoff.wait(&*self.ports.clock).await;
         }
+        // The run has ended and needs its slot no more; the janitor goes on trying.
         Ok(())
     }
 
@@ -239,18 +243,23 @@ impl Supervisor {
         if self.run.state.handle().is_some() {
             return Ok(());
         }
-        self.advance(RunEvent::Started(execution.handle().clone()), setup, None).await.map(drop)
+        match self.advance(RunEvent::Started(execution.handle().clone()), setup, None).await {
+            // It was recorded by a try whose answer was lost.
+            Err(LetGo) if self.is_ours().await => Ok(()),
+            other => other.map(drop),
+        }
     }
 
     /// Waits for the end; meanwhile obeys wishes and, as a backstop for the sandbox, the time limit.
     async fn wait(&self, execution: &dyn Execution) -> Result<Ended, LetGo> {
         let limits = program::limits(&self.run.spec.pipeline.definition);
         let allowed = limits.timeout.map(|timeout| timeout + limits.stop_grace + TIMEOUT_BACKSTOP);
-        let used = self.run.started_at.map_or(Duration::ZERO, |started| {
-            Duration::try_from(self.ports.clock.now().duration_since(started)).unwrap_or_default()
-        });
-        let mut left = allowed.map(|allowed| allowed.saturating_sub(used));
+        // From now on, in time that does not jump; the sandbox knows what was used before.
+        let deadline = allowed.map(|allowed| self.ports.clock.elapsed().saturating_add(allowed));
+        let left =
+            || deadline.map_or(FOREVER, |deadline| deadline.saturating_sub(self.ports.clock.elapsed()));
         let mut wish = self.wish.clone();
+        let mut obeyed = Wish::Run;
         let mut stopping = match &self.run.state {
             RunState::Stopping { cause, .. } => {
                 self.stop(execution, limits.stop_grace, *cause).await;
@@ -268,14 +277,17 @@ impl Supervisor {
                         backoff.wait(&*self.ports.clock).await;
                     }
                 },
-                () = stop_wished(&mut wish), if !stopping => {
-                    stopping = true;
-                    let Wish::Stop { grace } = *wish.borrow() else { continue };
-                    self.stop(execution, grace.unwrap_or(limits.stop_grace), StopCause::Cancelled).await;
+                () = other_wish(&mut wish, obeyed) => {
+                    obeyed = *wish.borrow();
+                    // One that is being stopped is told again only to be quicker.
+                    let Wish::Stop { grace } = obeyed else { continue };
+                    if !stopping || grace.is_some() {
+                        stopping = true;
+                        self.stop(execution, grace.unwrap_or(limits.stop_grace), StopCause::Cancelled).await;
+                    }
                 }
-                () = self.ports.clock.sleep(left.unwrap_or(FOREVER)), if !stopping && left.is_some() => {
+                () = self.ports.clock.sleep(left()), if !stopping && deadline.is_some() => {
                     stopping = true;
-                    left = None;
                     let event = RunEvent::StopRequested(StopCause::TimedOut);
                     if self.advance(event, None, None).await.is_err() && !self.is_ours().await {
                         return Err(LetGo);
@@ -315,6 +327,9 @@ impl Supervisor {
                     return Ok(advanced);
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {
+                    // An earlier try may have been written and its answer lost: whoever waits looks for himself.
+                    self.ports.signals.moved(self.run.id, EventId::default());
+                    self.ports.signals.queued(true);
                     tracing::info!(%error, event = step.event.name(), "an event came too late");
                     return Err(LetGo);
                 }
@@ -366,8 +381,13 @@ fn start_failed(failure: Failure) -> RunEvent {
 }
 
 async fn stop_wished(wish: &mut watch::Receiver<Wish>) {
+    other_wish(wish, Wish::Run).await;
+}
+
+/// Waits until something else is wished than `known`.
+async fn other_wish(wish: &mut watch::Receiver<Wish>, known: Wish) {
     // The sender lives as long as the supervisor: an error means that nobody can wish any more.
-    if wish.wait_for(|wish| *wish != Wish::Run).await.is_err() {
+    if wish.wait_for(|wish| *wish != known).await.is_err() {
         std::future::pending::<()>().await;
     }
 }

@@ -25,9 +25,9 @@ use crate::{
         janitor, program,
     },
     pipeline::{DependencySource, Pipeline},
-    run::{NewRun, Origin, Run, RunSpec, RunState},
+    run::{NewRun, Origin, Run, RunEvent, RunSpec, RunState, StopCause},
     source::{Catalog, RevisedPipeline, Revision},
-    store::{Event, EventId, PipelineState},
+    store::{Event, EventId, PipelineState, Step},
     submission::Submission,
 };
 
@@ -73,6 +73,23 @@ struct Host {
     commands: mpsc::Sender<Command>,
     dispatcher: JoinHandle<()>,
     janitor: JoinHandle<()>,
+}
+
+impl Drop for Inner {
+    /// Readers that outlive the orchestrator are told so, and the store is free for the next one.
+    fn drop(&mut self) {
+        if matches!(self.host.get_mut(), HostState::Closed) {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let ports = Arc::clone(&self.ports);
+        runtime.spawn(async move {
+            if let Err(error) = ports.store.close().await {
+                tracing::warn!(%error, "the store was dropped without being closed");
+            }
+            ports.signals.closed();
+        });
+    }
 }
 
 impl Drop for Host {
@@ -160,7 +177,9 @@ impl Orchestrator {
                 let _ = ended.await;
             }
         }
-        let host = std::mem::replace(&mut *self.inner.host.lock().await, HostState::Closed);
+        // Held until the store is closed: a second caller returns when there is nothing left to wait for.
+        let mut state = self.inner.host.lock().await;
+        let host = std::mem::replace(&mut *state, HostState::Closed);
         if !matches!(host, HostState::Closed) {
             drop(host);
             let closed = self.inner.ports.store.close().await;
@@ -262,12 +281,19 @@ impl Orchestrator {
             started_at: None,
             finished_at: None,
         };
-        let created = ports.store.create_run(new).await?;
+        let accepting = Arc::clone(ports);
+        // To its end, whether or not the caller still waits: a run in the store must be seen by the dispatcher.
+        let created = to_its_end(async move {
+            let created = accepting.store.create_run(new).await?;
+            if !created.existing {
+                accepting.signals.moved(created.id, created.event);
+                accepting.signals.queued(later);
+            }
+            Ok(created)
+        })
+        .await?;
         if created.existing {
             run = ports.store.run(created.id).await?;
-        } else {
-            ports.signals.moved(created.id, created.event);
-            ports.signals.queued(later);
         }
         Ok(run)
     }
@@ -315,6 +341,24 @@ impl Orchestrator {
         })
     }
 
+    /// Makes the stop durable, then hands it to whoever runs the program.
+    async fn cancel(&self, id: RunId) -> Result<()> {
+        let ports = &self.inner.ports;
+        let event = RunEvent::StopRequested(StopCause::Cancelled);
+        match ports.store.advance(Step::new(id, None, event, ports.clock.now())).await {
+            Ok(advanced) => ports.signals.moved(id, advanced.event),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                let run = ports.store.run(id).await?;
+                if !matches!(run.state, RunState::Stopping { cause: StopCause::Cancelled, .. }) {
+                    return Err(error);
+                }
+            }
+            Err(error) => return Err(error),
+        }
+        self.carry_out_stop(id).await;
+        Ok(())
+    }
+
     /// Hands a durable stop to the supervisor of the run, if this host has one.
     async fn carry_out_stop(&self, run: RunId) {
         let commands = match &*self.inner.host.lock().await {
@@ -324,6 +368,13 @@ impl Orchestrator {
         // A dispatcher that is gone obeys when it is started again: the wish is in the store.
         let _ = commands.send(Command::Stop(run)).await;
     }
+}
+
+/// Carries `work` out even when nobody waits for it any more.
+async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    tokio::spawn(work)
+        .await
+        .map_err(|lost| Error::new(ErrorKind::Internal, "the runtime ended the work").because(lost))?
 }
 
 /// Refuses what this version reads but does not act on: it is never run without it.

@@ -9,13 +9,13 @@ use std::{
 use futures::{Stream, StreamExt, stream::BoxStream};
 use tokio::sync::oneshot;
 
-use super::Orchestrator;
+use super::{Orchestrator, to_its_end};
 use crate::{
     AttemptId, Error, ErrorKind, Result, RunId,
     host::Ports,
     journal::{Follower, Journal, LogLine, Offset, Record, UsageSample},
-    run::{Attempt, NewRun, Origin, Run, RunEvent, RunState, StopCause},
-    store::{Page, RunQuery, Step},
+    run::{Attempt, NewRun, Origin, Run, RunState},
+    store::{Page, RunQuery},
 };
 
 /// The runs of an [`Orchestrator`].
@@ -115,22 +115,11 @@ impl<'a> Runs<'a> {
     ///
     /// # Cancel safety
     ///
-    /// Calling again is safe.
+    /// A dropped call is carried out all the same; calling again is safe.
     pub async fn cancel(&self, id: RunId) -> Result<Run> {
-        let event = RunEvent::StopRequested(StopCause::Cancelled);
-        let step = Step::new(id, None, event, self.ports().clock.now());
-        match self.ports().store.advance(step).await {
-            Ok(advanced) => self.ports().signals.moved(id, advanced.event),
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                let run = self.get(id).await?;
-                let stopping = matches!(run.state, RunState::Stopping { cause: StopCause::Cancelled, .. });
-                if !stopping {
-                    return Err(error);
-                }
-            }
-            Err(error) => return Err(error),
-        }
-        self.flow.carry_out_stop(id).await;
+        let flow = self.flow.clone();
+        // To its end, whether or not the caller still waits: a stop in the store must reach the program.
+        to_its_end(async move { flow.cancel(id).await }).await?;
         self.get(id).await
     }
 

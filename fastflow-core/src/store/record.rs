@@ -117,7 +117,8 @@ impl RunRecord {
             attempt.setup.clone_from(&step.setup);
         }
         if let Some(report) = &step.report {
-            attempt.started_at.get_or_insert(whole_micros(report.started_at));
+            // The sandbox knows better than a host that may have come later.
+            attempt.started_at = Some(whole_micros(report.started_at));
             attempt.report = Some(report.clone());
         }
         match &step.event {

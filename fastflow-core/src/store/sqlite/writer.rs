@@ -245,6 +245,7 @@ impl Writer {
         }
         for entry in batch.into_committed() {
             let run = &entry.record.run;
+            self.open.remove(&run.id);
             let open = !run.state.is_terminal() && !matches!(run.state, RunState::Queued { .. });
             if open && self.open.len() < OPEN_CACHE_MAX {
                 self.open.insert(run.id, entry);
