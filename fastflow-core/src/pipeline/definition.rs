@@ -38,7 +38,7 @@ pub struct Definition {
     pub enabled: bool,
     /// A script or a notebook.
     pub kind: PipelineKind,
-    /// The Python it wants. None: the host's default.
+    /// The Python it wants. None: what its folder says, else the host's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub python_version: Option<PythonRequest>,
     /// Which of the host's executors runs it. None: the host's default.
@@ -46,7 +46,7 @@ pub struct Definition {
     pub executor: Option<ExecutorName>,
     /// What an attempt may use.
     pub limits: Limits,
-    /// The most processes and threads at one time. None: the executor's default.
+    /// The most processes and threads at one time. None: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_processes: Option<NonZeroU32>,
     /// The most log that is kept of one attempt.

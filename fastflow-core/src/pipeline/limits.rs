@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ByteSize, CpuMillis};
 
-/// What an attempt may use, and from where on it is noticed.
+/// What an attempt may use, and from where on it is noticed. None is no limit, everywhere: there are no defaults.
 ///
 /// ```
 /// use fastflow_core::pipeline::{ByteSize, Limits};
@@ -17,19 +17,19 @@ use super::{ByteSize, CpuMillis};
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Limits {
-    /// The most processor time. None: as much as there is.
+    /// The most processor time. None: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu: Option<CpuMillis>,
-    /// The most memory; there is no swap beyond it. None: as much as there is.
+    /// The most memory; there is no swap beyond it. None: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
-    /// The processor time above which a run is marked.
+    /// The processor time above which samples of its usage are marked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_cpu: Option<CpuMillis>,
-    /// The memory above which a run is marked.
+    /// The memory above which samples of its usage are marked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_memory: Option<ByteSize>,
-    /// How long one attempt may take. None: the host's default.
+    /// How long one attempt may take. None: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Timeout>,
 }
@@ -71,7 +71,7 @@ impl Seconds {
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(from = "u32", into = "u32")]
 pub enum Timeout {
-    /// No limit, stated explicitly: the host's default does not apply.
+    /// No limit, stated explicitly.
     Unlimited,
     /// Seconds of run time.
     Seconds(NonZeroU32),

@@ -185,7 +185,7 @@ struct Manifest {
     #[schemars(default, with = "Kind", extend("x-type" = "string", "default" = "script"))]
     r#type: (),
     /// The Python it wants, as `uv` takes it: `"3.12"`, `"3.12.4"`, `"pypy@3.10"` or a range such as
-    /// `">=3.11,<3.14"`. None: the host's default.
+    /// `">=3.11,<3.14"`. None: what its folder says, else the host's default.
     #[schemars(default, with = "Python", extend("x-type" = "string", "examples" = ["3.12", ">=3.11,<3.14"]))]
     python_version: (),
     /// Which of the host's executors runs it. None: the host's default.
@@ -197,16 +197,16 @@ struct Manifest {
     /// The most memory, at least 6 MiB; there is no swap beyond it. None: no limit.
     #[schemars(default, with = "Size", extend("x-type" = "size", "examples" = ["512m", "1.5g", "2GB", "512Mi"]))]
     mem_hard_limit: (),
-    /// The cores above which a run is marked; it goes on.
+    /// The cores above which samples of its usage are marked; it goes on.
     #[schemars(default, with = "Cores", extend("x-type" = "number", "examples" = [0.5]))]
     cpu_soft_limit: (),
-    /// The memory above which a run is marked; it goes on.
+    /// The memory above which samples of its usage are marked; it goes on.
     #[schemars(default, with = "Size", extend("x-type" = "size", "examples" = ["400m"]))]
     mem_soft_limit: (),
-    /// The most processes and threads at one time. None: the executor's default.
+    /// The most processes and threads at one time. None: no limit.
     #[schemars(default, with = "Positive", extend("x-type" = "whole number", "examples" = [64]))]
     max_processes: (),
-    /// The longest run time of one attempt, in seconds; 0 is no limit. None: the host's default.
+    /// The longest run time of one attempt, in seconds; 0 is no limit. None: no limit.
     #[schemars(default, with = "AnySeconds", extend("x-type" = "seconds", "examples" = [3600]))]
     timeout: (),
     /// The time between asking a run to end and killing it, in seconds, at most 3600.
