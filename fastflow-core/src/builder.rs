@@ -161,6 +161,11 @@ impl OrchestratorBuilder {
     /// `Invalid` naming what is missing or wrong; `Conflict` when another process has the data directory, with
     /// its process id; `Denied`, `StorageFull` by the file system's word; `Corrupt` for a damaged store;
     /// `Unsupported` for one that a newer version wrote.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave a data directory that is made in part; building again goes on from there, once
+    /// the store is let go of, which may take a moment.
     pub async fn build(self) -> Result<Orchestrator> {
         self.check()?;
         let data = DataDir::new(&self.data_dir);

@@ -13,13 +13,40 @@ pub type Timestamp = jiff::Timestamp;
 ///
 /// - [`now`](Self::now) is wall time, for records and schedules. It may jump.
 /// - [`elapsed`](Self::elapsed) and [`sleep`](Self::sleep) use time that never jumps.
+///
+/// ```
+/// use std::time::Duration;
+/// use fastflow_core::{Clock, Timestamp};
+///
+/// #[derive(Debug)]
+/// struct Frozen(Timestamp);
+///
+/// #[async_trait::async_trait]
+/// impl Clock for Frozen {
+///     fn now(&self) -> Timestamp {
+///         self.0
+///     }
+///     fn elapsed(&self) -> Duration {
+///         Duration::ZERO
+///     }
+///     async fn sleep(&self, _: Duration) {
+///         std::future::pending().await
+///     }
+/// }
+///
+/// assert_eq!(Frozen(Timestamp::UNIX_EPOCH).now(), Timestamp::UNIX_EPOCH);
+/// ```
 #[async_trait]
 pub trait Clock: fmt::Debug + Send + Sync + 'static {
     /// Wall time. It may jump.
     fn now(&self) -> Timestamp;
     /// Time since this clock began, for timeouts and leases. It never jumps.
     fn elapsed(&self) -> Duration;
-    /// Sleeps in the second kind of time. Cancel-safe: dropping it only stops waiting.
+    /// Sleeps in the second kind of time.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; dropping it only stops waiting.
     async fn sleep(&self, duration: Duration);
 }
 

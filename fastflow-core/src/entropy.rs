@@ -3,12 +3,36 @@
 use std::fmt;
 
 /// A source of random bytes, for ids and jitter. Not for keys.
+///
+/// ```
+/// use fastflow_core::{Entropy, RunId, SystemClock};
+///
+/// #[derive(Debug)]
+/// struct Always(u8);
+///
+/// impl Entropy for Always {
+///     fn fill(&self, bytes: &mut [u8]) {
+///         bytes.fill(self.0);
+///     }
+/// }
+///
+/// let id = RunId::new(&SystemClock::new(), &Always(7));
+/// assert_eq!(id.as_bytes()[15], 7);
+/// ```
 pub trait Entropy: fmt::Debug + Send + Sync + 'static {
     /// Fills `bytes` with random values.
     fn fill(&self, bytes: &mut [u8]);
 }
 
 /// The operating system's random source.
+///
+/// ```
+/// use fastflow_core::{Entropy, OsEntropy};
+///
+/// let mut bytes = [0; 32];
+/// OsEntropy.fill(&mut bytes);
+/// assert_ne!(bytes, [0; 32]);
+/// ```
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OsEntropy;
 

@@ -29,9 +29,9 @@ pub enum ErrorKind {
     Unsupported,
     /// The credentials or file permissions do not allow this.
     Denied,
-    /// Out of reach or out of capacity now. The only kind that is worth trying again.
+    /// Out of reach or out of capacity now. Worth trying again, as it is.
     Unavailable,
-    /// No room is left on a device; frees itself only when somebody makes room.
+    /// No room is left on a device. Worth trying again, but it works only once somebody has made room.
     StorageFull,
     /// Stored data is not what was written.
     Corrupt,
@@ -43,6 +43,14 @@ pub enum ErrorKind {
 /// [`Failure`](crate::run::Failure).
 ///
 /// One pointer wide, so that `Result<()>` stays one machine word.
+///
+/// ```
+/// use fastflow_core::{Error, ErrorKind};
+///
+/// let error = Error::new(ErrorKind::Unavailable, "the store cannot be read").because(std::io::Error::other("bus"));
+/// assert!(error.is_transient());
+/// assert_eq!(error.chain(), "the store cannot be read: bus");
+/// ```
 pub struct Error(Box<Inner>);
 
 struct Inner {
@@ -87,7 +95,7 @@ impl Error {
         self.0.context.iter().map(|(key, value)| (*key, value.as_str()))
     }
 
-    /// Whether the same call may work later without anybody changing it.
+    /// Whether the same call may work later as it is: `Unavailable` and `StorageFull`.
     pub fn is_transient(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Unavailable | ErrorKind::StorageFull)
     }

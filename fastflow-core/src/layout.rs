@@ -154,4 +154,13 @@ impl DataDir {
 }
 
 /// The name of the working directory in an attempt's directory.
+///
+/// ```
+/// use fastflow_core::layout::{DataDir, WORK_DIR};
+///
+/// let attempt = "019aa2f0-7c3c-7def-8000-000000000001-2".parse().unwrap();
+/// let dir = DataDir::new("/data").attempt_dir(&"etl".parse().unwrap(), attempt);
+/// let work = "/data/runs/etl/019aa2f0-7c3c-7def-8000-000000000001/2/work";
+/// assert_eq!(dir.join(WORK_DIR), std::path::Path::new(work));
+/// ```
 pub const WORK_DIR: &str = "work";

@@ -5,6 +5,17 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, ErrorKind, Result};
 
 /// What an executor can do. To claim a capability is to pass its cases of the conformance suite.
+///
+/// ```
+/// use fastflow_core::{ErrorKind, executor::{Capabilities, Limits}};
+///
+/// let mut limits = Limits::default();
+/// limits.memory_bytes = Some(512 << 20);
+/// let mut can = Capabilities::default();
+/// assert_eq!(can.check(limits.requirements()).unwrap_err().kind(), ErrorKind::Unsupported);
+/// can.memory_limit = true;
+/// assert!(can.check(limits.requirements()).is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 #[expect(clippy::struct_excessive_bools, reason = "a set of independent facts, read by name")]
@@ -24,6 +35,12 @@ pub struct Capabilities {
 }
 
 /// What an attempt needs beyond being run. Derived from its spec.
+///
+/// ```
+/// use fastflow_core::executor::{Limits, Requirements};
+///
+/// assert_eq!(Limits::default().requirements(), Requirements::default());
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Requirements {

@@ -37,6 +37,11 @@ use crate::{
 /// 2. The sandbox writes `log.ndjson`, `usage.ndjson` and `exit.json` into `spec.run_dir`
 ///    (formats: crate `fastflow-shim`).
 /// 3. The host waits, perhaps stops, and removes. After a crash it asks `list` and `reattach` first.
+///
+/// # Writing one
+///
+/// `examples/custom_executor` is a whole one, with the tests that `fastflow_core::executor_conformance!` (feature
+/// `testing`) makes of this contract. [`ProcessExecutor`] is the one that ships.
 #[async_trait]
 pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// The runtime's name, as in `process`.
@@ -50,6 +55,10 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// `Unavailable` when it cannot be reached, `Unsupported` when it cannot do what it must.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: nothing is started, and asking again is safe.
     async fn probe(&self) -> Result<()>;
 
     /// Starts one attempt, and returns once its program runs or has ended.
@@ -69,6 +78,10 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// `Unavailable` when the runtime cannot be asked. A list is complete or an error.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe: no execution is changed, and asking again is safe.
     async fn list(&self, owner: &OwnerId) -> Result<Vec<ExecutionHandle>>;
 
     /// Settles what became of an attempt: takes hold of it if it was started, and otherwise makes sure that
@@ -77,10 +90,16 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// `Unavailable` when the runtime cannot be asked; then nothing is known.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops nothing; the attempt may be settled already, and calling again tells how.
     async fn reattach(&self, attempt: &AttemptRef) -> Result<Reattached>;
 }
 
 /// One attempt in flight, or ended. Dropping it lets go of the workload and does not stop it.
+///
+/// The conformance suite of [`Executor`] checks this contract too, and `examples/custom_executor` keeps it.
 #[async_trait]
 pub trait Execution: fmt::Debug + Send + Sync + 'static {
     /// The plain data from which the execution can be found again.
@@ -118,10 +137,26 @@ pub trait Execution: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// `Unavailable` when the runtime cannot be asked for now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future may leave some of it held; calling again frees the rest.
     async fn remove(&self) -> Result<()>;
 }
 
 /// What [`Executor::start`] came to.
+///
+/// ```no_run
+/// use fastflow_core::executor::{AttemptSpec, Ended, Executor, Start};
+///
+/// # async fn example(executor: &dyn Executor, spec: AttemptSpec) -> fastflow_core::Result<()> {
+/// let ended = match executor.start(spec).await? {
+///     Start::Started(execution) => execution.wait().await?,
+///     Start::Failed(failure) => Ended::NotExecuted(failure),
+/// };
+/// # drop(ended);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub enum Start {
     /// The program runs, or has already ended.
@@ -131,6 +166,18 @@ pub enum Start {
 }
 
 /// What [`Executor::reattach`] found.
+///
+/// ```no_run
+/// use fastflow_core::executor::{AttemptRef, Executor, Reattached};
+///
+/// # async fn example(executor: &dyn Executor, attempt: &AttemptRef) -> fastflow_core::Result<()> {
+/// match executor.reattach(attempt).await? {
+///     Reattached::Found(execution) => println!("{:?}", execution.wait().await?),
+///     Reattached::NeverStarted => println!("safe to try again"),
+///     Reattached::Lost(cause) => println!("nobody knows: {cause}"),
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub enum Reattached {
     /// It was started: it runs, or it has ended and its end is known.
@@ -142,6 +189,18 @@ pub enum Reattached {
 }
 
 /// How an execution ended.
+///
+/// ```
+/// use fastflow_core::{executor::Ended, run::Exit};
+///
+/// fn exit(ended: &Ended) -> Option<Exit> {
+///     match ended {
+///         Ended::Exited(report) => Some(report.exit),
+///         Ended::NotExecuted(_) | Ended::Lost(_) => None,
+///     }
+/// }
+/// # assert_eq!(exit(&Ended::Lost(fastflow_core::run::LostCause::Removed)), None);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
     /// The program ran and ended.
@@ -153,6 +212,14 @@ pub enum Ended {
 }
 
 /// What names an attempt for [`Executor::reattach`].
+///
+/// ```
+/// use fastflow_core::executor::{AttemptRef, AttemptSpec};
+///
+/// fn of(spec: &AttemptSpec) -> AttemptRef {
+///     AttemptRef { id: spec.id, owner: spec.owner.clone(), run_dir: spec.run_dir.clone(), handle: None }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct AttemptRef {
     /// The attempt.
@@ -166,6 +233,18 @@ pub struct AttemptRef {
 }
 
 /// Where an attempt runs. Plain data, stored with the run.
+///
+/// ```
+/// use fastflow_core::executor::ExecutionHandle;
+///
+/// let handle = ExecutionHandle {
+///     attempt: "019aa2f0-7c3c-7def-8000-000000000001-2".parse().unwrap(),
+///     native_id: "4711".into(),
+///     detail: serde_json::Value::Null,
+/// };
+/// let stored = serde_json::to_string(&handle).unwrap();
+/// assert_eq!(serde_json::from_str::<ExecutionHandle>(&stored).unwrap(), handle);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct ExecutionHandle {
     /// The attempt.
@@ -177,6 +256,16 @@ pub struct ExecutionHandle {
 }
 
 /// Everything an executor needs, resolved. An executor looks nothing up.
+///
+/// ```
+/// use fastflow_core::executor::AttemptSpec;
+///
+/// let id = "019aa2f0-7c3c-7def-8000-000000000001-1".parse().unwrap();
+/// let argv = vec!["/usr/bin/python3".into(), "main.py".into()];
+/// let mut spec = AttemptSpec::new(id, "warehouse".parse().unwrap(), argv, "/data/runs/1".into());
+/// spec.limits.max_processes = Some(64);
+/// assert!(spec.requirements().process_limit);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct AttemptSpec {
@@ -217,6 +306,14 @@ impl AttemptSpec {
 }
 
 /// What one attempt may use.
+///
+/// ```
+/// use fastflow_core::executor::Limits;
+///
+/// let limits = Limits::default();
+/// assert_eq!((limits.timeout, limits.memory_bytes), (None, None));
+/// assert_eq!(limits.log_max_bytes, 1 << 30);
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Limits {

@@ -29,6 +29,16 @@ pub struct Pipelines<'a> {
 }
 
 /// A pipeline, what is wrong with it, and what became of its runs.
+///
+/// ```no_run
+/// # async fn example(flow: fastflow_core::Orchestrator) -> fastflow_core::Result<()> {
+/// let info = flow.pipelines().get(&"etl".parse()?).await?;
+/// for finding in &info.diagnostics {
+///     println!("{finding}");
+/// }
+/// println!("{} of {} succeeded", info.counters.succeeded, info.counters.total());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct PipelineInfo {
     /// Its name.
@@ -60,6 +70,10 @@ impl<'a> Pipelines<'a> {
     /// # Errors
     ///
     /// By the source's and the store's word.
+    ///
+    /// # Cancel safety
+    ///
+    /// Whether a dropped call recorded what it read is unknown; calling again is safe.
     pub async fn sync(&self) -> Result<Catalog> {
         let catalog = self.ports().source.sync().await?;
         self.ports().store.put_catalog(states(&catalog), self.ports().clock.now()).await?;
@@ -71,6 +85,10 @@ impl<'a> Pipelines<'a> {
     /// # Errors
     ///
     /// By the source's and the store's word.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it changes nothing in the store.
     pub async fn list(&self) -> Result<Vec<PipelineInfo>> {
         let catalog = self.ports().source.sync().await?;
         let records = self.ports().store.pipelines().await?;
@@ -94,6 +112,10 @@ impl<'a> Pipelines<'a> {
     /// # Errors
     ///
     /// `NotFound`, with the nearest name; else by the source's and the store's word.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it changes nothing in the store.
     pub async fn get(&self, name: &PipelineName) -> Result<PipelineInfo> {
         let infos = self.list().await?;
         let names: Vec<String> = infos.iter().map(|info| info.name.to_string()).collect();
@@ -106,6 +128,10 @@ impl<'a> Pipelines<'a> {
     /// # Errors
     ///
     /// `Unavailable` when the store cannot be read now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
     pub async fn daily_statistics(&self, name: &PipelineName, days: u32) -> Result<Vec<DailyStatistics>> {
         self.ports().store.daily_statistics(name, days).await
     }

@@ -71,6 +71,10 @@ impl<'a> Runs<'a> {
     /// # Errors
     ///
     /// `NotFound`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
     pub async fn get(&self, id: RunId) -> Result<Run> {
         self.ports().store.run(id).await
     }
@@ -80,6 +84,10 @@ impl<'a> Runs<'a> {
     /// # Errors
     ///
     /// `Unavailable` when the store cannot be read now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
     pub async fn list(&self, query: &RunQuery) -> Result<Page<Run>> {
         self.ports().store.runs(query).await
     }
@@ -89,6 +97,10 @@ impl<'a> Runs<'a> {
     /// # Errors
     ///
     /// `NotFound`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
     pub async fn attempts(&self, id: RunId) -> Result<Vec<Attempt>> {
         self.ports().store.attempts(id).await
     }
@@ -129,6 +141,11 @@ impl<'a> Runs<'a> {
     ///
     /// `NotFound` when there is no such run, or its revision is not kept any more: submit the pipeline anew then.
     /// `Invalid` when its executor is not registered any more; else as [`Orchestrator::submit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Whether a dropped call has submitted the run is unknown; [`list`](Self::list) shows it, and calling again
+    /// submits another.
     pub async fn rerun(&self, id: RunId) -> Result<Run> {
         let earlier = self.get(id).await?;
         let ports = self.ports();
@@ -189,6 +206,10 @@ impl<'a> Runs<'a> {
     /// # Errors
     ///
     /// `NotFound` when there is no such attempt, or its directory was removed by retention.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
     pub async fn directory(&self, attempt: AttemptId) -> Result<PathBuf> {
         let run = self.get(attempt.run).await?;
         let dir = self.ports().data.attempt_dir(run.pipeline(), attempt);

@@ -7,6 +7,13 @@ use serde::{Deserialize, Serialize};
 use crate::{Timestamp, environment::EnvironmentFailure};
 
 /// How a program ended.
+///
+/// ```
+/// use fastflow_core::run::Exit;
+///
+/// assert_eq!(Exit::Code(3).to_string(), "exit code 3");
+/// assert_ne!(Exit::Signal(9), Exit::OutOfMemory);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -20,6 +27,13 @@ pub enum Exit {
 }
 
 /// Why a program was asked to stop.
+///
+/// ```
+/// use fastflow_core::run::{RunState, Retry, RunEvent, StopCause};
+///
+/// let stopping = RunState::Starting.apply(&RunEvent::StopRequested(StopCause::TimedOut), Retry::Exhausted);
+/// assert_eq!(stopping.unwrap(), RunState::Stopping { handle: None, cause: StopCause::TimedOut });
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopCause {
@@ -30,6 +44,14 @@ pub enum StopCause {
 }
 
 /// What a sandbox reports of a program that ran and ended.
+///
+/// ```
+/// use fastflow_core::run::{Exit, ExitReport};
+///
+/// fn succeeded(report: &ExitReport) -> bool {
+///     report.exit == Exit::Code(0) && report.stopped_by.is_none()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ExitReport {
     /// How the program ended.
@@ -52,14 +74,22 @@ pub struct ExitReport {
     pub log: LogSummary,
 }
 
-/// What was kept of a program's output.
+/// What was kept of a program's output. Its sizes are those of records in the log file, each with its time and its
+/// stream, which is more than the program wrote.
+///
+/// ```
+/// use fastflow_core::run::LogSummary;
+///
+/// let log = LogSummary { bytes: 70_000, dropped_bytes: 4_000, complete: false };
+/// assert_eq!(log.bytes - log.dropped_bytes, 66_000); // what of it is in the log file
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct LogSummary {
-    /// Bytes that the program wrote.
+    /// The size in the log file of all records of its output, in bytes, those that were not kept included.
     pub bytes: u64,
-    /// Bytes of them that were not kept; the log says where.
+    /// The size in bytes that the records which were not kept would have had there; the log says where they are missing.
     pub dropped_bytes: u64,
-    /// Whether every byte is in the log.
+    /// Whether every byte that the program wrote is in the log.
     pub complete: bool,
 }
 
@@ -71,6 +101,13 @@ impl LogSummary {
 }
 
 /// Why a run failed. Together these are the whole error space.
+///
+/// ```
+/// use fastflow_core::run::{Exit, Failure, LostCause};
+///
+/// assert_eq!(Failure::Exit(Exit::Code(1)).to_string(), "exit code 1");
+/// assert_eq!(Failure::Lost(LostCause::MachineRestarted).to_string(), "lost: the machine was restarted");
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -90,6 +127,13 @@ pub enum Failure {
 }
 
 /// Why a program could not be started.
+///
+/// ```
+/// use fastflow_core::run::{Failure, StartFailure, StartFailureKind};
+///
+/// let failure = StartFailure { kind: StartFailureKind::CommandNotFound, message: "no `python3`".into() };
+/// assert_eq!(Failure::StartFailed(failure).to_string(), "could not start: no `python3`");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct StartFailure {
     /// The class of the cause.
@@ -99,6 +143,13 @@ pub struct StartFailure {
 }
 
 /// The classes of causes that keep a program from starting.
+///
+/// ```
+/// use fastflow_core::run::StartFailureKind;
+///
+/// let stored = serde_json::to_string(&StartFailureKind::RevisionMissing).unwrap();
+/// assert_eq!(stored, r#""revision_missing""#);
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -122,6 +173,12 @@ pub enum StartFailureKind {
 }
 
 /// Why the end of a started program cannot be known.
+///
+/// ```
+/// use fastflow_core::run::LostCause;
+///
+/// assert_eq!(LostCause::MachineRestarted.to_string(), "the machine was restarted");
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

@@ -20,6 +20,14 @@ use crate::{
 };
 
 /// What a run executes, copied when it is submitted: history does not change when the source does.
+///
+/// ```
+/// use fastflow_core::{pipeline::Pipeline, run::RunSpec};
+///
+/// fn spec(pipeline: Pipeline) -> RunSpec {
+///     RunSpec { pipeline, revision: "ab".repeat(32).parse().unwrap(), executor: "process".parse().unwrap() }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RunSpec {
     /// The pipeline as it was defined.
@@ -31,6 +39,17 @@ pub struct RunSpec {
 }
 
 /// A run to be created.
+///
+/// ```
+/// use std::{collections::BTreeMap, sync::Arc};
+/// use fastflow_core::{Clock, Entropy, RunId, run::{NewRun, Origin, RunSpec}};
+///
+/// fn now(spec: Arc<RunSpec>, clock: &dyn Clock, entropy: &dyn Entropy) -> NewRun {
+///     let at = clock.now();
+///     let (id, parameters) = (RunId::new(clock, entropy), BTreeMap::new());
+///     NewRun { id, spec, parameters, origin: Origin::Manual, priority: 0, key: None, at, not_before: at }
+/// }
+/// ```
 #[derive(Clone, Debug)]
 pub struct NewRun {
     /// Its id, made by the caller, so that it is known before the effect.
@@ -89,6 +108,12 @@ impl IdempotencyKey {
 }
 
 /// Why a run exists.
+///
+/// ```
+/// use fastflow_core::run::Origin;
+///
+/// assert_eq!(Origin::Manual.to_string(), "manual");
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -103,6 +128,17 @@ pub enum Origin {
 }
 
 /// One execution of a pipeline, as the store has it.
+///
+/// ```
+/// use fastflow_core::run::Run;
+///
+/// fn line(run: &Run) -> String {
+///     match run.failure() {
+///         Some(failure) => format!("{} {} after {} attempts: {failure}", run.pipeline(), run.status(), run.attempt),
+///         None => format!("{} {}", run.pipeline(), run.status()),
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Run {
     /// Its id.
@@ -159,6 +195,14 @@ impl Run {
 }
 
 /// What was made ready before a program could start, and how long that took.
+///
+/// ```
+/// use std::time::Duration;
+/// use fastflow_core::run::Setup;
+///
+/// let setup = Setup { duration: Duration::from_millis(40), environment: None };
+/// assert!(!setup.environment.is_some_and(|environment| environment.built));
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Setup {
     /// How long it took, from the claim to the request to start.
@@ -168,6 +212,19 @@ pub struct Setup {
 }
 
 /// The environment of an attempt, as kept with it.
+///
+/// ```
+/// use fastflow_core::run::SetupEnvironment;
+///
+/// let kept = SetupEnvironment {
+///     id: "0".repeat(64).parse().unwrap(),
+///     lock_hash: "f".repeat(64),
+///     python_version: "3.12.4".into(),
+///     uv_version: "0.9.1".into(),
+///     built: true,
+/// };
+/// assert_eq!(kept.id.as_str().len(), kept.lock_hash.len());
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct SetupEnvironment {
     /// The environment's id.
@@ -183,6 +240,13 @@ pub struct SetupEnvironment {
 }
 
 /// How an attempt ended, seen on its own: the run may go on with another.
+///
+/// ```
+/// use fastflow_core::run::{AttemptEnd, Exit, Failure};
+///
+/// let end = AttemptEnd::Failed(Failure::Exit(Exit::Code(2)));
+/// assert_eq!(serde_json::to_string(&end).unwrap(), r#"{"failed":{"exit":{"code":2}}}"#);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -198,6 +262,22 @@ pub enum AttemptEnd {
 }
 
 /// One try of a run, as the store has it.
+///
+/// ```
+/// use fastflow_core::{Timestamp, run::Attempt};
+///
+/// let attempt = Attempt {
+///     id: "019aa2f0-7c3c-7def-8000-000000000001-2".parse().unwrap(),
+///     claimed_at: Timestamp::UNIX_EPOCH,
+///     started_at: None,
+///     finished_at: None,
+///     setup: None,
+///     handle: None,
+///     end: None,
+///     report: None,
+/// };
+/// assert_eq!(attempt.id.number.get(), 2);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attempt {
     /// Its id, also the name of its sandbox.

@@ -17,6 +17,15 @@ use super::{Exit, Failure, LostCause, StopCause};
 use crate::{Error, ErrorKind, Timestamp, executor::ExecutionHandle};
 
 /// Where a run is in its life.
+///
+/// ```
+/// use fastflow_core::run::{Exit, Retry, RunEvent, RunState, Status};
+///
+/// let exited = RunEvent::Exited { exit: Exit::Code(0), stopped_by: None };
+/// let state = RunState::Starting.apply(&exited, Retry::Exhausted).unwrap();
+/// assert_eq!(state, RunState::Succeeded);
+/// assert_eq!(state.status(), Status::Success);
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
@@ -48,6 +57,13 @@ pub enum RunState {
 }
 
 /// The facts that move a run. Nothing else does.
+///
+/// ```
+/// use fastflow_core::{Timestamp, run::{Retry, RunEvent, RunState}};
+///
+/// let queued = RunState::Queued { not_before: Timestamp::UNIX_EPOCH };
+/// assert_eq!(queued.apply(&RunEvent::Claimed, Retry::Exhausted), Ok(RunState::Starting));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub enum RunEvent {
     /// A host took it on.
@@ -80,6 +96,14 @@ pub enum RunEvent {
 }
 
 /// Whether a failed attempt may be followed by another, and when.
+///
+/// ```
+/// use fastflow_core::{Timestamp, run::{LostCause, Retry, RunEvent, RunState}};
+///
+/// let (lost, at) = (RunEvent::Lost(LostCause::MonitorDied), Timestamp::UNIX_EPOCH);
+/// let again = RunState::Starting.apply(&lost, Retry::At(at));
+/// assert_eq!(again, Ok(RunState::Queued { not_before: at }));
+/// ```
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Retry {
     /// Again at this instant.
@@ -89,6 +113,13 @@ pub enum Retry {
 }
 
 /// A run's state as people see it.
+///
+/// ```
+/// use fastflow_core::run::Status;
+///
+/// assert_eq!(Status::Success.to_string(), "SUCCESS");
+/// assert!(Status::Cancelled.is_terminal() && !Status::Pending.is_terminal());
+/// ```
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Status {
@@ -105,6 +136,14 @@ pub enum Status {
 }
 
 /// An event that the state does not allow.
+///
+/// ```
+/// use fastflow_core::{Error, ErrorKind, run::{Retry, RunEvent, RunState}};
+///
+/// let refused = RunState::Succeeded.apply(&RunEvent::Claimed, Retry::Exhausted).unwrap_err();
+/// assert_eq!(refused.from, RunState::Succeeded);
+/// assert_eq!(Error::from(refused).kind(), ErrorKind::Conflict);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct IllegalTransition {
     /// The state it was in.

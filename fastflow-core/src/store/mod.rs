@@ -29,6 +29,8 @@ use crate::{
 ///   attempt, the counters and the day's statistics in it. No state change is ever without its event.
 /// - Many calls at one time may share one commit.
 ///
+/// `fastflow_core::store_conformance!` (feature `testing`) makes tests of this contract for a store of your own.
+///
 /// # Cancel safety
 ///
 /// Dropping a future never leaves half a transaction; whether it took effect is then unknown.
@@ -136,6 +138,16 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 }
 
 /// What [`Store::create_run`] came to.
+///
+/// ```no_run
+/// use fastflow_core::{run::NewRun, store::Store};
+///
+/// # async fn example(store: &dyn Store, new: NewRun) -> fastflow_core::Result<()> {
+/// let id = new.id;
+/// let created = store.create_run(new).await?;
+/// assert!(created.existing || created.id == id);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Created {
     /// The run, new or earlier.
@@ -147,6 +159,14 @@ pub struct Created {
 }
 
 /// One state change.
+///
+/// ```
+/// use fastflow_core::{OsEntropy, RunId, SystemClock, Timestamp, run::{RunEvent, StopCause}, store::Step};
+///
+/// let run = RunId::new(&SystemClock::new(), &OsEntropy);
+/// let step = Step::new(run, None, RunEvent::StopRequested(StopCause::Cancelled), Timestamp::UNIX_EPOCH);
+/// assert!(step.setup.is_none() && step.report.is_none());
+/// ```
 #[derive(Clone, Debug)]
 pub struct Step {
     /// The run to move.
@@ -172,6 +192,15 @@ impl Step {
 }
 
 /// What [`Store::advance`] came to.
+///
+/// ```no_run
+/// use fastflow_core::store::{Step, Store};
+///
+/// # async fn example(store: &dyn Store, step: Step) -> fastflow_core::Result<()> {
+/// let advanced = store.advance(step).await?;
+/// println!("attempt {} is {}", advanced.attempt, advanced.state.name());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Advanced {
     /// The state after it.
@@ -183,11 +212,25 @@ pub struct Advanced {
 }
 
 /// A position in the event sequence. 0 is before the first event.
+///
+/// ```
+/// use fastflow_core::store::EventId;
+///
+/// assert!(EventId::default() < EventId(1));
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EventId(pub u64);
 
 /// One state change, as the event sequence keeps it.
+///
+/// ```
+/// use fastflow_core::{run::Status, store::Event};
+///
+/// fn is_end(event: &Event) -> bool {
+///     event.status.is_terminal()
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Its position.
@@ -209,6 +252,15 @@ pub struct Event {
 }
 
 /// Which runs, and where to begin.
+///
+/// ```
+/// use fastflow_core::{run::Status, store::RunQuery};
+///
+/// let mut query = RunQuery::default();
+/// query.pipeline = Some("etl".parse().unwrap());
+/// query.statuses = vec![Status::Failed];
+/// assert!(query.limit.is_none() && query.before.is_none());
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct RunQuery {
@@ -230,6 +282,22 @@ impl RunQuery {
 }
 
 /// A part of a longer list.
+///
+/// ```no_run
+/// use fastflow_core::store::{RunQuery, Store};
+///
+/// # async fn example(store: &dyn Store) -> fastflow_core::Result<()> {
+/// let mut query = RunQuery::default();
+/// loop {
+///     let page = store.runs(&query).await?;
+///     for run in page.items {
+///         println!("{}", run.id);
+///     }
+///     let Some(next) = page.next else { break };
+///     query.before = Some(next);
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Page<T> {
     /// The items, in the list's order.
@@ -239,6 +307,13 @@ pub struct Page<T> {
 }
 
 /// A pipeline as a source has it now.
+///
+/// ```
+/// use fastflow_core::store::PipelineState;
+///
+/// let state = PipelineState { name: "etl".parse().unwrap(), revision: None, diagnostics: Vec::new() };
+/// assert!(!state.diagnostics.iter().any(|found| found.is_error()));
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct PipelineState {
     /// Its name.
@@ -250,6 +325,15 @@ pub struct PipelineState {
 }
 
 /// A pipeline as the store has it, with its counters.
+///
+/// ```
+/// use fastflow_core::store::{Counters, PipelineRecord, PipelineState};
+///
+/// let state = PipelineState { name: "etl".parse().unwrap(), revision: None, diagnostics: Vec::new() };
+/// let counters = Counters { succeeded: 3, ..Counters::default() };
+/// let gone = PipelineRecord { state, present: false, counters, last_submitted_at: None };
+/// assert_eq!(gone.counters.total(), 3);
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct PipelineRecord {
     /// Its state at the last change of the catalog.
@@ -263,6 +347,12 @@ pub struct PipelineRecord {
 }
 
 /// Runs that ended, by how they ended.
+///
+/// ```
+/// use fastflow_core::store::Counters;
+///
+/// assert_eq!(Counters { succeeded: 8, failed: 1, cancelled: 1 }.total(), 10);
+/// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
 pub struct Counters {
     /// Runs that ended as [`Status::Success`].
@@ -281,6 +371,15 @@ impl Counters {
 }
 
 /// One day of a pipeline, in UTC.
+///
+/// ```
+/// use std::time::Duration;
+/// use fastflow_core::store::DailyStatistics;
+///
+/// fn mean(day: &DailyStatistics) -> Option<Duration> {
+///     Some(Duration::from_micros(day.run_micros.checked_div(day.counters.total())?))
+/// }
+/// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 pub struct DailyStatistics {
     /// The day.
