@@ -41,6 +41,11 @@ impl ExecutorFixture for Process {
         let argv = ["/bin/sh", "-c", script, "sh"].map(String::from).to_vec();
         AttemptSpec::new(id, owner, argv, run_dir)
     }
+
+    fn does_without(&self, capability: &str) -> bool {
+        let limits = ["cpu_limit", "memory_limit", "process_limit"];
+        matches!(self.0, CgroupMode::Off) && limits.contains(&capability)
+    }
 }
 
 mod with_cgroups {

@@ -80,7 +80,7 @@ impl<'a> Bench<'a> {
     /// Whether the executor can do this. If not, the case says that it is skipped.
     pub(super) fn can(&self, what: &str, capability: impl Fn(Capabilities) -> bool) -> bool {
         let can = capability(self.executor.capabilities());
-        if !can {
+        if !can && !self.fixture.does_without(what) {
             tool::require(&format!("{}/{what}", self.fixture.name()), "the executor does not claim it here");
         }
         can

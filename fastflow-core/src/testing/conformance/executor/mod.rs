@@ -52,6 +52,7 @@ use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
+use tokio::sync::RwLock;
 
 pub use self::bench::Bench;
 use crate::{
@@ -75,7 +76,19 @@ pub trait ExecutorFixture: Send + Sync {
 
     /// An attempt that runs a shell script. Words that are appended to its `argv` become `$1` and so on.
     fn spec(&self, id: AttemptId, owner: OwnerId, script: &str, run_dir: PathBuf) -> AttemptSpec;
+
+    /// Whether it does without this capability by choice, here and everywhere: then its cases do not apply, and
+    /// nobody need hear of it. What could be had elsewhere is said to be skipped, which is the default.
+    fn does_without(&self, capability: &str) -> bool {
+        let _ = capability;
+        false
+    }
 }
+
+/// Shared by the cases of a process, but for those that count what the whole process has: they hold it alone.
+/// Test runners differ in whether they run tests as threads of one process, and only a static is seen by all of
+/// these. It orders, and carries nothing from one case to another.
+static PROCESS: RwLock<()> = RwLock::const_new(());
 
 /// A case: a sentence of the contract.
 pub type Case = for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, ()>;
@@ -86,6 +99,21 @@ pub type Case = for<'a> fn(&'a Bench<'a>) -> BoxFuture<'a, ()>;
 ///
 /// When the executor does not keep the contract, or is missing where it is required.
 pub async fn check(fixture: &dyn ExecutorFixture, case: Case) {
+    let _others = PROCESS.read().await;
+    run(fixture, case).await;
+}
+
+/// The same while no other case runs in this process.
+///
+/// # Panics
+///
+/// As [`check`].
+pub async fn check_alone(fixture: &dyn ExecutorFixture, case: Case) {
+    let _alone = PROCESS.write().await;
+    run(fixture, case).await;
+}
+
+async fn run(fixture: &dyn ExecutorFixture, case: Case) {
     let (Some(executor), Some(other)) = (fixture.executor().await, fixture.executor().await) else {
         tool::require(fixture.name(), "there is no such executor here");
         return;
@@ -109,7 +137,7 @@ pub async fn check(fixture: &dyn ExecutorFixture, case: Case) {
 #[macro_export]
 macro_rules! executor_conformance {
     ($fixture:expr) => {
-        $crate::executor_conformance! { @tests $fixture;
+        $crate::executor_conformance! { @tests check $fixture;
             exit {
                 exit_codes_are_reported
                 a_signal_is_told_apart_from_a_code
@@ -174,16 +202,18 @@ macro_rules! executor_conformance {
                 a_removed_attempt_is_not_listed_and_not_started_again
                 an_attempt_whose_files_are_gone_is_lost
             }
+        }
+        $crate::executor_conformance! { @tests check_alone $fixture;
             leak {
                 a_hundred_runs_leave_nothing_behind
             }
         }
     };
-    (@tests $fixture:expr; $($group:ident { $($case:ident)+ })+) => {
+    (@tests $check:ident $fixture:expr; $($group:ident { $($case:ident)+ })+) => {
         $($(
             #[::tokio::test(flavor = "multi_thread")]
             async fn $case() {
-                $crate::testing::conformance::executor::check(&$fixture, |bench| {
+                $crate::testing::conformance::executor::$check(&$fixture, |bench| {
                     ::std::boxed::Box::pin($crate::testing::conformance::executor::$group::$case(bench))
                 })
                 .await;
