@@ -9,7 +9,8 @@ use fastflow_core::{
     run::{Exit, Failure, RunState, Status},
     store::RunQuery,
 };
-use futures::TryStreamExt;
+use futures::{TryStreamExt, future};
+use tokio::sync::mpsc;
 
 use crate::{
     kit::{
@@ -160,14 +161,12 @@ async fn a_detach_during_a_drain_lets_go_and_cancels_nothing() {
     let flow = place.start().await;
     let running = flow.submit(place.ask("counting")).await.unwrap().id;
     place.until_said("waiting").await;
-    let drain = tokio::spawn({
-        let flow = flow.clone();
-        async move { flow.shutdown(DRAIN).await }
-    });
-    let wall = SystemClock::new();
-    wall.sleep(Duration::from_millis(100)).await;
+    let drain = flow.shutdown(DRAIN);
+    tokio::pin!(drain);
+    // It asks when it is looked at first, and who asks first is heard first.
+    assert!(futures::poll!(&mut drain).is_pending(), "it waits");
     within("the detach", flow.shutdown(Shutdown::Detach)).await.unwrap();
-    within("the drain", drain).await.unwrap().unwrap();
+    within("the drain", drain).await.unwrap();
     let flow = started_after(|| place.builder()).await;
     goes_on(&place, &flow, running).await;
 }
@@ -175,20 +174,34 @@ async fn a_detach_during_a_drain_lets_go_and_cancels_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nobody_waits_for_ever_at_an_orchestrator_that_was_shut_down() {
     let place = Place::new();
-    place.pipeline("gate", GATE);
+    place.pipeline("gate", &format!("print('before', flush=True)\n{GATE}"));
     let flow = place.start().await;
     let running = flow.submit(place.ask("gate")).await.unwrap().id;
-    place.until_said("waiting").await;
-    let waiting = tokio::spawn({
-        let flow = flow.clone();
-        async move { flow.runs().wait(running).await }
-    });
-    let events = tokio::spawn(flow.events(fastflow_core::store::EventId(0)).try_collect::<Vec<_>>());
-    let lines = tokio::spawn(flow.runs().follow(running).try_collect::<Vec<_>>());
-    let wall = SystemClock::new();
-    wall.sleep(Duration::from_millis(100)).await;
+    let runs = flow.runs();
+    let waiting = runs.wait(running);
+    tokio::pin!(waiting);
+    let (an_event, mut first_event) = mpsc::channel(1);
+    let (a_line, mut first_line) = mpsc::channel(1);
+    let tell = |first: mpsc::Sender<()>| {
+        move || {
+            // Only the first one counts.
+            let _ = first.try_send(());
+        }
+    };
+    let (an_event, a_line) = (tell(an_event), tell(a_line));
+    let events = flow.events(fastflow_core::store::EventId(0)).inspect_ok(move |_| an_event());
+    let events = tokio::spawn(events.try_collect::<Vec<_>>());
+    let lines = runs.follow(running).inspect_ok(move |_| a_line());
+    let lines = tokio::spawn(lines.try_collect::<Vec<_>>());
+    tokio::select! {
+        biased;
+        done = &mut waiting => panic!("it has not ended: {done:?}"),
+        told = within("an event and a line", future::join(first_event.recv(), first_line.recv())) => {
+            assert_eq!(told, (Some(()), Some(())));
+        }
+    }
     within("the detach", flow.shutdown(Shutdown::Detach)).await.unwrap();
-    refused(within("the waiter", waiting).await.unwrap(), ErrorKind::Unavailable, &[]);
+    refused(within("the waiter", waiting).await, ErrorKind::Unavailable, &[]);
     refused(within("the events", events).await.unwrap(), ErrorKind::Unavailable, &[]);
     // The log's reader is told that there may be more.
     refused(within("the log", lines).await.unwrap(), ErrorKind::Unavailable, &[]);
