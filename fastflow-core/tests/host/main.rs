@@ -1,7 +1,6 @@
 //! What an embedding program sees of the host, with real processes, files and SQLite.
 
-#![allow(missing_docs, reason = "a test's name says what it shows")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cancel;
 mod disk;

@@ -6,9 +6,8 @@
 //!
 //! `FASTFLOW_SEED` repeats a plan and its kills, as far as the machine allows; `FASTFLOW_KILLS` sets how many.
 
-#![allow(missing_docs, reason = "a test's name says what it shows")]
 #![expect(clippy::print_stdout, reason = "the seed and what was hit belong to the answer of the test")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod audit;
 mod build;
