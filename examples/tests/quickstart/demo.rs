@@ -50,7 +50,7 @@ impl Demo {
     /// None where there is no uv to make environments with, after having said so.
     pub(crate) fn new() -> Option<Self> {
         let Some(uv) = tool::uv() else {
-            tool::require("uv", "run tools/setup-uv");
+            tool::require("uv", "there is none: run tools/setup-uv");
             return None;
         };
         let root = tempfile::tempdir().unwrap();

@@ -19,21 +19,23 @@ pub fn uv() -> Option<PathBuf> {
         .and_then(|path| std::path::absolute(path).ok())
 }
 
-/// Says loudly that a test is skipped because `name` is missing.
+/// Says loudly that a test of `suite` is skipped, and why. A suite may have parts: `process/memory_limit`.
 ///
 /// # Panics
 ///
-/// If `FASTFLOW_REQUIRE`, a list with commas, holds `name`: then a missing one is a failure.
+/// If `FASTFLOW_REQUIRE`, a list with commas, holds the suite or this part of it: then a skip is a failure.
 ///
 /// ```
 /// fastflow_core::testing::tool::require("a-thing-nobody-requires", "fetch it");
 /// ```
 #[expect(clippy::print_stderr, reason = "a skipped test has nobody else to tell")]
-pub fn require(name: &str, how: &str) {
+pub fn require(suite: &str, why: &str) {
+    let whole = suite.split('/').next();
     let required = variable("FASTFLOW_REQUIRE").unwrap_or_default();
-    let is_required = required.split(',').any(|required| required.trim() == name);
-    assert!(!is_required, "{name} is required by FASTFLOW_REQUIRE and is missing: {how}");
-    eprintln!("SKIPPED: {name} is missing: {how}");
+    let mut required = required.split(',').map(str::trim);
+    let is_required = required.any(|required| required == suite || Some(required) == whole);
+    assert!(!is_required, "{suite} is required by FASTFLOW_REQUIRE and cannot run: {why}");
+    eprintln!("SKIPPED: {suite}: {why}");
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test is configured by the one who starts it")]

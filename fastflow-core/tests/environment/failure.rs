@@ -136,7 +136,10 @@ impl<'a> Mount<'a> {
         if mounted.is_ok_and(|output| output.status.success()) {
             return Some(Self(path));
         }
-        fastflow_core::testing::tool::require("mount", "run as root on Linux");
+        fastflow_core::testing::tool::require(
+            "mount",
+            "run the tests as root, so that they can mount a small disk",
+        );
         None
     }
 }

@@ -44,7 +44,7 @@ impl Lab {
     /// None where there is no uv, after having said so.
     pub(crate) fn new() -> Option<Self> {
         let Some(real) = tool::uv() else {
-            tool::require("uv", "run tools/setup-uv");
+            tool::require("uv", "there is none: run tools/setup-uv");
             return None;
         };
         let root = tempfile::tempdir().unwrap();

@@ -12,7 +12,7 @@ use crate::kit::{Place, attempts, lines, run, started};
 
 fn uv_is_missing() -> bool {
     if tool::uv().is_none() {
-        tool::require("uv", "run tools/setup-uv");
+        tool::require("uv", "there is none: run tools/setup-uv");
         return true;
     }
     false

@@ -243,7 +243,7 @@ impl SmallDisk {
         std::fs::create_dir_all(&path).unwrap();
         let mounted = is_root() && mount(&["-t", "tmpfs", "-o", options, "tmpfs"], &path);
         if !mounted {
-            tool::require("tmpfs", "run the tests as root, so that they can mount a small disk");
+            tool::require("mount", "run the tests as root, so that they can mount a small disk");
             return None;
         }
         Some(Self { path })

@@ -20,7 +20,7 @@ async fn can(flow: &Orchestrator, pipeline: &str, field: &str) -> bool {
         }
         Err(error) => {
             assert!(error.chain().contains(field), "{error:?}");
-            tool::require("cgroups", "run the tests where control groups can be made");
+            tool::require("cgroups", "they cannot be made here, or not by this user");
             false
         }
     }

@@ -15,6 +15,7 @@ use fastflow_core::{
     Clock, ErrorKind, SystemClock, Timestamp,
     run::{Exit, RunEvent},
     store::{SqliteOptions, SqliteStore, Step, Store},
+    testing::tool,
 };
 
 use crate::child::new_run;
@@ -24,7 +25,7 @@ struct Disk(tempfile::TempDir);
 
 impl Disk {
     /// None, and a loud word, where mounting is not allowed.
-    fn mount(case: &str, options: &str) -> Option<Self> {
+    fn mount(options: &str) -> Option<Self> {
         let disk = Self(tempfile::tempdir().unwrap());
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "tmpfs"])
@@ -32,7 +33,7 @@ impl Disk {
             .output()
             .is_ok_and(|done| done.status.success());
         if !mounted {
-            eprintln!("SKIPPED {case}: mounting a tmpfs needs root");
+            tool::require("mount", "run the tests as root, so that they can mount a small disk");
             return None;
         }
         Some(disk)
@@ -74,7 +75,7 @@ impl Clock for Ahead {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_open_runs_end_and_new_ones_wait() {
-    let Some(disk) = Disk::mount("on_a_full_disk_open_runs_end_and_new_ones_wait", "size=6m") else { return };
+    let Some(disk) = Disk::mount("size=6m") else { return };
     let path = disk.path().join("store.db");
     let clock = Arc::new(Ahead::default());
     let mut options = SqliteOptions::default();
@@ -115,7 +116,7 @@ async fn on_a_full_disk_open_runs_end_and_new_ones_wait() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_read_only_folder_is_refused() {
-    let Some(disk) = Disk::mount("a_read_only_folder_is_refused", "size=8m") else { return };
+    let Some(disk) = Disk::mount("size=8m") else { return };
     disk.remount("ro");
     let path = disk.path().join("store.db");
     let error =

@@ -1,7 +1,6 @@
 //! The suite of every store, on [`SqliteStore`], and what only a file can suffer.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-#![expect(clippy::print_stderr, reason = "a skipped suite is said aloud")]
 
 mod child;
 mod crash;

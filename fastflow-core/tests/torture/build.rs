@@ -33,7 +33,7 @@ print(thing.WORD)
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_that_dies_while_it_builds_leaves_no_half_environment() {
     if tool::uv().is_none() {
-        tool::require("uv", "run tools/setup-uv");
+        tool::require("uv", "there is none: run tools/setup-uv");
         return;
     }
     let place = Place::new();

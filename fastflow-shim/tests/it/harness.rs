@@ -162,13 +162,21 @@ pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// A test that this machine does not allow must not look as if it had passed.
-#[expect(clippy::print_stderr, reason = "the one thing that test runners show")]
-pub(crate) fn skipped(why: &str) {
-    eprintln!("SKIPPED: {why}");
+/// A test that this machine does not allow must not look as if it had passed. The same as
+/// `fastflow_core::testing::tool::require`, of which this crate can know nothing.
+#[expect(clippy::print_stderr, reason = "a skipped test has nobody else to tell")]
+pub(crate) fn require(suite: &str, why: &str) {
+    let required = variable("FASTFLOW_REQUIRE").unwrap_or_default();
+    let is_required = required.split(',').any(|required| required.trim() == suite);
+    assert!(!is_required, "{suite} is required by FASTFLOW_REQUIRE and cannot run: {why}");
+    eprintln!("SKIPPED: {suite}: {why}");
 }
 
-#[expect(clippy::disallowed_methods, reason = "where python3 lies is the machine's own affair")]
 fn path_variable() -> String {
-    std::env::var("PATH").unwrap()
+    variable("PATH").unwrap()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a test is configured by the one who starts it")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
 }

@@ -8,7 +8,7 @@ use std::{
 
 use fastflow_shim::{Outcome, Stream};
 
-use crate::harness::{Attempt, eventually, is_root, skipped, wait};
+use crate::harness::{Attempt, eventually, is_root, require, wait};
 
 #[test]
 fn samples_flow_and_the_cpu_is_counted() {
@@ -38,7 +38,7 @@ struct TinyDisk(PathBuf);
 impl TinyDisk {
     fn mount(at: &Path, size: &str) -> Option<Self> {
         if !is_root() {
-            skipped("mounting a file system needs root");
+            require("mount", "run the tests as root, so that they can mount a small disk");
             return None;
         }
         let mounted = Command::new("mount")
@@ -110,7 +110,7 @@ impl MemoryGroup {
     fn create(name: &str, limit_bytes: u64) -> Option<Self> {
         let path = Path::new("/sys/fs/cgroup/memory").join(format!("{name}-{}", std::process::id()));
         if !is_root() || fs::create_dir(&path).is_err() {
-            skipped("there is no memory cgroup of version 1 to use");
+            require("cgroups-v1", "there is no memory cgroup of version 1 to use");
             return None;
         }
         fs::write(path.join("memory.limit_in_bytes"), limit_bytes.to_string()).unwrap();
