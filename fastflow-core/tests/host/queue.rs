@@ -64,6 +64,7 @@ import os, pathlib, time
 tmp = pathlib.Path(os.environ['TMP_DIR'])
 (tmp / 'waiting').write_text('yes')
 while not (tmp / 'go').exists():
+    assert tmp.exists(), 'the test has ended'
     time.sleep(0.01)
 ";
 

@@ -206,6 +206,7 @@ async fn nobody_waits_for_ever_at_an_orchestrator_that_was_shut_down() {
     // The log's reader is told that there may be more.
     refused(within("the log", lines).await.unwrap(), ErrorKind::Unavailable, &[]);
     place.write("go", "go");
+    until("the program to end", || async { processes_of(&running.to_string()).is_empty() }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

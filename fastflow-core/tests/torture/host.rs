@@ -9,8 +9,8 @@ use std::{
 };
 
 use fastflow_core::{
-    Clock, ErrorKind, Orchestrator, OrchestratorBuilder, RunId, Shutdown, SystemClock, run::Status,
-    store::RunQuery,
+    Clock, ErrorKind, Orchestrator, OrchestratorBuilder, Retention, RunId, Shutdown, SystemClock,
+    run::Status, store::RunQuery,
 };
 
 use crate::{
@@ -48,7 +48,9 @@ async fn as_a_host() {
 
 pub(crate) fn builder(root: &Path) -> OrchestratorBuilder {
     let builder = Orchestrator::builder(root.join("data")).pipelines(root.join("pipelines"));
-    configured(builder).max_concurrent_runs(count(12))
+    // Every log is compared at the end, however long the storm was.
+    let retention = Retention { max_runs_per_pipeline: usize::MAX, ..Retention::default() };
+    configured(builder).max_concurrent_runs(count(12)).retention(retention)
 }
 
 /// Tells whether it could be built, and then only is there.
@@ -131,8 +133,9 @@ impl Work {
     async fn cancel(&mut self) {
         let mut left = Vec::new();
         for (id, planned) in std::mem::take(&mut self.to_cancel) {
-            let is_time = planned.cancel == Some(Cancel::AtOnce)
-                || self.root.join("witness").join(planned.key()).exists();
+            let witness = || fs::metadata(self.root.join("witness").join(planned.key()));
+            let is_time =
+                planned.cancel == Some(Cancel::AtOnce) || witness().is_ok_and(|file| file.len() > 0);
             if !is_time {
                 left.push((id, planned));
                 continue;

@@ -37,13 +37,13 @@ async fn sixty_kills_lose_nothing_and_double_nothing() {
     }
     let stormed = clock.elapsed();
     Host::start("calm", &root, seed).ended(CALM).await;
+    let calm = clock.elapsed().saturating_sub(stormed);
     let books = Books::open(&root).await;
     check_plan(&root, seed, &books);
     let bytes = books.check_logs(&root);
     books.check_machine(&root);
     println!(
-        "{kills} kills in {stormed:.1?}, calm after {:.1?} more: {} runs, {} attempts, {} events, {bytes} bytes of log",
-        clock.elapsed().saturating_sub(stormed),
+        "{kills} kills in {stormed:.1?}, calm after {calm:.1?} more: {} runs, {} attempts, {} events, {bytes} bytes of log",
         books.runs.len(),
         books.attempts.values().sum::<u32>(),
         books.events.len(),
