@@ -138,15 +138,23 @@ impl StdError for Error {
 impl From<std::io::Error> for Error {
     fn from(error: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
+
+        use rustix::io::Errno;
         let kind = match error.kind() {
             Io::NotFound => ErrorKind::NotFound,
             Io::AlreadyExists => ErrorKind::AlreadyExists,
             Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::Denied,
             Io::StorageFull | Io::QuotaExceeded => ErrorKind::StorageFull,
-            Io::WouldBlock | Io::TimedOut | Io::Interrupted | Io::ResourceBusy => ErrorKind::Unavailable,
+            Io::WouldBlock | Io::TimedOut | Io::Interrupted | Io::ResourceBusy | Io::OutOfMemory => {
+                ErrorKind::Unavailable
+            }
             Io::InvalidInput | Io::InvalidFilename => ErrorKind::Invalid,
             Io::InvalidData | Io::UnexpectedEof => ErrorKind::Corrupt,
-            _ => ErrorKind::Internal,
+            // The standard library has no name for these.
+            _ => match Errno::from_io_error(&error) {
+                Some(Errno::MFILE | Errno::NFILE) => ErrorKind::Unavailable,
+                _ => ErrorKind::Internal,
+            },
         };
         Self::new(kind, "input or output failed").because(error)
     }
@@ -167,5 +175,12 @@ mod tests {
         assert_eq!(error.kind(), ErrorKind::StorageFull);
         assert!(error.is_transient());
         assert!(error.chain().contains("no storage space"), "{}", error.chain());
+    }
+
+    #[test]
+    fn what_the_machine_has_run_out_of_is_worth_another_try() {
+        for errno in [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE, rustix::io::Errno::NOMEM] {
+            assert_eq!(Error::from(std::io::Error::from(errno)).kind(), ErrorKind::Unavailable, "{errno}");
+        }
     }
 }
