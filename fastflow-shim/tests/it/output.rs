@@ -123,3 +123,24 @@ fn a_log_that_only_just_outgrows_its_head_loses_nothing() {
     assert_eq!(text.lines().count(), 5_000);
     assert!(text.lines().zip(1_u64..).all(|(line, number)| line.parse() == Ok(number)));
 }
+
+/// The cut between what is dropped and what is kept falls between two records, however long they are.
+#[test]
+fn a_log_of_long_lines_is_cut_between_records() {
+    for (text, length, lines) in [("x", 60_000, 100), ("\\1", MAX_TEXT_BYTES, 30)] {
+        for tail_bytes in [900_000, 1_200_000] {
+            let mut attempt = Attempt::python(&format!(
+                "import sys\nfor i in range({lines}): sys.stdout.write('{text}' * {length} + '\\n')"
+            ));
+            attempt.order.log.max_bytes = 2_500_000;
+            attempt.order.log.tail_bytes = tail_bytes;
+            let record = attempt.run();
+            // Each line is parsed here.
+            let out = attempt.records().into_iter().filter(|record| record.stream == Stream::Out);
+            let kept: Vec<_> = out.map(|record| record.text.unwrap().len()).collect();
+            assert!(kept.iter().all(|kept| *kept == length), "{kept:?}");
+            assert_eq!(kept.len() as u64 + record.log.dropped_records, lines);
+            assert!(record.log.dropped_records > 0);
+        }
+    }
+}

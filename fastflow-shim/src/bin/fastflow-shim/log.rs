@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Read as _, Seek as _, SeekFrom},
+    io::{self, BufRead as _, BufReader, Seek as _, SeekFrom},
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -244,7 +244,7 @@ impl Log {
             let (bytes, records) = if skip >= segment.bytes {
                 (segment.bytes, segment.lines)
             } else {
-                whole_lines(&mut file, skip)?
+                whole_lines(&file, skip)?
             };
             skip = skip.saturating_sub(bytes);
             self.dropped_bytes += bytes;
@@ -258,16 +258,18 @@ impl Log {
         );
         let mut buffer = truncated_line(&message, self.dropped_bytes, self.dropped_records);
         self.head.append(&mut buffer, 1)?;
-        for mut file in kept {
-            buffer.resize(COPY_BYTES, 0);
+        for file in kept {
+            let mut reader = BufReader::with_capacity(COPY_BYTES, file);
             loop {
-                let read = file.read(&mut buffer)?;
-                if read == 0 {
+                // Whole lines, so that a disk that is full in the middle of one does not leave half of it.
+                let mut lines = 0;
+                while buffer.len() < COPY_BYTES && reader.read_until(b'\n', &mut buffer)? > 0 {
+                    lines += 1;
+                }
+                if lines == 0 {
                     break;
                 }
-                let mut chunk = buffer[..read].to_vec();
-                let lines = count_lines(&chunk);
-                self.head.append(&mut chunk, lines)?;
+                self.head.append(&mut buffer, lines)?;
             }
         }
         layout::LOG_TAIL.iter().try_for_each(|name| fs::remove_file(self.run_dir.join(name)))
@@ -282,26 +284,16 @@ fn truncated_line(message: &str, bytes: u64, records: u64) -> Vec<u8> {
 }
 
 /// The size and the number of the lines that have a byte among the first `at_least` of the file.
-fn whole_lines(file: &mut File, at_least: u64) -> io::Result<(u64, u64)> {
+fn whole_lines(file: &File, at_least: u64) -> io::Result<(u64, u64)> {
+    let mut reader = BufReader::with_capacity(COPY_BYTES, file);
     let (mut bytes, mut lines) = (0, 0);
-    let mut buffer = vec![0; COPY_BYTES];
     while bytes < at_least {
-        let read = file.read(&mut buffer)?;
-        if read == 0 {
-            break;
+        // A line may be longer than any buffer.
+        match reader.skip_until(b'\n')? {
+            0 => break,
+            line => bytes += line as u64,
         }
-        let left = usize::try_from(at_least - bytes).unwrap_or(usize::MAX);
-        let end = if left > read {
-            read
-        } else {
-            // The line that holds byte `left` goes too. One that goes on after this buffer is found by the next.
-            memchr::memchr(b'\n', &buffer[left - 1..read]).map_or(read, |newline| left + newline)
-        };
-        lines += count_lines(&buffer[..end]);
-        bytes += end as u64;
-        if end < read {
-            return Ok((bytes, lines));
-        }
+        lines += 1;
     }
     Ok((bytes, lines))
 }
