@@ -38,6 +38,8 @@ enum Plan {
     RunSome,
     /// The same, while another part of the program collects every child it can get.
     RunSomeAndCollectChildren,
+    /// The same, as the process that orphans are given to, which is what the first one of a container is.
+    RunSomeAsReaper,
 }
 
 /// One installation, with one attempt.
@@ -154,6 +156,10 @@ async fn a_host() {
             });
             run_some(&executor, &dir).await;
         }
+        Plan::RunSomeAsReaper => {
+            rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+            run_some(&executor, &dir).await;
+        }
     }
     fs::write(dir.join("done"), "").unwrap();
     std::future::pending::<()>().await;
@@ -173,6 +179,13 @@ async fn run_some(executor: &ProcessExecutor, dir: &Path) {
         }
         execution.remove().await.unwrap();
     }
+    let attempt = "019aa2f0-7c3c-7def-9000-000000000006-1".parse().unwrap();
+    let mut spec = spec(dir, attempt, "");
+    spec.argv = vec!["/nonexistent".to_owned()];
+    spec.run_dir = dir.join("run-6");
+    fs::create_dir(&spec.run_dir).unwrap();
+    let started = executor.start(spec).await.unwrap();
+    assert!(matches!(started, Start::Failed(_)), "{started:?}");
 }
 
 fn kill(host: &mut Child) {
@@ -279,6 +292,7 @@ async fn hosts_may_do_with_their_children_as_they_like() {
         (3, Plan::RunSome, "trap '' CHLD;"),
         (4, Plan::RunSomeAndCollectChildren, ""),
         (5, Plan::RunSome, ""),
+        (6, Plan::RunSomeAsReaper, ""),
     ] {
         let scene = Scene::new(number);
         let mut host = scene.host(&plan, "", signals);

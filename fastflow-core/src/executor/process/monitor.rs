@@ -1,6 +1,9 @@
 //! The process that watches over an attempt: who it is, whether it lives, and how to reach it.
 
-use std::{fs, io, os::fd::OwnedFd};
+use std::{
+    fs, io,
+    os::fd::{AsFd as _, OwnedFd},
+};
 
 use fastflow_shim::{Guard, proc};
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
@@ -33,6 +36,10 @@ impl Monitor {
         if proc::is_alive(self.pid, self.start_time_ticks, &self.boot_id)? {
             return Ok(Some(pidfd));
         }
+        let is_same = |stat: proc::Stat| stat.start_time_ticks == self.start_time_ticks && stat.is_zombie();
+        if proc::Stat::read(self.pid).is_ok_and(is_same) && self.is_of_this_boot()? {
+            clear_away(&pidfd);
+        }
         Ok(None)
     }
 
@@ -57,11 +64,16 @@ impl Monitor {
         let pidfd = watch(pidfd)?;
         // A handle on a process becomes readable at its end, and stays so.
         pidfd.readable().await?.retain_ready();
-        // It is this process' child only where orphans are given to it; nobody else would clear it away then.
-        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-        let _ = rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(pidfd.get_ref())), options);
+        clear_away(pidfd.get_ref());
         Ok(())
     }
+}
+
+/// Collects a monitor that has ended. It is this process' child only where orphans are given to it; nobody
+/// else would do it then.
+pub(super) fn clear_away(pidfd: &OwnedFd) {
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    let _ = rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options);
 }
 
 #[expect(unsafe_code, reason = "tokio cannot know that an owned descriptor stays open")]

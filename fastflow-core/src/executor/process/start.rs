@@ -172,6 +172,7 @@ fn await_end(run_dir: &Path) -> io::Result<()> {
     let Some(pidfd) = monitor.open()? else { return Ok(()) };
     let mut fds = [rustix::event::PollFd::new(&pidfd, rustix::event::PollFlags::IN)];
     rustix::io::retry_on_intr(|| rustix::event::poll(&mut fds, Some(&END_TIMEOUT)))?;
+    monitor::clear_away(&pidfd);
     Ok(())
 }
 

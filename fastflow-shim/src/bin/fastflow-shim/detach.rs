@@ -3,6 +3,7 @@
 use std::{io, os::fd::RawFd};
 
 use nix::{libc, unistd};
+use rustix::process::WaitOptions;
 
 /// Which side of the fork this is.
 #[derive(Debug, Eq, PartialEq)]
@@ -17,6 +18,9 @@ pub(crate) enum Detached {
 /// signal meant for the host's group.
 pub(crate) fn detach() -> io::Result<Detached> {
     if fork()? == Detached::Parent {
+        // The one between ends at once. Nobody would collect it where the host is given the orphans. Where
+        // somebody ignores the ends of children, there is nothing to collect.
+        let _ = rustix::io::retry_on_intr(|| rustix::process::wait(WaitOptions::empty()));
         return Ok(Detached::Parent);
     }
     rustix::process::setsid()?;
