@@ -41,6 +41,9 @@ pub enum Reply {
     },
     /// The order cannot be carried out. Nothing was done.
     BadOrder {
+        /// The kernel's reason, where the order is right and the machine did not allow it.
+        #[serde(default)]
+        errno: Option<i32>,
         /// What is wrong with it.
         message: String,
     },

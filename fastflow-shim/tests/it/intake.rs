@@ -85,11 +85,14 @@ fn an_order_of_another_version_or_with_a_relative_path_is_refused() {
     let (mut child, reply) = attempt.start();
     assert_eq!(wait(&mut child), 64);
     assert!(
-        matches!(&reply, Some(Reply::BadOrder { message }) if message.contains("version 2")),
+        matches!(&reply, Some(Reply::BadOrder { message, .. }) if message.contains("version 2")),
         "{reply:?}"
     );
     let attempt = Attempt::new(&["sh"]);
     let (mut child, reply) = attempt.start();
     assert_eq!(wait(&mut child), 64);
-    assert!(matches!(&reply, Some(Reply::BadOrder { message }) if message.contains("argv[0]")), "{reply:?}");
+    assert!(
+        matches!(&reply, Some(Reply::BadOrder { message, .. }) if message.contains("argv[0]")),
+        "{reply:?}"
+    );
 }

@@ -6,7 +6,7 @@ use std::{
     process::Command,
 };
 
-use fastflow_shim::{Outcome, Stream};
+use fastflow_shim::{Outcome, Reply, Stream};
 
 use crate::harness::{Attempt, eventually, is_root, require, wait};
 
@@ -74,6 +74,44 @@ fn a_full_disk_costs_lines_but_not_the_exit_record() {
     let kept = text.lines().count();
     assert!(text.lines().zip(1_u64..).all(|(line, number)| line.parse() == Ok(number)));
     assert_eq!(record.log.dropped_records + kept as u64, 300_001);
+}
+
+/// The kernel's number for a device without room.
+const ENOSPC: i32 = rustix::io::Errno::NOSPC.raw_os_error();
+
+#[test]
+fn a_disk_without_room_for_the_guard_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(_disk) = TinyDisk::mount(dir.path(), "64k") else { return };
+    assert!(fs::write(dir.path().join("ballast"), vec![0; 100_000]).is_err());
+    let mut attempt = Attempt::sh("echo started > witness");
+    attempt.order.run_dir = dir.path().to_owned();
+    let (mut child, reply) = attempt.start();
+    assert!(matches!(reply, Some(Reply::BadOrder { errno: Some(ENOSPC), .. })), "{reply:?}");
+    assert_eq!(wait(&mut child), 64);
+    assert!(!attempt.order.working_dir.join("witness").exists());
+    assert!(fs::read_dir(dir.path()).unwrap().flatten().all(|entry| entry.file_name() == "ballast"));
+}
+
+#[test]
+fn a_disk_without_room_for_the_exit_record_is_named() {
+    for (free_pages, has_record) in [(1, false), (2, true)] {
+        let dir = tempfile::tempdir().unwrap();
+        let Some(_disk) = TinyDisk::mount(dir.path(), "64k") else { return };
+        let pages = 16 - free_pages;
+        fs::write(dir.path().join("ballast"), vec![0; pages * 4096]).unwrap();
+        let mut attempt = Attempt::sh("echo started > witness");
+        attempt.order.run_dir = dir.path().to_owned();
+        let (mut child, reply) = attempt.start();
+        assert!(matches!(reply, Some(Reply::ExecFailed { errno: Some(ENOSPC), .. })), "{reply:?}");
+        assert_eq!(wait(&mut child), if has_record { 0 } else { 74 });
+        assert!(!attempt.order.working_dir.join("witness").exists());
+        assert_eq!(attempt.has_exit(), has_record);
+        if has_record {
+            let outcome = attempt.exit().outcome;
+            assert!(matches!(outcome, Outcome::ExecFailed { errno: Some(ENOSPC), .. }), "{outcome:?}");
+        }
+    }
 }
 
 #[test]

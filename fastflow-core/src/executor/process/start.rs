@@ -79,10 +79,20 @@ pub(super) fn start(place: &Place, spec: &AttemptSpec) -> Result<Started> {
             }
             Err(started_before(spec))
         }
-        Reply::BadOrder { message } => Err(Error::new(ErrorKind::Internal, "the shim could not work")
-            .with("attempt", spec.id)
-            .because(io::Error::other(message))),
+        Reply::BadOrder { errno, message } => {
+            Err(Error::new(machine_failure(errno), "the shim could not work, and has started nothing")
+                .with("attempt", spec.id)
+                .because(io::Error::other(message)))
+        }
     }
+}
+
+/// The kind of what the machine refused the shim. Anything else that it stumbles over is a bug.
+fn machine_failure(errno: Option<i32>) -> ErrorKind {
+    errno
+        .map(|errno| Error::from(io::Error::from_raw_os_error(errno)).kind())
+        .filter(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::Denied | ErrorKind::Unavailable))
+        .unwrap_or(ErrorKind::Internal)
 }
 
 fn order(spec: &AttemptSpec) -> Order {

@@ -41,13 +41,16 @@ const NOT_RECORDED: u8 = 74;
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args_os().skip(1)) {
         Ok(args) => args,
-        Err(message) => return refuse(false, &Reply::BadOrder { message }, BAD_ORDER),
+        Err(message) => return refuse(false, &Reply::BadOrder { errno: None, message }, BAD_ORDER),
     };
     match run(&args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => refuse(
             args.reply,
-            &Reply::BadOrder { message: format!("the shim cannot work: {error}") },
+            &Reply::BadOrder {
+                errno: error.raw_os_error(),
+                message: format!("the shim cannot work: {error}"),
+            },
             BAD_ORDER,
         ),
     }
@@ -67,7 +70,8 @@ fn run(args: &Args) -> io::Result<u8> {
     let order = match Order::from_slice(&bytes) {
         Ok(order) => order,
         Err(error) => {
-            refuse(args.reply, &Reply::BadOrder { message: error.to_string() }, BAD_ORDER);
+            let reply = Reply::BadOrder { errno: None, message: error.to_string() };
+            refuse(args.reply, &reply, BAD_ORDER);
             return Ok(BAD_ORDER);
         }
     };

@@ -34,6 +34,13 @@ impl Reserve {
         Ok(Self { run_dir: run_dir.to_owned(), file })
     }
 
+    /// The same, after that has failed: whether the record can be written is left to the moment.
+    pub(crate) fn without_room(run_dir: &Path) -> io::Result<Self> {
+        let path = run_dir.join(layout::EXIT_RESERVE);
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(path)?;
+        Ok(Self { run_dir: run_dir.to_owned(), file })
+    }
+
     /// Writes the record into the reserved room, then lets it appear in one step.
     pub(crate) fn publish(self, mut record: ExitRecord) -> io::Result<()> {
         if let Outcome::ExecFailed { message, .. } = &mut record.outcome {

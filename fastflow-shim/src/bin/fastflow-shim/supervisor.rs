@@ -38,23 +38,31 @@ const MAX_SLEEP: Duration = Duration::from_mins(1);
 /// Runs the attempt whose guard this process has just taken. An error means that there is no exit record.
 pub(crate) fn attempt(order: &Order, signals: Signals, reply: bool) -> io::Result<()> {
     let (started_at, started) = (clock::now(), clock::instant());
-    let reserve = Reserve::take(&order.run_dir)?;
+    let give_up = |reserve: io::Result<Reserve>, outcome: Outcome| {
+        let record = never_started(order, outcome.clone(), started_at);
+        let published = reserve.and_then(|reserve| reserve.publish(record));
+        if let (true, Outcome::ExecFailed { errno, message }) = (reply, outcome) {
+            output::reply(&Reply::ExecFailed { errno, message });
+        }
+        published
+    };
+    let refused = |what: &str, error: &io::Error| Outcome::ExecFailed {
+        errno: error.raw_os_error(),
+        message: format!("cannot write {what}: {error}"),
+    };
+    let reserve = match Reserve::take(&order.run_dir) {
+        Ok(reserve) => reserve,
+        // There may be just enough room to say that there is not enough.
+        Err(error) => {
+            return give_up(Reserve::without_room(&order.run_dir), refused("the exit record", &error));
+        }
+    };
     let prepared = Log::open(&order.run_dir, &order.log)
-        .map_err(|error| Outcome::ExecFailed {
-            errno: error.raw_os_error(),
-            message: format!("cannot write the log: {error}"),
-        })
+        .map_err(|error| refused("the log", &error))
         .and_then(|log| program::start(order).map(|program| (log, program)));
     let (log, program) = match prepared {
         Ok(prepared) => prepared,
-        Err(outcome) => {
-            let record = never_started(order, outcome.clone(), started_at);
-            let published = reserve.publish(record);
-            if let (true, Outcome::ExecFailed { errno, message }) = (reply, outcome) {
-                output::reply(&Reply::ExecFailed { errno, message });
-            }
-            return published;
-        }
+        Err(outcome) => return give_up(Ok(reserve), outcome),
     };
     if reply {
         output::reply(&Reply::Started {
