@@ -84,8 +84,10 @@ impl Execution for ProcessExecution {
         if monitor.open()?.is_none() {
             return Ok(());
         }
-        // Before the signal: whoever sees the end finds the cause.
-        outcome::record_stop(&self.attempt.run_dir, cause)?;
+        // Before the signal: whoever sees the end finds the cause. The stop itself needs no file.
+        if let Err(error) = outcome::record_stop(&self.attempt.run_dir, cause) {
+            tracing::warn!(attempt = %self.attempt.id, %error, "the cause of the stop cannot be written down");
+        }
         if monitor.signal(Signal::TERM)? {
             // The shim keeps the grace of its order by itself, should this process not live to see the end.
             let attempt = Arc::clone(&self.attempt);

@@ -107,7 +107,8 @@ impl LiveDir {
 /// How many names are tried for a file that is to be renamed.
 const MAX_NAMES: u32 = 1024;
 
-fn tempfile_in(dir: &Path) -> io::Result<(PathBuf, fs::File)> {
+/// A new file of its own for each caller. Its name is no attempt's.
+pub(super) fn tempfile_in(dir: &Path) -> io::Result<(PathBuf, fs::File)> {
     let mut result = Err(io::ErrorKind::AlreadyExists.into());
     for number in 0..MAX_NAMES {
         let path = dir.join(format!(".{}.{number}", std::process::id()));

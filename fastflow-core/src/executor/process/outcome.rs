@@ -1,9 +1,8 @@
 //! What the files of an attempt say about its end, in the words of the contract.
 
 use std::{
-    fs::{self, OpenOptions},
-    io,
-    os::unix::fs::OpenOptionsExt as _,
+    fs,
+    io::{self, Write as _},
     path::Path,
     time::Duration,
 };
@@ -12,8 +11,9 @@ use fastflow_shim::{ExitRecord, Outcome, layout};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::live::tempfile_in;
 use crate::{
-    AttemptId, Error, ErrorKind, Result,
+    AttemptId, Error, Result,
     executor::Ended,
     run::{Exit, ExitReport, LogSummary, StartFailure, StartFailureKind, StopCause},
 };
@@ -29,33 +29,51 @@ struct Stop {
     cause: StopCause,
 }
 
-/// Writes down why the attempt is asked to stop. The first cause stays.
-pub(super) fn record_stop(run_dir: &Path, cause: StopCause) -> Result<()> {
+/// Writes down why the attempt is asked to stop, in one step. The first cause stays.
+pub(super) fn record_stop(run_dir: &Path, cause: StopCause) -> io::Result<()> {
     let path = run_dir.join(STOP);
-    let file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path);
-    match file.and_then(|file| Ok(serde_json::to_writer(file, &Stop { cause })?)) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-            Err(Error::from(error).with("path", path.display()))
-        }
-        _ => Ok(()),
-    }
+    let (aside, mut file) = tempfile_in(run_dir)?;
+    let written = serde_json::to_vec(&Stop { cause })
+        .map_err(io::Error::from)
+        .and_then(|bytes| file.write_all(&bytes))
+        .and_then(|()| match fs::hard_link(&aside, &path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match read_stop(run_dir) {
+                Some(_) => Ok(()),
+                // Whatever it is, it is no cause.
+                None => fs::rename(&aside, &path),
+            },
+            linked => linked,
+        });
+    // It may have been renamed away.
+    let _ = fs::remove_file(&aside);
+    written
 }
 
-/// The end of an attempt by its exit record, or `None` when there is none.
+fn read_stop(run_dir: &Path) -> Option<Stop> {
+    serde_json::from_slice(&fs::read(run_dir.join(STOP)).ok()?).ok()
+}
+
+/// The end of an attempt by its exit record, or `None` when there is none. One that is damaged, or that of
+/// another attempt, will never say more than it does now, and counts as none.
 pub(super) fn read(run_dir: &Path, attempt: AttemptId) -> Result<Option<Ended>> {
     let path = run_dir.join(layout::EXIT);
     let bytes = match fs::read(&path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
         Err(error) => return Err(Error::from(error).with("path", path.display())),
     };
-    let corrupt = |what: &'static str| Error::new(ErrorKind::Corrupt, what).with("path", path.display());
-    let record: ExitRecord = serde_json::from_slice(&bytes)
-        .map_err(|error| corrupt("the exit record cannot be understood").because(error))?;
-    if record.attempt != attempt.to_string() {
-        return Err(corrupt("the exit record is that of another attempt").with("found", &record.attempt));
+    match serde_json::from_slice::<ExitRecord>(&bytes) {
+        Ok(record) if record.attempt == attempt.to_string() => Ok(Some(ended(run_dir, record))),
+        Ok(record) => {
+            tracing::error!(%attempt, path = %path.display(), found = record.attempt, "the exit record is that of another attempt");
+            Ok(None)
+        }
+        Err(error) => {
+            tracing::error!(%attempt, path = %path.display(), %error, "the exit record cannot be understood");
+            Ok(None)
+        }
     }
-    Ok(Some(ended(run_dir, record)))
 }
 
 fn ended(run_dir: &Path, record: ExitRecord) -> Ended {
@@ -93,9 +111,7 @@ fn ended(run_dir: &Path, record: ExitRecord) -> Ended {
 
 /// Somebody other than this executor may have sent the signal; that is a request like any other.
 fn recorded_cause(run_dir: &Path) -> StopCause {
-    let stop =
-        fs::read(run_dir.join(STOP)).ok().and_then(|bytes| serde_json::from_slice::<Stop>(&bytes).ok());
-    stop.map_or(StopCause::Cancelled, |stop| stop.cause)
+    read_stop(run_dir).map_or(StopCause::Cancelled, |stop| stop.cause)
 }
 
 /// The class of what kept a program from starting, by the kernel's word.

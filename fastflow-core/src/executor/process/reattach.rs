@@ -8,11 +8,11 @@ use super::{
     Place, blocking, cgroup,
     execution::{Attempt, ProcessExecution, handle},
     live::Entry,
-    monitor::Monitor,
+    monitor::{self, Monitor},
     outcome,
 };
 use crate::{
-    Error, ErrorKind, OwnerId, Result,
+    Error, OwnerId, Result,
     executor::{AttemptRef, ExecutionHandle, Reattached},
     run::LostCause,
 };
@@ -30,7 +30,8 @@ pub(super) fn list(place: &Place, owner: &OwnerId) -> Result<Vec<ExecutionHandle
                 place.live.remove(owner, id)?;
             }
             Some(GuardState::Known(guard)) => {
-                found.push(handle(id, Monitor::of(guard).map(|(_, monitor)| monitor).as_ref()));
+                let monitor = Monitor::of(guard).filter(|(of, _)| *of == id.to_string());
+                found.push(handle(id, monitor.map(|(_, monitor)| monitor).as_ref()));
             }
             // It is only on its way.
             None if entry.run_dir.is_dir() => {}
@@ -62,7 +63,7 @@ pub(super) async fn reattach(place: &Arc<Place>, attempt: &AttemptRef) -> Result
         _ => recorded(),
     };
     let name = (attempt.owner.clone(), attempt.id);
-    let found = Attempt::of(Arc::clone(place), name, Some(entry), monitor.clone());
+    let mut found = Attempt::of(Arc::clone(place), name, Some(entry), monitor.clone());
     match settled {
         Settled::Never => {
             found.free().await?;
@@ -70,6 +71,7 @@ pub(super) async fn reattach(place: &Arc<Place>, attempt: &AttemptRef) -> Result
         }
         Settled::Removed => lose(&found, LostCause::Removed).await,
         Settled::Started(_) => {
+            find_session(&mut found)?;
             if let Some(monitor) = monitor
                 // Life first, then the record: it is there when the one who writes it has ended.
                 && (monitor.open()?.is_some() || outcome::read(&found.run_dir, found.id)?.is_some())
@@ -80,6 +82,25 @@ pub(super) async fn reattach(place: &Arc<Place>, attempt: &AttemptRef) -> Result
             lose(&found, cause).await
         }
     }
+}
+
+/// A host that died between the answer of the shim and the writing of the entry knew the session, and nobody
+/// else does. It can be asked for while the shim lives.
+fn find_session(attempt: &mut Attempt) -> Result<()> {
+    if !attempt.cgroups.is_empty() || attempt.session.is_some() || !attempt.is_monitor_alive()? {
+        return Ok(());
+    }
+    let session = attempt.monitor.as_ref().and_then(|monitor| monitor::session_of(monitor.pid));
+    // It may have ended meanwhile, and its number may be a stranger's.
+    if session.is_none() || !attempt.is_monitor_alive()? {
+        return Ok(());
+    }
+    attempt.session = session;
+    let entry = Entry { run_dir: attempt.run_dir.clone(), cgroups: Vec::new(), session };
+    if let Err(error) = attempt.place.live.write(&attempt.owner, attempt.id, &entry) {
+        tracing::warn!(attempt = %attempt.id, error = error.chain(), "the session cannot be written down");
+    }
+    Ok(())
 }
 
 /// Ends and frees what is left of an attempt of which nobody can know how it ended.
@@ -116,12 +137,11 @@ fn settle(place: &Place, attempt: &AttemptRef) -> Result<(Settled, Entry)> {
         Some(GuardState::Unreadable) => Settled::Started(None),
         Some(GuardState::Known(guard)) => {
             let Some((found, monitor)) = Monitor::of(guard) else { return Ok((Settled::Never, entry)) };
-            if found != attempt.id.to_string() {
-                return Err(Error::new(ErrorKind::Invalid, "the run directory is that of another attempt")
-                    .with("attempt", attempt.id)
-                    .with("found", found));
+            let is_its_own = found == attempt.id.to_string();
+            if !is_its_own {
+                tracing::error!(attempt = %attempt.id, run_dir = %attempt.run_dir.display(), found, "the guard is that of another attempt");
             }
-            Settled::Started(Some(monitor))
+            Settled::Started(is_its_own.then_some(monitor))
         }
     };
     Ok((settled, entry))
