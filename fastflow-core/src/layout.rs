@@ -6,7 +6,7 @@
 //! <data>/snapshots/          immutable copies of pipelines, one folder a revision
 //! <data>/environments/       immutable environments, and the locks they were built from
 //! <data>/executor/           what executors keep: the shim, the list of live attempts
-//! <data>/runs/<pipeline>/<run>/<attempt>/        log.ndjson, usage.ndjson, exit.json
+//! <data>/runs/<pipeline>/<run>/<attempt>/        log.ndjson, usage.ndjson, exit.json; guard.json, setup.json, stop.json
 //! <data>/runs/<pipeline>/<run>/<attempt>/work/   the program's working directory
 //! ```
 

@@ -154,7 +154,9 @@ fn failed(kind: StartFailureKind, error: &Error) -> Failure {
 pub(super) fn is_transient(failure: &Failure) -> bool {
     match failure {
         Failure::EnvironmentFailed(failure) => failure.kind.is_transient(),
-        Failure::StartFailed(StartFailure { kind, .. }) => *kind == StartFailureKind::ExecutorUnavailable,
+        Failure::StartFailed(StartFailure { kind, .. }) => {
+            matches!(kind, StartFailureKind::ExecutorUnavailable | StartFailureKind::StorageFull)
+        }
         _ => false,
     }
 }
