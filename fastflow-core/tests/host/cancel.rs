@@ -34,7 +34,7 @@ async fn a_queued_run_is_cancelled_at_once_and_never_starts() {
 async fn a_run_is_cancelled_while_its_environment_is_built() {
     let place = Place::new();
     place.pipeline("hello", "print('hello')");
-    let flow = started(place.builder().environments(EndlessBuild)).await;
+    let flow = started(place.bare_builder().environments(EndlessBuild)).await;
     let starting = flow.submit("hello").await.unwrap();
     until("the run to be claimed", || async { flow.runs().get(starting.id).await.unwrap().attempt == 1 })
         .await;

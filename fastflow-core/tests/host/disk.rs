@@ -101,14 +101,14 @@ async fn a_program_that_fills_the_disk_with_its_log_ends_and_the_log_says_what_i
 async fn a_read_only_data_directory_is_an_error_that_names_it() {
     let place = Place::new();
     let Some(disk) = SmallDisk::mount(place.root().join("disk"), "size=24m") else { return };
-    disk.remount("ro");
+    disk.remount("ro").await;
     let data = disk.path().join("data");
     let build = || Orchestrator::builder(&data).pipelines(place.pipelines()).build();
     refused(build().await, ErrorKind::Denied, &[&data.display().to_string()]);
-    disk.remount("rw");
+    disk.remount("rw").await;
     let flow = build().await.unwrap();
     drop(flow);
-    disk.remount("ro");
+    disk.remount("ro").await;
     until("the store to be let go", || async { build().await.unwrap_err().kind() != ErrorKind::Conflict })
         .await;
     let error = build().await.unwrap_err();

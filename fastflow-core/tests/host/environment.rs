@@ -1,7 +1,6 @@
 //! Set-up that fails is a reason of the run, in the tool's own words.
 
 use fastflow_core::{
-    Orchestrator,
     environment::EnvironmentFailureKind,
     journal::LogStream,
     run::{AttemptEnd, Failure, Run, Status},
@@ -75,8 +74,7 @@ async fn an_index_out_of_reach_and_a_python_that_nobody_has_have_their_own_reaso
 async fn without_uv_the_error_says_how_to_get_it() {
     let place = Place::new();
     place.pipeline("hello", "pass");
-    let flow =
-        started(Orchestrator::builder(place.data()).pipelines(place.pipelines()).uv("/nowhere/uv")).await;
+    let flow = started(place.bare_builder().uv("/nowhere/uv")).await;
     let done = run(&flow, "hello").await;
     assert_eq!(done.status(), Status::Failed);
     let failure = environment_failure(&done);

@@ -75,7 +75,7 @@ async fn events_are_live_complete_and_resume_anywhere() {
 async fn a_claim_is_told_while_the_environment_is_still_built() {
     let place = Place::new();
     place.pipeline("hello", "pass");
-    let flow = started(place.builder().environments(EndlessBuild)).await;
+    let flow = started(place.bare_builder().environments(EndlessBuild)).await;
     let mut live = flow.events(EventId(0));
     let accepted = flow.submit("hello").await.unwrap();
     for expected in ["submitted", "claimed"] {

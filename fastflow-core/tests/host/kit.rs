@@ -77,7 +77,12 @@ impl Place {
     }
 
     pub(crate) fn builder(&self) -> OrchestratorBuilder {
-        configured(Orchestrator::builder(self.data()).pipelines(self.pipelines()))
+        configured(self.bare_builder())
+    }
+
+    /// Without uv: for tests that bring environments of their own.
+    pub(crate) fn bare_builder(&self) -> OrchestratorBuilder {
+        Orchestrator::builder(self.data()).pipelines(self.pipelines())
     }
 
     pub(crate) async fn start(&self) -> Orchestrator {
@@ -253,8 +258,10 @@ impl SmallDisk {
         &self.path
     }
 
-    pub(crate) fn remount(&self, options: &str) {
-        assert!(mount(&["-o", &format!("remount,{options}")], &self.path));
+    /// Changes how it is mounted, as soon as nobody has a file open that hinders it.
+    pub(crate) async fn remount(&self, options: &str) {
+        let options = format!("remount,{options}");
+        until("a small disk to be mounted anew", || async { mount(&["-o", &options], &self.path) }).await;
     }
 }
 

@@ -33,7 +33,7 @@ async fn a_run_ends_with_its_output_its_usage_and_what_it_cost() {
     let report = attempts[0].report.as_ref().unwrap();
     assert_eq!((report.exit, report.stopped_by, report.oom_kills), (Exit::Code(0), None, 0));
     assert!(report.duration >= Duration::from_millis(1300), "{report:?}");
-    assert!(report.cpu_time.unwrap() >= Duration::from_millis(300), "{report:?}");
+    assert!(report.cpu_time.unwrap() >= Duration::from_millis(50), "{report:?}");
     assert!(report.peak_memory_bytes.unwrap() >= 30_000_000, "{report:?}");
     assert!(report.log.complete && report.log.dropped_bytes == 0, "{report:?}");
     assert!(done.created_at <= attempts[0].claimed_at && attempts[0].claimed_at <= done.started_at.unwrap());
