@@ -12,7 +12,9 @@ test: ## All checks and tests; FASTFLOW_REQUIRE=a,b makes a missing suite a fail
 	@tools/test
 
 bench: ## The benchmarks, each against a floor measured in the same run
-	cargo bench --workspace --locked
+	@tools/check-machine
+	cargo bench --package fastflow-benches --locked
+	cargo run --release --locked --package fastflow-benches --bin load -- all --uv "$$(tools/setup-uv)"
 
 clean: ## Remove what was built and what the demo left; the tools in .tools stay
 	@chmod -R u+w target/demo target/embed 2>/dev/null || true
