@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use fastflow_core::{
-    RunId, SystemClock,
+    AttemptId, OsEntropy, RunId, SystemClock,
     executor::ExecutionHandle,
     pipeline::parse_manifest,
     run::{Exit, Retry, RunEvent, RunState},
@@ -24,9 +24,10 @@ const MANIFEST: &str = r#"{
 /// The life of a run that ends well: three events.
 fn apply(criterion: &mut Criterion) {
     let handle = ExecutionHandle {
-        attempt: format!("{}/1", RunId::new(&SystemClock::new(), &fastflow_core::OsEntropy))
-            .parse()
-            .unwrap_or_else(|error| panic!("an attempt's id: {error}")),
+        attempt: AttemptId {
+            run: RunId::new(&SystemClock::new(), &OsEntropy),
+            number: std::num::NonZeroU32::MIN,
+        },
         native_id: "4711".into(),
         detail: serde_json::Value::Null,
     };
