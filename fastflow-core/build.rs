@@ -20,7 +20,12 @@ fn embed_shim() -> Result<(), String> {
     if variable("CARGO_CFG_TARGET_OS")? != "linux" {
         return Err("fastflow-core runs on Linux only: attempts are started by a Linux executable".to_owned());
     }
-    let package = PathBuf::from(variable("DEP_FASTFLOW_SHIM_MANIFEST_DIR")?);
+    // Side by side in a checkout, which may have moved since the other package was built; elsewhere where it says.
+    let beside = PathBuf::from(variable("CARGO_MANIFEST_DIR")?).join("../fastflow-shim");
+    let package = match beside.canonicalize() {
+        Ok(package) if package.join("Cargo.toml").is_file() => package,
+        _ => PathBuf::from(variable("DEP_FASTFLOW_SHIM_MANIFEST_DIR")?),
+    };
     for part in ["src", "Cargo.toml", "build.rs"] {
         println!("cargo::rerun-if-changed={}", package.join(part).display());
     }
