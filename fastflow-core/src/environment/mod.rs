@@ -32,11 +32,13 @@ mod requirement;
 mod stamp;
 mod tool;
 mod uv;
+mod workbench;
 
 pub use collect::Collected;
 pub use config::UvConfig;
 pub use failure::{EnvironmentFailure, EnvironmentFailureKind};
 pub use uv::UvEnvironments;
+pub use workbench::{ToolCall, ToolEnd, ToolFailure, ToolStatus, Workbench};
 
 /// Makes environments ready.
 ///

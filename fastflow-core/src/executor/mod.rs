@@ -5,6 +5,8 @@
 //! implementation.
 
 mod capability;
+pub mod container;
+mod image;
 pub mod process;
 
 use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
@@ -14,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::{
     capability::{Capabilities, Requirements},
+    image::ImageName,
     process::{ProcessConfig, ProcessExecutor},
 };
 use crate::{

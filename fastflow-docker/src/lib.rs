@@ -1,0 +1,1 @@
+//! Runs attempts of Fast-Flow in Docker containers.
