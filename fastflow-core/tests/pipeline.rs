@@ -35,6 +35,9 @@ const FULL: &str = r#"{
   "type": "notebook",
   "python_version": "3.12",
   "executor": "process",
+  "image": "python:3.12-slim",
+  "network": "none",
+  "warm": 2,
   "cpu_hard_limit": 1.5,
   "mem_hard_limit": "1.5g",
   "cpu_soft_limit": 0.5,
@@ -69,6 +72,7 @@ fn every_field_is_read() {
     assert_eq!((d.kind, d.max_processes.unwrap().get()), (PipelineKind::Notebook, 64));
     assert_eq!(d.python_version.unwrap().as_str(), "3.12");
     assert_eq!(d.executor.unwrap().as_str(), "process");
+    assert_eq!((d.image.unwrap().as_str(), d.network, d.warm), ("python:3.12-slim", Network::None, 2));
     assert_eq!(
         d.limits,
         Limits {
@@ -121,6 +125,9 @@ fn every_field_refuses_wrong_types_and_ranges() {
         ("type", &["\"daemon\"", "1", "\"Script\""]),
         ("python_version", &["3.10", "\"/usr/bin/python\"", "\"-c\"", "\"\"", "\"latest\""]),
         ("executor", &["\"../x\"", "\"\"", "1"]),
+        ("image", &["\"--privileged\"", "\"\"", "1", "\"a b\""]),
+        ("network", &["\"host\"", "\"\"", "1", "\"None\""]),
+        ("warm", &["-1", "65", "1.5", "\"1\"", "true"]),
         ("cpu_hard_limit", &["0", "-1", "\"1\"", "20000", "1e400", "true"]),
         ("cpu_soft_limit", &["0", "\"half\""]),
         ("mem_hard_limit", &["\"lots\"", "0", "-5", "1.5", "512", "\"1m\"", "\"99999999t\"", "true", "[]"]),

@@ -28,6 +28,15 @@ pub struct Capabilities {
     pub memory_limit: bool,
     /// It keeps a limit on processes.
     pub process_limit: bool,
+    /// It runs programs in images, which pipelines may choose.
+    pub images: bool,
+    /// It can take the network away from a program.
+    pub network: bool,
+    /// It confines programs: without privileges, as another user than root, with nothing to write to but their own
+    /// run directory.
+    pub isolation: bool,
+    /// It can make sandboxes ahead of time.
+    pub warm: bool,
     /// It writes logs and usage into the run directory.
     pub output: bool,
     /// An execution survives the host, and `reattach` finds it.
@@ -43,6 +52,7 @@ pub struct Capabilities {
 /// ```
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[non_exhaustive]
+#[expect(clippy::struct_excessive_bools, reason = "a set of independent facts, read by name")]
 pub struct Requirements {
     /// A limit on CPU.
     pub cpu_limit: bool,
@@ -50,6 +60,10 @@ pub struct Requirements {
     pub memory_limit: bool,
     /// A limit on processes.
     pub process_limit: bool,
+    /// An image.
+    pub images: bool,
+    /// That the network is taken away.
+    pub network: bool,
 }
 
 impl Capabilities {
@@ -63,11 +77,13 @@ impl Capabilities {
             (needs.cpu_limit, self.cpu_limit, "cpu_hard_limit"),
             (needs.memory_limit, self.memory_limit, "mem_hard_limit"),
             (needs.process_limit, self.process_limit, "max_processes"),
+            (needs.images, self.images, "image"),
+            (needs.network, self.network, "network"),
         ] {
             if needed && !there {
                 return Err(Error::new(
                     ErrorKind::Unsupported,
-                    "the executor cannot keep this limit here; remove the field or choose another executor",
+                    "the executor cannot do this here; remove the field or choose another executor",
                 )
                 .with("field", field));
             }

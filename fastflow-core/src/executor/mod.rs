@@ -6,21 +6,27 @@
 
 mod capability;
 pub mod container;
-mod image;
 pub mod process;
 
-use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     capability::{Capabilities, Requirements},
-    image::ImageName,
     process::{ProcessConfig, ProcessExecutor},
 };
+pub use crate::pipeline::{ImageName, Network};
 use crate::{
-    AttemptId, OwnerId, Result,
+    AttemptId, OwnerId, Result, Timestamp,
+    environment::{SetupLog, Workbench},
     run::{ExitReport, LostCause, StartFailure, StopCause},
 };
 
@@ -63,6 +69,54 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     ///
     /// Cancel-safe: nothing is started, and asking again is safe.
     async fn probe(&self) -> Result<()>;
+
+    /// How the runtime was when it was last asked. Known without asking it: while it is down, runs wait in the queue.
+    /// Up, where nobody keeps count.
+    fn health(&self) -> Health {
+        Health::Up
+    }
+
+    /// Where the program of an attempt with this run directory finds what lies at `path` of this machine. Only what
+    /// is in the run directory may lie elsewhere than here.
+    fn path_inside(&self, run_dir: &Path, path: &Path) -> PathBuf {
+        let _ = run_dir;
+        path.to_owned()
+    }
+
+    /// Where environments for its sandboxes are made; `None` is this machine itself. What has to be fetched for that
+    /// is fetched, and `log` hears of it.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` and `Denied` when the image cannot be had, `StorageFull`, `Unavailable` for what may work later.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting; what is being fetched may go on for others.
+    async fn workbench(
+        &self,
+        image: Option<&ImageName>,
+        log: &dyn SetupLog,
+    ) -> Result<Option<Arc<dyn Workbench>>> {
+        let _ = (image, log);
+        Ok(None)
+    }
+
+    /// Makes sandboxes that wait for attempts like `like`, as many as `count` with those that wait already, and
+    /// removes those above it. Each serves one attempt, which is any whose needs are the same; its id, argv,
+    /// environment and folders come with [`start`](Self::start). Without [`Capabilities::warm`] it does nothing.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`start`](Self::start); some may wait in spite of it.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future leaves some made; calling again makes the rest.
+    async fn keep_warm(&self, like: &AttemptSpec, count: u32) -> Result<()> {
+        let _ = (like, count);
+        Ok(())
+    }
 
     /// Starts one attempt, and returns once its program runs or has ended.
     ///
@@ -145,6 +199,28 @@ pub trait Execution: fmt::Debug + Send + Sync + 'static {
     ///
     /// Dropping the future may leave some of it held; calling again frees the rest.
     async fn remove(&self) -> Result<()>;
+}
+
+/// How a runtime is.
+///
+/// ```
+/// use fastflow_core::executor::Health;
+///
+/// assert!(!matches!(Health::Up, Health::Down { .. }));
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Health {
+    /// It answers, as far as is known.
+    Up,
+    /// It has not answered lately, and is not asked before `retry_at`.
+    Down {
+        /// Since when.
+        since: Timestamp,
+        /// When it is asked again.
+        retry_at: Timestamp,
+        /// What it said, or that it said nothing.
+        reason: String,
+    },
 }
 
 /// What [`Executor::start`] came to.
@@ -284,6 +360,13 @@ pub struct AttemptSpec {
     pub working_dir: PathBuf,
     /// The attempt's directory, where the sandbox writes its files.
     pub run_dir: PathBuf,
+    /// The image of its sandbox; `None` is the executor's own choice, or that it has none.
+    pub image: Option<ImageName>,
+    /// What it may reach.
+    pub network: Network,
+    /// Folders of this machine, absolute, that the program finds under the same paths and cannot write to where the
+    /// executor isolates.
+    pub read_only: Vec<PathBuf>,
     /// What it may use.
     pub limits: Limits,
 }
@@ -298,13 +381,20 @@ impl AttemptSpec {
             env: BTreeMap::new(),
             working_dir: run_dir.clone(),
             run_dir,
+            image: None,
+            network: Network::default(),
+            read_only: Vec::new(),
             limits: Limits::default(),
         }
     }
 
     /// What an executor must be able to do to run this.
     pub fn requirements(&self) -> Requirements {
-        self.limits.requirements()
+        Requirements {
+            images: self.image.is_some(),
+            network: self.network == Network::None,
+            ..self.limits.requirements()
+        }
     }
 }
 
@@ -349,6 +439,7 @@ impl Limits {
             cpu_limit: self.cpu_millis.is_some(),
             memory_limit: self.memory_bytes.is_some(),
             process_limit: self.max_processes.is_some(),
+            ..Requirements::default()
         }
     }
 }

@@ -8,8 +8,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ByteSize, DaemonPolicy, DownstreamTrigger, EnvName, Limits, PipelineKind, PythonRequest, RetryPolicy,
-    ScheduleEntry, Seconds, TopSchedule, WebhookKey,
+    ByteSize, DaemonPolicy, DownstreamTrigger, EnvName, ImageName, Limits, Network, PipelineKind,
+    PythonRequest, RetryPolicy, ScheduleEntry, Seconds, TopSchedule, WebhookKey,
 };
 use crate::ExecutorName;
 
@@ -44,6 +44,13 @@ pub struct Definition {
     /// Which of the host's executors runs it. None: the host's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executor: Option<ExecutorName>,
+    /// The container image it runs in. None: the executor's own choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageName>,
+    /// What its program reaches.
+    pub network: Network,
+    /// How many sandboxes are kept ready for its next attempts.
+    pub warm: u32,
     /// What an attempt may use.
     pub limits: Limits,
     /// The most processes and threads at one time. None: no limit.
@@ -102,6 +109,8 @@ impl Definition {
     pub const MIN_LOG_MAX_SIZE: ByteSize = ByteSize(64 << 10);
     /// The default of `stop_grace`: 10 s.
     pub const DEFAULT_STOP_GRACE: Seconds = Seconds(10);
+    /// The most sandboxes that are kept ready for one pipeline.
+    pub const MAX_WARM: u32 = 64;
     /// The longest `stop_grace`: 1 h.
     pub const MAX_STOP_GRACE: Seconds = Seconds(3600);
 }
@@ -115,6 +124,9 @@ impl Default for Definition {
             kind: PipelineKind::Script,
             python_version: None,
             executor: None,
+            image: None,
+            network: Network::default(),
+            warm: 0,
             limits: Limits::default(),
             max_processes: None,
             log_max_size: Self::DEFAULT_LOG_MAX_SIZE,

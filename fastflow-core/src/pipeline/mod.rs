@@ -9,9 +9,11 @@ mod daemon;
 mod definition;
 mod diagnostic;
 mod env;
+mod image;
 mod inline;
 mod limits;
 mod manifest;
+mod network;
 mod python;
 mod quantity;
 mod retry;
@@ -33,9 +35,11 @@ pub use self::{
     definition::{CellPolicy, Definition},
     diagnostic::{Diagnostic, Location, Position, Severity},
     env::{EnvName, MAX_ENV_VALUE_BYTES, check_env_value},
+    image::ImageName,
     inline::{ScriptMetadata, parse_script},
     limits::{Limits, Seconds, Timeout},
     manifest::{MAX_DEPTH, MAX_FILE_BYTES, parse_manifest},
+    network::Network,
     python::PythonRequest,
     quantity::{ByteSize, CpuMillis},
     retry::{RetryPolicy, RetryStrategy},

@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema, schema_for};
 use serde_json::Value;
 
 use super::{
-    ByteSize, ConfigName, CpuMillis, CronText, Definition, DownstreamTrigger, EnvName, MAX_ENV_VALUE_BYTES,
-    PythonRequest, RetryPolicy, RetryStrategy, Seconds, WebhookKey,
+    ByteSize, ConfigName, CpuMillis, CronText, Definition, DownstreamTrigger, EnvName, ImageName,
+    MAX_ENV_VALUE_BYTES, PythonRequest, RetryPolicy, RetryStrategy, Seconds, WebhookKey,
 };
 use crate::{ExecutorName, PipelineName};
 
@@ -145,6 +145,13 @@ described! {
         "pattern": "^[A-Za-z0-9_.~-]*$"
     };
     Kind => { "enum": ["script", "notebook", null] };
+    Image => {
+        "type": ["string", "null"],
+        "maxLength": ImageName::MAX_BYTES,
+        "pattern": r"^[A-Za-z0-9][A-Za-z0-9._:-]*(/[A-Za-z0-9][A-Za-z0-9._:-]*)*(@[A-Za-z0-9+._-]+:[A-Fa-f0-9]{32,})?$"
+    };
+    Reach => { "enum": ["bridge", "none", null] };
+    Sandboxes => { "type": ["integer", "null"], "minimum": 0, "maximum": Definition::MAX_WARM };
     Waits => {
         "type": "array",
         "minItems": 1,
@@ -191,6 +198,17 @@ struct Manifest {
     /// Which of the host's executors runs it. None: the host's default.
     #[schemars(default, with = "OptionalName", extend("x-type" = "string", "examples" = ["process"]))]
     executor: (),
+    /// The container image it runs in, for executors that have images. None: the executor's own choice.
+    #[schemars(default, with = "Image", extend("x-type" = "string", "examples" = ["python:3.12-slim"]))]
+    image: (),
+    /// What its program reaches: `"bridge"` is what the machine reaches but no other run, `"none"` is nothing. Only
+    /// executors that isolate can take the network away.
+    #[schemars(default, with = "Reach", extend("x-type" = "string", "default" = "bridge"))]
+    network: (),
+    /// How many sandboxes are kept ready for its next runs, at most 64. Only container executors have such, and
+    /// each takes its memory while it waits.
+    #[schemars(default, with = "Sandboxes", extend("x-type" = "whole number", "default" = 0))]
+    warm: (),
     /// The most processor time, in cores; fractions count, the least is 0.01. None: no limit.
     #[schemars(default, with = "Cores", extend("x-type" = "number", "examples" = [0.5, 2]))]
     cpu_hard_limit: (),

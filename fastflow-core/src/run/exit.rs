@@ -166,6 +166,8 @@ pub enum StartFailureKind {
     Unsupported,
     /// The content of its revision is not there any more.
     RevisionMissing,
+    /// The image of its sandbox is not there, and could not be had.
+    ImageMissing,
     /// The executor could not be reached.
     ExecutorUnavailable,
     /// Anything else; the message says what.

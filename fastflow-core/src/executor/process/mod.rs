@@ -133,6 +133,7 @@ impl Executor for ProcessExecutor {
             process_limit: cgroups.can(Controller::Pids),
             output: true,
             reattach: true,
+            ..Capabilities::default()
         }
     }
 

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::pipeline::{
     ByteSize, CellPolicy, ConfigName, CpuMillis, CronText, DaemonPolicy, Definition, DownstreamTrigger,
-    EnvName, Limits, MAX_ENV_VALUE_BYTES, PipelineKind, PythonRequest, RestartInterval, RetryPolicy,
-    RetryStrategy, Seconds, Timeout, WebhookKey, check_env_value,
+    EnvName, ImageName, Limits, MAX_ENV_VALUE_BYTES, Network, PipelineKind, PythonRequest, RestartInterval,
+    RetryPolicy, RetryStrategy, Seconds, Timeout, WebhookKey, check_env_value,
 };
 
 /// The definition as far as its fields are right; what is wrong keeps its default, and the report says so.
@@ -30,6 +30,12 @@ pub(super) fn definition(report: &mut Report<'_>, fields: &mut Fields<'_>) -> De
         executor: fields
             .take("executor")
             .and_then(|field| field.parsed(report, "the name of an executor, such as \"process\"")),
+        image: fields.take("image").and_then(|field| field.parsed(report, ImageName::EXPECTED)),
+        network: fields.take("network").and_then(|field| network(report, &field)).unwrap_or_default(),
+        warm: fields
+            .take("warm")
+            .and_then(|field| field.whole(report, 0..=Definition::MAX_WARM, "sandboxes"))
+            .unwrap_or_default(),
         limits: limits(report, fields),
         max_processes: positive(report, fields, "max_processes", "processes"),
         log_max_size: byte_size(report, fields, "log_max_size", Definition::MIN_LOG_MAX_SIZE)
@@ -64,6 +70,18 @@ fn kind(report: &mut Report<'_>, field: &Field<'_>) -> Option<PipelineKind> {
     match field.text(report, expected)? {
         "script" => Some(PipelineKind::Script),
         "notebook" => Some(PipelineKind::Notebook),
+        _ => {
+            field.wrong(report, expected);
+            None
+        }
+    }
+}
+
+fn network(report: &mut Report<'_>, field: &Field<'_>) -> Option<Network> {
+    let expected = "\"bridge\" or \"none\"";
+    match field.text(report, expected)? {
+        "bridge" => Some(Network::Bridge),
+        "none" => Some(Network::None),
         _ => {
             field.wrong(report, expected);
             None

@@ -9,7 +9,7 @@ use crate::{Error, ErrorKind, Result};
 /// The name of a container image, as `docker pull` and `podman pull` take it: `[host[:port]/]path[:tag][@digest]`.
 ///
 /// ```
-/// use fastflow_core::executor::ImageName;
+/// use fastflow_core::pipeline::ImageName;
 ///
 /// let name: ImageName = "ghcr.io/astral-sh/uv:python3.11-bookworm-slim".parse().unwrap();
 /// assert_eq!(name.registry(), Some("ghcr.io"));
