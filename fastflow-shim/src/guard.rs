@@ -11,10 +11,12 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{clock, layout, proc};
+use crate::{clock, layout, proc, regular};
 
 /// How many files may lie next to a guard that nobody has finished, before taking it fails.
 const MAX_ASIDE: u32 = 1_000;
+/// The largest guard, far above what one needs.
+const MAX_BYTES: u64 = 64 * 1024;
 
 /// What `guard.json` says. Whoever creates the file decides, once and forever.
 ///
@@ -144,11 +146,13 @@ pub fn void(run_dir: &Path) -> io::Result<Option<GuardState>> {
 /// # Errors
 /// When the file exists and cannot be read.
 pub fn read(run_dir: &Path) -> io::Result<Option<GuardState>> {
-    match fs::read(run_dir.join(layout::GUARD)) {
+    match regular::read(&run_dir.join(layout::GUARD), MAX_BYTES) {
         Ok(bytes) => {
             Ok(Some(serde_json::from_slice(&bytes).map_or(GuardState::Unreadable, GuardState::Known)))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        // Whatever it is, it is there: somebody has decided.
+        Err(error) if regular::is_foreign(&error) => Ok(Some(GuardState::Unreadable)),
         Err(error) => Err(error),
     }
 }

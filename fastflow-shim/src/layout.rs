@@ -22,3 +22,6 @@ pub const EXIT_RESERVE: &str = "exit.json.reserved";
 
 /// The usual name of an order that is handed over as a file.
 pub const ORDER: &str = "order.json";
+
+/// The usual name of a [`Reply`](crate::Reply) that is given as a file.
+pub const REPLY: &str = "reply.json";

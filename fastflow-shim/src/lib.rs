@@ -12,6 +12,7 @@ pub mod layout;
 pub mod order;
 pub mod proc;
 pub mod record;
+pub mod regular;
 pub mod reply;
 pub mod usage;
 

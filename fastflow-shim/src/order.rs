@@ -31,7 +31,8 @@ pub struct Order {
     pub version: u32,
     /// The attempt's id, repeated in its guard and its exit record.
     pub attempt: String,
-    /// The program and its arguments. The program is an absolute path.
+    /// The program and its arguments. The program is an absolute path, or a name that is looked for in the `PATH` of
+    /// [`env`](Self::env).
     pub argv: Vec<String>,
     /// The whole environment of the program; nothing is inherited.
     #[serde(default)]
@@ -120,8 +121,9 @@ impl Order {
 
     fn check(&self) -> Result<(), OrderError> {
         let program = self.argv.first().ok_or_else(|| OrderError::new("argv is empty".to_owned()))?;
+        let is_name = !program.contains('/') && self.env.contains_key("PATH");
         let absolute = [
-            ("argv[0]", Path::new(program)),
+            ("argv[0]", if is_name { Path::new("/") } else { Path::new(program) }),
             ("working_dir", self.working_dir.as_path()),
             ("run_dir", self.run_dir.as_path()),
         ];

@@ -4,9 +4,14 @@
 //! flight. The suite in `fastflow_core::testing` (feature `testing`) checks the contract against any
 //! implementation.
 
+mod aside;
 mod capability;
 pub mod container;
+mod order;
+mod outcome;
 pub mod process;
+mod refusal;
+mod settle;
 
 use std::{
     collections::BTreeMap,
@@ -352,7 +357,8 @@ pub struct AttemptSpec {
     pub id: AttemptId,
     /// The installation it belongs to.
     pub owner: OwnerId,
-    /// The program and its arguments. The first is an absolute path.
+    /// The program and its arguments. The first is an absolute path, or a name that is looked for in the `PATH` of
+    /// [`env`](Self::env).
     pub argv: Vec<String>,
     /// The whole environment of the program.
     pub env: BTreeMap<String, String>,

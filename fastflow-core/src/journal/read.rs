@@ -9,6 +9,7 @@ use std::{
     sync::Arc,
 };
 
+use fastflow_shim::regular;
 use rustix::io::{Errno, ReadWriteFlags};
 
 use super::{Offset, Record};
@@ -106,7 +107,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn open(path: &Path) -> io::Result<Self> {
-        Ok(Self { file: Arc::new(File::open(path)?), buffer: Vec::new() })
+        Ok(Self { file: Arc::new(regular::open(path)?), buffer: Vec::new() })
     }
 
     /// Whether a record may begin at `from`.

@@ -96,3 +96,20 @@ fn an_order_of_another_version_or_with_a_relative_path_is_refused() {
         "{reply:?}"
     );
 }
+
+#[test]
+fn a_reply_may_be_a_file_that_appears_whole() {
+    let attempt = Attempt::sh("exit 3");
+    let reply_file = attempt.path().join(layout::REPLY);
+    let place = reply_file.to_str().unwrap();
+    let (mut child, on_stdout) =
+        attempt.hand_over(&mut Attempt::command(&["--order-fd", "0", "--reply-file", place]));
+    assert_eq!((wait(&mut child), on_stdout), (0, None));
+    let reply: Reply = serde_json::from_slice(&fs::read(&reply_file).unwrap()).unwrap();
+    assert!(matches!(reply, Reply::Started { .. }), "{reply:?}");
+    let (mut second, _) =
+        attempt.hand_over(&mut Attempt::command(&["--order-fd", "0", "--reply-file", place]));
+    assert_eq!(wait(&mut second), 65);
+    let reply: Reply = serde_json::from_slice(&fs::read(&reply_file).unwrap()).unwrap();
+    assert!(matches!(reply, Reply::Refused { .. }), "{reply:?}");
+}

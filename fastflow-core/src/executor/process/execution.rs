@@ -9,11 +9,10 @@ use super::{
     Place, cgroup,
     live::Entry,
     monitor::{self, Monitor},
-    outcome,
 };
 use crate::{
     AttemptId, Error, ErrorKind, OwnerId, Result,
-    executor::{Ended, Execution, ExecutionHandle},
+    executor::{Ended, Execution, ExecutionHandle, outcome},
     run::{LostCause, StopCause},
 };
 

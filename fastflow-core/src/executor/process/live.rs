@@ -11,7 +11,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Error, OwnerId, Result};
+use crate::{AttemptId, Error, OwnerId, Result, executor::aside::create_aside};
 
 /// The directory of all entries.
 #[derive(Clone, Debug)]
@@ -37,7 +37,7 @@ impl LiveDir {
     /// Whether entries can be written.
     pub(super) fn probe(&self) -> Result<()> {
         let describe = |error: io::Error| Error::from(error).with("path", self.0.display());
-        let (path, _) = tempfile_in(&self.0).map_err(describe)?;
+        let (path, _) = create_aside(&self.0).map_err(describe)?;
         fs::remove_file(path).map_err(describe)
     }
 
@@ -51,7 +51,7 @@ impl LiveDir {
         {
             return Err(describe(error));
         }
-        let mut file = tempfile_in(&dir).map_err(describe)?;
+        let mut file = create_aside(&dir).map_err(describe)?;
         let written = io::Write::write_all(&mut file.1, &bytes).and_then(|()| fs::rename(&file.0, &path));
         written.map_err(|error| {
             let _ = fs::remove_file(&file.0);
@@ -102,21 +102,4 @@ impl LiveDir {
     fn path(&self, owner: &OwnerId, attempt: AttemptId) -> PathBuf {
         self.0.join(owner.as_str()).join(attempt.to_string())
     }
-}
-
-/// How many names are tried for a file that is to be renamed.
-const MAX_NAMES: u32 = 1024;
-
-/// A new file of its own for each caller. Its name is no attempt's.
-pub(super) fn tempfile_in(dir: &Path) -> io::Result<(PathBuf, fs::File)> {
-    let mut result = Err(io::ErrorKind::AlreadyExists.into());
-    for number in 0..MAX_NAMES {
-        let path = dir.join(format!(".{}.{number}", std::process::id()));
-        match fs::OpenOptions::new().write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((path, file)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => result = Err(error),
-            Err(error) => return Err(error),
-        }
-    }
-    result
 }

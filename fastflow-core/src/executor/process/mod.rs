@@ -15,7 +15,6 @@ mod cgroup;
 mod execution;
 mod live;
 mod monitor;
-mod outcome;
 mod reattach;
 mod start;
 

@@ -1,6 +1,6 @@
 //! Finding attempts again, by their files and by nothing else.
 
-use std::{fs, io, sync::Arc};
+use std::sync::Arc;
 
 use fastflow_shim::{Guard, GuardState, guard};
 
@@ -9,11 +9,13 @@ use super::{
     execution::{Attempt, ProcessExecution, handle},
     live::Entry,
     monitor::{self, Monitor},
-    outcome,
 };
 use crate::{
-    Error, OwnerId, Result,
-    executor::{AttemptRef, ExecutionHandle, Reattached},
+    OwnerId, Result,
+    executor::{
+        AttemptRef, ExecutionHandle, Reattached, outcome,
+        settle::{Settled, settle},
+    },
     run::LostCause,
 };
 
@@ -42,24 +44,13 @@ pub(super) fn list(place: &Place, owner: &OwnerId) -> Result<Vec<ExecutionHandle
     Ok(found)
 }
 
-/// What the guard says, once it has been made to say something.
-#[derive(Debug)]
-enum Settled {
-    /// It has not started, and never will.
-    Never,
-    /// It was started. By whom, if that can be known.
-    Started(Option<Monitor>),
-    /// It was started, and its files were taken away.
-    Removed,
-}
-
 pub(super) async fn reattach(place: &Arc<Place>, attempt: &AttemptRef) -> Result<Reattached> {
     let (of, with) = (Arc::clone(place), attempt.clone());
-    let (settled, entry) = blocking(move || settle(&of, &with)).await?;
+    let (settled, entry) = blocking(move || look(&of, &with)).await?;
     // What the handle remembers helps where the files do not.
     let recorded = || serde_json::from_value(attempt.handle.as_ref()?.detail.clone()).ok();
     let monitor: Option<Monitor> = match &settled {
-        Settled::Started(Some(monitor)) => Some(monitor.clone()),
+        Settled::Started(Some(guard)) => Monitor::of(guard.clone()).map(|(_, monitor)| monitor),
         _ => recorded(),
     };
     let name = (attempt.owner.clone(), attempt.id);
@@ -110,39 +101,9 @@ async fn lose(attempt: &Attempt, cause: LostCause) -> Result<Reattached> {
     Ok(Reattached::Lost(cause))
 }
 
-/// Makes sure that the guard is taken, by the attempt or else by nobody.
-fn settle(place: &Place, attempt: &AttemptRef) -> Result<(Settled, Entry)> {
+/// Settles it, and finds what is known of it.
+fn look(place: &Place, attempt: &AttemptRef) -> Result<(Settled, Entry)> {
     let entry = place.live.read(&attempt.owner, attempt.id)?;
-    let was_listed = entry.is_some();
-    let entry = Entry { run_dir: attempt.run_dir.clone(), ..entry.unwrap_or_default() };
-    let has_files = attempt.run_dir.is_dir();
-    if !has_files {
-        // A start that is still on its way would find the directory should somebody make it again.
-        fs::create_dir_all(&attempt.run_dir)
-            .map_err(|error| Error::from(error).with("run_dir", attempt.run_dir.display()))?;
-    }
-    let describe = |error: io::Error| Error::from(error).with("run_dir", attempt.run_dir.display());
-    let guard = match guard::read(&attempt.run_dir).map_err(describe)? {
-        Some(guard) => Some(guard),
-        None => guard::void(&attempt.run_dir).map_err(describe)?,
-    };
-    let settled = match guard {
-        // An attempt with a handle has started, whatever its directory says now.
-        None | Some(GuardState::Known(Guard::Void { .. }))
-            if attempt.handle.is_some() || (was_listed && !has_files) =>
-        {
-            Settled::Removed
-        }
-        None | Some(GuardState::Known(Guard::Void { .. })) => Settled::Never,
-        Some(GuardState::Unreadable) => Settled::Started(None),
-        Some(GuardState::Known(guard)) => {
-            let Some((found, monitor)) = Monitor::of(guard) else { return Ok((Settled::Never, entry)) };
-            let is_its_own = found == attempt.id.to_string();
-            if !is_its_own {
-                tracing::error!(attempt = %attempt.id, run_dir = %attempt.run_dir.display(), found, "the guard is that of another attempt");
-            }
-            Settled::Started(is_its_own.then_some(monitor))
-        }
-    };
-    Ok((settled, entry))
+    let settled = settle(attempt, entry.is_some())?;
+    Ok((settled, Entry { run_dir: attempt.run_dir.clone(), ..entry.unwrap_or_default() }))
 }

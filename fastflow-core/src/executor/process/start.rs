@@ -4,7 +4,6 @@
 //! dropped start leaves an attempt that is started, or one that is not, and never half of one.
 
 use std::{
-    fs,
     io::{self, BufRead as _, BufReader, Write as _},
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::{Path, PathBuf},
@@ -12,15 +11,23 @@ use std::{
     time::Duration,
 };
 
-use fastflow_shim::{Guard, GuardState, LogLimits, Order, Reply, UsagePolicy, guard};
+use fastflow_shim::{Guard, GuardState, Order, Reply, guard};
 
 use super::{
     Place, cgroup,
     live::Entry,
     monitor::{self, Monitor},
-    outcome,
 };
-use crate::{Error, ErrorKind, Result, executor::AttemptSpec, run::StartFailure};
+use crate::{
+    Error, ErrorKind, Result,
+    executor::{
+        AttemptSpec,
+        order::order,
+        outcome,
+        refusal::{bad_order, check_dir, invalid_order, started_before},
+    },
+    run::StartFailure,
+};
 
 /// How long the shim may take to read its order.
 const ORDER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,9 +51,7 @@ pub(super) enum Started {
 pub(super) fn start(place: &Place, spec: &AttemptSpec) -> Result<Started> {
     let mut order = order(spec);
     // What the shim would refuse is refused here, before there is anything to clear away.
-    let invalid =
-        |error| Error::new(ErrorKind::Invalid, "the attempt cannot be started as it stands").because(error);
-    order.to_vec().and_then(|bytes| Order::from_slice(&bytes)).map_err(invalid)?;
+    order.to_vec().and_then(|bytes| Order::from_slice(&bytes)).map_err(invalid_order)?;
     check_dir("run_dir", &spec.run_dir)?;
     check_dir("working_dir", &spec.working_dir)?;
     if guard::read(&spec.run_dir)?.is_some() {
@@ -60,7 +65,7 @@ pub(super) fn start(place: &Place, spec: &AttemptSpec) -> Result<Started> {
     place.live.write(&spec.owner, spec.id, &entry)?;
     entry.cgroups = place.cgroups.create(&spec.owner, spec.id, &spec.limits)?;
     order.cgroups.clone_from(&entry.cgroups);
-    match launch(&place.shim, &order.to_vec().map_err(invalid)?)? {
+    match launch(&place.shim, &order.to_vec().map_err(invalid_order)?)? {
         Reply::Started { pid, start_time_ticks, boot_id, .. } => {
             if entry.cgroups.is_empty() {
                 entry.session = monitor::session_of(pid);
@@ -79,56 +84,8 @@ pub(super) fn start(place: &Place, spec: &AttemptSpec) -> Result<Started> {
             }
             Err(started_before(spec))
         }
-        Reply::BadOrder { errno, message } => {
-            Err(Error::new(machine_failure(errno), "the shim could not work, and has started nothing")
-                .with("attempt", spec.id)
-                .because(io::Error::other(message)))
-        }
+        Reply::BadOrder { errno, message } => Err(bad_order(spec, errno, message)),
     }
-}
-
-/// The kind of what the machine refused the shim. Anything else that it stumbles over is a bug.
-fn machine_failure(errno: Option<i32>) -> ErrorKind {
-    errno
-        .map(|errno| Error::from(io::Error::from_raw_os_error(errno)).kind())
-        .filter(|kind| matches!(kind, ErrorKind::StorageFull | ErrorKind::Denied | ErrorKind::Unavailable))
-        .unwrap_or(ErrorKind::Internal)
-}
-
-fn order(spec: &AttemptSpec) -> Order {
-    let limits = &spec.limits;
-    let mut order = Order::new(spec.id.to_string(), &spec.argv, &spec.working_dir, &spec.run_dir);
-    order.env.clone_from(&spec.env);
-    order.timeout_ms = limits.timeout.map(millis);
-    order.stop_grace_ms = millis(limits.stop_grace);
-    order.log = LogLimits { max_bytes: limits.log_max_bytes, tail_bytes: limits.log_tail_bytes };
-    order.usage = UsagePolicy {
-        interval_ms: millis(limits.usage_interval),
-        soft_cpu_millis: limits.soft_cpu_millis,
-        soft_memory_bytes: limits.soft_memory_bytes,
-    };
-    order
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn check_dir(field: &'static str, path: &Path) -> Result<()> {
-    let metadata = fs::metadata(path).map_err(|error| Error::from(error).with(field, path.display()))?;
-    if metadata.is_dir() {
-        return Ok(());
-    }
-    Err(Error::new(ErrorKind::Invalid, "a directory of the attempt is something else")
-        .with(field, path.display()))
-}
-
-fn started_before(spec: &AttemptSpec) -> Error {
-    Error::new(
-        ErrorKind::AlreadyExists,
-        "the attempt was started before, or was settled never to start; a new try needs a new number",
-    )
-    .with("attempt", spec.id)
 }
 
 /// Starts the shim away from this process, hands it the order, and returns its answer.

@@ -5,8 +5,19 @@ use std::{ffi::OsString, os::fd::RawFd, path::PathBuf, time::Duration};
 #[derive(Debug)]
 pub(crate) struct Args {
     pub(crate) order: OrderSource,
-    pub(crate) reply: bool,
+    pub(crate) reply: ReplyTo,
     pub(crate) detach: bool,
+}
+
+/// Who is told what came of the order.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum ReplyTo {
+    /// Nobody; a person may read standard error.
+    Nobody,
+    /// Whoever reads standard output.
+    Stdout,
+    /// Whoever waits for this file. It appears in one step.
+    File(PathBuf),
 }
 
 #[derive(Debug)]
@@ -19,7 +30,8 @@ pub(crate) enum OrderSource {
 
 impl Args {
     pub(crate) fn parse(args: impl Iterator<Item = OsString>) -> Result<Self, String> {
-        let (mut order, mut wait, mut reply, mut detach) = (None, Duration::ZERO, false, false);
+        let (mut order, mut wait, mut detach) = (None, Duration::ZERO, false);
+        let mut reply = ReplyTo::Nobody;
         let mut args = args;
         while let Some(arg) = args.next() {
             match arg.to_str() {
@@ -34,7 +46,8 @@ impl Args {
                     order = Some(OrderSource::File { path, wait: Duration::ZERO });
                 }
                 Some("--wait-ms") => wait = Duration::from_millis(number(&arg, args.next())?),
-                Some("--reply") => reply = true,
+                Some("--reply") => reply = ReplyTo::Stdout,
+                Some("--reply-file") => reply = ReplyTo::File(PathBuf::from(value(&arg, args.next())?)),
                 Some("--detach") => detach = true,
                 _ => return Err(format!("unknown argument {}: expected {USAGE}", arg.display())),
             }
@@ -56,7 +69,8 @@ impl Args {
     }
 }
 
-const USAGE: &str = "(--order-fd N | --order-file PATH [--wait-ms N]) [--reply] [--detach]";
+const USAGE: &str =
+    "(--order-fd N | --order-file PATH [--wait-ms N]) [--reply | --reply-file PATH] [--detach]";
 
 fn value(name: &OsString, value: Option<OsString>) -> Result<OsString, String> {
     value.ok_or_else(|| format!("{} needs a value: expected {USAGE}", name.display()))

@@ -2,7 +2,7 @@
 //! uses and how it ends, and leaves nothing behind.
 //!
 //! ```text
-//! fastflow-shim (--order-fd N | --order-file PATH [--wait-ms N]) [--reply] [--detach]
+//! fastflow-shim (--order-fd N | --order-file PATH [--wait-ms N]) [--reply | --reply-file PATH] [--detach]
 //! ```
 
 mod args;
@@ -22,7 +22,7 @@ mod tree;
 
 use std::{io, process::ExitCode};
 
-use args::Args;
+use args::{Args, ReplyTo};
 use detach::Detached;
 use fastflow_shim::{Guard, Order, Reply, guard};
 use intake::Intake;
@@ -41,12 +41,14 @@ const NOT_RECORDED: u8 = 74;
 fn main() -> ExitCode {
     let args = match Args::parse(std::env::args_os().skip(1)) {
         Ok(args) => args,
-        Err(message) => return refuse(false, &Reply::BadOrder { errno: None, message }, BAD_ORDER),
+        Err(message) => {
+            return refuse(&ReplyTo::Nobody, &Reply::BadOrder { errno: None, message }, BAD_ORDER);
+        }
     };
     match run(&args) {
         Ok(code) => ExitCode::from(code),
         Err(error) => refuse(
-            args.reply,
+            &args.reply,
             &Reply::BadOrder {
                 errno: error.raw_os_error(),
                 message: format!("the shim cannot work: {error}"),
@@ -71,7 +73,7 @@ fn run(args: &Args) -> io::Result<u8> {
         Ok(order) => order,
         Err(error) => {
             let reply = Reply::BadOrder { errno: None, message: error.to_string() };
-            refuse(args.reply, &reply, BAD_ORDER);
+            refuse(&args.reply, &reply, BAD_ORDER);
             return Ok(BAD_ORDER);
         }
     };
@@ -79,10 +81,10 @@ fn run(args: &Args) -> io::Result<u8> {
     drop(bytes);
     rustix::process::chdir("/")?;
     if let Some(guard) = guard::take(&order.run_dir, &Guard::taken(order.attempt.as_str())?)? {
-        refuse(args.reply, &Reply::Refused { guard }, REFUSED);
+        refuse(&args.reply, &Reply::Refused { guard }, REFUSED);
         return Ok(REFUSED);
     }
-    Ok(match supervisor::attempt(&order, signals, args.reply) {
+    Ok(match supervisor::attempt(&order, signals, &args.reply) {
         Ok(()) => RECORDED,
         Err(error) => {
             output::complain(&format!("the exit record cannot be written: {error}"));
@@ -91,12 +93,12 @@ fn run(args: &Args) -> io::Result<u8> {
     })
 }
 
-/// Says why nothing was done: on the reply pipe for a caller, on standard error for a person.
-fn refuse(to_caller: bool, reply: &Reply, code: u8) -> ExitCode {
-    if to_caller {
-        output::reply(reply);
-    } else {
+/// Says why nothing was done: to the caller, or on standard error for a person.
+fn refuse(to: &ReplyTo, reply: &Reply, code: u8) -> ExitCode {
+    if *to == ReplyTo::Nobody {
         output::complain(&serde_json::to_string(reply).unwrap_or_default());
+    } else {
+        output::reply(to, reply);
     }
     ExitCode::from(code)
 }

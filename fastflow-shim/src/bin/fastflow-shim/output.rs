@@ -1,15 +1,32 @@
 //! What the shim itself says to the one who started it.
 
-use std::fs::OpenOptions;
+use std::{
+    fs::{self, OpenOptions},
+    path::Path,
+};
 
 use fastflow_shim::Reply;
 
-/// Answers on standard output and closes it. A caller that is gone does not matter.
-pub(crate) fn reply(reply: &Reply) {
+use crate::args::ReplyTo;
+
+/// Answers, and lets go of the standard streams. A caller that is gone does not matter.
+pub(crate) fn reply(to: &ReplyTo, reply: &Reply) {
     let mut line = serde_json::to_vec(reply).unwrap_or_default();
     line.push(b'\n');
-    write_all(rustix::stdio::stdout(), &line);
+    match to {
+        ReplyTo::Nobody => {}
+        ReplyTo::Stdout => write_all(rustix::stdio::stdout(), &line),
+        ReplyTo::File(path) => write_file(path, &line),
+    }
     close_standard_streams();
+}
+
+/// Whoever waits for it hears of an end without an answer in other ways, so that one without room is not missed.
+fn write_file(path: &Path, line: &[u8]) {
+    let aside = path.with_extension("unfinished");
+    if fs::write(&aside, line).and_then(|()| fs::rename(&aside, path)).is_err() {
+        let _ = fs::remove_file(&aside);
+    }
 }
 
 /// Says something to whoever reads standard error.

@@ -19,6 +19,8 @@ use rustix::{
 const PIPE_BYTES: usize = 1024 * 1024;
 /// The standing of the shim with the kernel when memory runs out: the program goes first.
 const OOM_SCORE: &str = "-500";
+/// The standing of a program whose shim may not lower its own: anybody may raise it.
+const RAISED_OOM_SCORE: &[u8] = b"500";
 const OOM_SCORE_FILE: &str = "/proc/self/oom_score_adj";
 
 /// A program that runs.
@@ -39,7 +41,7 @@ pub(crate) fn start(order: &Order) -> Result<Program, Outcome> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .map_err(|error| failed("cannot become the parent of orphans", &error.into()))?;
     }
-    let score_lowered = lower_oom_score();
+    let oom_score = if lower_oom_score() { b"0".as_slice() } else { RAISED_OOM_SCORE };
     match fs::metadata(&order.working_dir) {
         Ok(metadata) if metadata.is_dir() => {}
         Ok(_) => {
@@ -67,7 +69,7 @@ pub(crate) fn start(order: &Order) -> Result<Program, Outcome> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
-    before_exec(&mut command, &order.rlimits, score_lowered);
+    before_exec(&mut command, &order.rlimits, oom_score);
     let mut child = command.spawn().map_err(|error| failed(&format!("cannot start {program}"), &error))?;
     let pipes = child.stdout.take().map(OwnedFd::from).zip(child.stderr.take().map(OwnedFd::from));
     let (out, err) =
@@ -95,7 +97,7 @@ fn failed(what: &str, error: &io::Error) -> Outcome {
     Outcome::ExecFailed { errno: error.raw_os_error(), message: format!("{what}: {error}") }
 }
 
-/// Whether the program must raise its own standing again.
+/// Whether the shim stands apart; the program then has to raise its own standing again.
 fn lower_oom_score() -> bool {
     let protected = fs::read_to_string(OOM_SCORE_FILE).is_ok_and(|score| score.trim_start().starts_with('-'));
     fs::write(OOM_SCORE_FILE, OOM_SCORE).is_ok() || protected
@@ -103,20 +105,15 @@ fn lower_oom_score() -> bool {
 
 /// What the child does to itself: only system calls, for it is a copy of this process.
 #[expect(unsafe_code, reason = "limits and the signal mask can only be set by the child itself")]
-fn before_exec(command: &mut Command, limits: &Rlimits, score_lowered: bool) {
+fn before_exec(command: &mut Command, limits: &Rlimits, oom_score: &'static [u8]) {
     let limits = limits.clone();
     let prepare = move || {
         limit(Resource::Core, Some(limits.core_bytes))?;
         limit(Resource::Nofile, limits.open_files)?;
         limit(Resource::Fsize, limits.file_bytes)?;
-        if score_lowered {
-            let file = rustix::fs::open(
-                c"/proc/self/oom_score_adj",
-                OFlags::WRONLY | OFlags::CLOEXEC,
-                Mode::empty(),
-            )?;
-            rustix::io::write(&file, b"0")?;
-        }
+        let file =
+            rustix::fs::open(c"/proc/self/oom_score_adj", OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())?;
+        rustix::io::write(&file, oom_score)?;
         SigSet::empty().thread_set_mask()?;
         Ok(())
     };

@@ -14,6 +14,7 @@ use rustix::{
 };
 
 use crate::{
+    args::ReplyTo,
     capture::{Capture, READ_BYTES},
     log::Log,
     mask::NoMask,
@@ -36,13 +37,13 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const MAX_SLEEP: Duration = Duration::from_mins(1);
 
 /// Runs the attempt whose guard this process has just taken. An error means that there is no exit record.
-pub(crate) fn attempt(order: &Order, signals: Signals, reply: bool) -> io::Result<()> {
+pub(crate) fn attempt(order: &Order, signals: Signals, reply: &ReplyTo) -> io::Result<()> {
     let (started_at, started) = (clock::now(), clock::instant());
     let give_up = |reserve: io::Result<Reserve>, outcome: Outcome| {
         let record = never_started(order, outcome.clone(), started_at);
         let published = reserve.and_then(|reserve| reserve.publish(record));
-        if let (true, Outcome::ExecFailed { errno, message }) = (reply, outcome) {
-            output::reply(&Reply::ExecFailed { errno, message });
+        if let Outcome::ExecFailed { errno, message } = outcome {
+            output::reply(reply, &Reply::ExecFailed { errno, message });
         }
         published
     };
@@ -64,16 +65,13 @@ pub(crate) fn attempt(order: &Order, signals: Signals, reply: bool) -> io::Resul
         Ok(prepared) => prepared,
         Err(outcome) => return give_up(Ok(reserve), outcome),
     };
-    if reply {
-        output::reply(&Reply::Started {
-            pid: std::process::id(),
-            start_time_ticks: proc::start_time_ticks(std::process::id()).unwrap_or(0),
-            boot_id: proc::boot_id().unwrap_or_default(),
-            program_pid: program.pid.as_raw_nonzero().get().unsigned_abs(),
-        });
-    } else {
-        output::close_standard_streams();
-    }
+    let started_reply = Reply::Started {
+        pid: std::process::id(),
+        start_time_ticks: proc::start_time_ticks(std::process::id()).unwrap_or(0),
+        boot_id: proc::boot_id().unwrap_or_default(),
+        program_pid: program.pid.as_raw_nonzero().get().unsigned_abs(),
+    };
+    output::reply(reply, &started_reply);
     let tree = Tree::new(order.cgroups.clone());
     let supervisor = Supervisor {
         signals,

@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use fastflow_shim::{ExitRecord, Outcome, layout};
+use fastflow_shim::{ExitRecord, Outcome, layout, regular};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::live::tempfile_in;
+use super::aside::create_aside;
 use crate::{
     AttemptId, Error, Result,
     executor::Ended,
@@ -20,6 +20,10 @@ use crate::{
 
 /// Why the attempt was asked to stop, for the shim can only tell that it was.
 const STOP: &str = "stop.json";
+
+/// The largest record of a stop, and the largest exit record: far above what either needs.
+const MAX_STOP_BYTES: u64 = 4 * 1024;
+const MAX_EXIT_BYTES: u64 = 64 * 1024;
 
 /// SIGKILL, which is what the kernel sends when memory runs out.
 const SIGKILL: i32 = 9;
@@ -30,9 +34,9 @@ struct Stop {
 }
 
 /// Writes down why the attempt is asked to stop, in one step. The first cause stays.
-pub(super) fn record_stop(run_dir: &Path, cause: StopCause) -> io::Result<()> {
+pub(in crate::executor) fn record_stop(run_dir: &Path, cause: StopCause) -> io::Result<()> {
     let path = run_dir.join(STOP);
-    let (aside, mut file) = tempfile_in(run_dir)?;
+    let (aside, mut file) = create_aside(run_dir)?;
     let written = serde_json::to_vec(&Stop { cause })
         .map_err(io::Error::from)
         .and_then(|bytes| file.write_all(&bytes))
@@ -50,17 +54,17 @@ pub(super) fn record_stop(run_dir: &Path, cause: StopCause) -> io::Result<()> {
 }
 
 fn read_stop(run_dir: &Path) -> Option<Stop> {
-    serde_json::from_slice(&fs::read(run_dir.join(STOP)).ok()?).ok()
+    serde_json::from_slice(&regular::read(&run_dir.join(STOP), MAX_STOP_BYTES).ok()?).ok()
 }
 
 /// The end of an attempt by its exit record, or `None` when there is none. One that is damaged, or that of
 /// another attempt, will never say more than it does now, and counts as none.
-pub(super) fn read(run_dir: &Path, attempt: AttemptId) -> Result<Option<Ended>> {
+pub(in crate::executor) fn read(run_dir: &Path, attempt: AttemptId) -> Result<Option<Ended>> {
     let path = run_dir.join(layout::EXIT);
-    let bytes = match fs::read(&path) {
+    let bytes = match regular::read(&path, MAX_EXIT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => Vec::new(),
+        Err(error) if regular::is_foreign(&error) => Vec::new(),
         Err(error) => return Err(Error::from(error).with("path", path.display())),
     };
     match serde_json::from_slice::<ExitRecord>(&bytes) {
@@ -115,7 +119,7 @@ fn recorded_cause(run_dir: &Path) -> StopCause {
 }
 
 /// The class of what kept a program from starting, by the kernel's word.
-pub(super) fn start_failure(errno: Option<i32>, message: String) -> StartFailure {
+pub(in crate::executor) fn start_failure(errno: Option<i32>, message: String) -> StartFailure {
     let kind = match errno.map(Errno::from_raw_os_error) {
         Some(Errno::NOENT | Errno::NOTDIR) => StartFailureKind::CommandNotFound,
         Some(Errno::ACCESS | Errno::NOEXEC | Errno::ISDIR | Errno::LIBBAD | Errno::LOOP) => {

@@ -1,0 +1,243 @@
+//! What all containers of an executor have in common, and where their folders lie.
+
+use std::{
+    fmt, fs,
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use fastflow_shim::{Order, layout};
+use tokio::sync::OnceCell;
+
+use super::{
+    ContainerConfig, ContainerEngine, ContainerUser, EngineInfo, Mount, engine::Access,
+    host_paths::HostPaths, images::Images, watch::FolderWatch,
+};
+use crate::{Clock, Error, ErrorKind, Result, shim::ShimBinary};
+
+/// Where a container finds its run directory.
+pub(super) const RUN: &str = "/fastflow/run";
+/// Where the shim finds its order.
+pub(super) const ORDER: &str = "/fastflow/order";
+/// Where the shim lies.
+pub(super) const SHIM: &str = "/fastflow/shim";
+
+/// Only the owner may see what is there.
+const PRIVATE: u32 = 0o700;
+/// The file systems whose files never reach a disk: `TMPFS_MAGIC` and `RAMFS_MAGIC` of `linux/magic.h`.
+const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+/// Where there may be such a file system.
+const ORDER_ROOTS: [&str; 2] = ["/dev/shm", "/run"];
+
+/// What all containers have in common.
+pub(super) struct Place {
+    pub(super) engine: Arc<dyn ContainerEngine>,
+    pub(super) config: ContainerConfig,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) watch: FolderWatch,
+    pub(super) images: Images,
+    /// The shim on this machine.
+    shim: PathBuf,
+    known: OnceCell<Known>,
+    network: OnceCell<()>,
+}
+
+/// What only the engine can tell.
+pub(super) struct Known {
+    pub(super) info: EngineInfo,
+    pub(super) user: ContainerUser,
+    host_paths: HostPaths,
+    order_root: PathBuf,
+}
+
+impl Place {
+    pub(super) fn new(
+        engine: Arc<dyn ContainerEngine>,
+        mut config: ContainerConfig,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self> {
+        config.state_dir = std::path::absolute(&config.state_dir)?;
+        if config.user.is_some_and(|(uid, _)| uid == 0) {
+            return Err(Error::new(ErrorKind::Invalid, "programs in containers never run as root")
+                .with("user", 0)
+                .with("help", "set another user, or none for the usual one"));
+        }
+        fs::create_dir_all(&config.state_dir)
+            .map_err(|error| Error::from(error).with("state_dir", config.state_dir.display()))?;
+        let shim = ShimBinary::install(&config.state_dir)?;
+        let images = Images::new(Arc::clone(&engine), config.clone(), Arc::clone(&clock));
+        let watch = FolderWatch::new(Arc::clone(&clock));
+        let (known, network) = (OnceCell::new(), OnceCell::new());
+        Ok(Self { engine, config, clock, watch, images, shim, known, network })
+    }
+
+    /// What only the engine can tell, asked for once.
+    pub(super) async fn known(&self) -> Result<&Known> {
+        self.known.get_or_try_init(|| self.ask()).await
+    }
+
+    async fn ask(&self) -> Result<Known> {
+        let info = self.engine.info().await?;
+        if info.remaps_users {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the engine maps users of containers to others (userns-remap), who cannot reach the files of attempts",
+            )
+            .with("help", "run the engine rootless instead, or without userns-remap"));
+        }
+        let host_paths = HostPaths::find(&*self.engine, &self.config.host_paths).await?;
+        let order_root = order_root(self.config.order_dir.as_deref(), &host_paths)?;
+        let user = self.user(&info);
+        Ok(Known { info, user, host_paths, order_root })
+    }
+
+    fn user(&self, info: &EngineInfo) -> ContainerUser {
+        let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+        let (uid, gid) = match (self.config.user, own) {
+            (Some(user), _) => user,
+            // Outside it is the engine's own user, who is not root; nobody else could reach this user's files.
+            (None, _) if info.rootless && !info.keeps_user => (0, 0),
+            (None, (0, _)) => ContainerConfig::NOBODY,
+            (None, own) => own,
+        };
+        ContainerUser { uid, gid, keep_id: info.rootless && info.keeps_user && own == (uid, gid) }
+    }
+
+    /// Makes sure of the network, once.
+    pub(super) async fn network(&self) -> Result<&str> {
+        let name = &self.config.network;
+        self.network.get_or_try_init(|| self.engine.ensure_network(name)).await?;
+        Ok(name)
+    }
+
+    /// A folder of this process as a mount: at `target` there.
+    pub(super) async fn mount(&self, source: &Path, target: &Path, access: Access) -> Result<Mount> {
+        Ok(Mount::new(self.known().await?.host_paths.outside(source)?, target, access))
+    }
+
+    /// The mount of the shim.
+    pub(super) async fn shim(&self) -> Result<Mount> {
+        self.mount(&self.shim, Path::new(SHIM), Access::ReadOnly).await
+    }
+
+    /// The folder in memory over which the container `name` gets its order.
+    pub(super) async fn order_dir(&self, name: &str) -> Result<PathBuf> {
+        Ok(self.known().await?.order_root.join(name))
+    }
+
+    /// Gives what lies at `path`, with all that is in it, to the user of containers.
+    pub(super) async fn give(&self, path: &Path) -> Result<()> {
+        let user = self.known().await?.user;
+        if user.uid == rustix::process::geteuid().as_raw() || user.uid == 0 {
+            return Ok(());
+        }
+        let of = path.to_owned();
+        super::blocking(move || {
+            give(&of, user).map_err(|error| Error::from(error).with("path", of.display()))
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place")
+            .field("engine", &self.engine)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Changes the owner of links themselves, never of what they lead to.
+fn give(path: &Path, user: ContainerUser) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    if (metadata.uid(), metadata.gid()) != (user.uid, user.gid) {
+        std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))?;
+    }
+    if metadata.is_dir() {
+        for entry in fs::read_dir(path)? {
+            give(&entry?.path(), user)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the folder over which a container gets its order; that it is there already means that somebody else is at it.
+pub(super) fn create_order_dir(dir: &Path) -> Result<()> {
+    let describe = |error: io::Error| Error::from(error).with("order_dir", dir.display());
+    fs::DirBuilder::new().mode(PRIVATE).create(dir).map_err(describe)
+}
+
+/// Lets the order appear in one step.
+pub(super) fn write_order(dir: &Path, order: &Order, user: ContainerUser) -> Result<()> {
+    let describe = |error: io::Error| Error::from(error).with("order_dir", dir.display());
+    let bytes = order.to_vec().map_err(crate::executor::refusal::invalid_order)?;
+    let (aside, mut file) = crate::executor::aside::create_aside(dir).map_err(describe)?;
+    file.set_permissions(fs::Permissions::from_mode(0o600))
+        .and_then(|()| file.write_all(&bytes))
+        .and_then(|()| if user.uid == 0 { Ok(()) } else { give(&aside, user) })
+        .and_then(|()| fs::rename(&aside, dir.join(layout::ORDER)))
+        .map_err(|error| {
+            let _ = fs::remove_file(&aside);
+            describe(error)
+        })
+}
+
+pub(super) fn remove_order_dir(dir: &Path) {
+    if let Err(error) = fs::remove_dir_all(dir)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %dir.display(), %error, "the folder of an order could not be removed");
+    }
+}
+
+/// The folder for all orders: in memory, private to this user, and where the engine can mount it from.
+fn order_root(chosen: Option<&Path>, host_paths: &HostPaths) -> Result<PathBuf> {
+    let own = rustix::process::geteuid().as_raw();
+    let candidates: Vec<PathBuf> = match chosen {
+        Some(chosen) => vec![chosen.to_owned()],
+        None => ORDER_ROOTS.iter().map(|root| Path::new(root).join(format!("fastflow-{own}"))).collect(),
+    };
+    let mut last = None;
+    for candidate in candidates {
+        match usable_order_root(&candidate, own, host_paths) {
+            Ok(()) => return Ok(candidate),
+            Err(error) => last = Some(error),
+        }
+    }
+    let error = Error::new(
+        ErrorKind::Unsupported,
+        "there is no folder in memory over which attempts can get their orders, which hold secrets",
+    )
+    .with(
+        "help",
+        "set `order_dir` to a folder on a tmpfs that only this user can read, and that the engine can mount",
+    );
+    Err(match last {
+        Some(last) => error.because(last),
+        None => error,
+    })
+}
+
+fn usable_order_root(dir: &Path, own: u32, host_paths: &HostPaths) -> Result<()> {
+    let describe = |error: io::Error| Error::from(error).with("path", dir.display());
+    host_paths.outside(dir)?;
+    match fs::DirBuilder::new().mode(PRIVATE).create(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(describe(error)),
+        _ => {}
+    }
+    let metadata = fs::symlink_metadata(dir).map_err(describe)?;
+    if !metadata.is_dir() || metadata.uid() != own || metadata.mode() & 0o077 != 0 {
+        return Err(Error::new(ErrorKind::Denied, "the folder does not belong to this user alone")
+            .with("path", dir.display()));
+    }
+    let kind = rustix::fs::statfs(dir).map_err(|error| describe(error.into()))?.f_type;
+    if !IN_MEMORY.contains(&kind) {
+        return Err(
+            Error::new(ErrorKind::Invalid, "the folder is not on a tmpfs").with("path", dir.display())
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,81 @@
+//! Which warm sandbox serves which attempt: one small file each, written before the sandbox gets its order.
+//!
+//! A container that was made for an attempt carries its name and label. One that was made ahead of it cannot, and this
+//! is where it is written down instead.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use crate::{AttemptId, Error, OwnerId, Result, executor::aside::create_aside};
+
+/// The folder of all entries.
+#[derive(Clone, Debug)]
+pub(super) struct Serving(PathBuf);
+
+impl Serving {
+    pub(super) fn new(state_dir: &Path) -> Self {
+        Self(state_dir.join("serving"))
+    }
+
+    /// Writes that the container `name` serves `attempt`, in one step.
+    pub(super) fn write(&self, owner: &OwnerId, attempt: AttemptId, name: &str) -> Result<()> {
+        let dir = self.0.join(owner.as_str());
+        let describe = |error: io::Error| Error::from(error).with("path", dir.display());
+        fs::create_dir_all(&dir).map_err(describe)?;
+        let (aside, mut file) = create_aside(&dir).map_err(describe)?;
+        file.write_all(name.as_bytes())
+            .and_then(|()| fs::rename(&aside, dir.join(attempt.to_string())))
+            .map_err(|error| {
+                let _ = fs::remove_file(&aside);
+                describe(error)
+            })
+    }
+
+    /// The container that serves `attempt`.
+    pub(super) fn read(&self, owner: &OwnerId, attempt: AttemptId) -> Result<Option<String>> {
+        let path = self.0.join(owner.as_str()).join(attempt.to_string());
+        match fs::read_to_string(&path) {
+            // One that was cut short when the machine went down: no container survived that either.
+            Ok(name) => Ok(Some(name).filter(|name| !name.is_empty())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::from(error).with("path", path.display())),
+        }
+    }
+
+    pub(super) fn remove(&self, owner: &OwnerId, attempt: AttemptId) -> Result<()> {
+        let path = self.0.join(owner.as_str()).join(attempt.to_string());
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::from(error).with("path", path.display()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// All of them, by the container.
+    pub(super) fn all(&self, owner: &OwnerId) -> Result<BTreeMap<String, AttemptId>> {
+        let dir = self.0.join(owner.as_str());
+        let describe = |error: io::Error| Error::from(error).with("path", dir.display());
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            Err(error) => return Err(describe(error)),
+        };
+        let mut found = BTreeMap::new();
+        for entry in entries {
+            let name = entry.map_err(describe)?.file_name();
+            // Entries that are only just being written have other names.
+            let Some(attempt) = name.to_str().and_then(|name| name.parse::<AttemptId>().ok()) else {
+                continue;
+            };
+            if let Some(container) = self.read(owner, attempt)? {
+                found.insert(container, attempt);
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,289 @@
+//! Tools that make environments, each in a container of its own on the image that the environments are for.
+//!
+//! Such a container has the network and may write where it is told to. There is nothing in it that a pipeline could
+//! want: no secret, and no other pipeline's files.
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs, io,
+    os::unix::fs::{MetadataExt as _, lchown},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use fastflow_shim::{ExitRecord, Outcome, Reply, StopCause, layout, proc, regular};
+
+use super::{
+    ContainerId, ContainerUser, ImageInfo,
+    compose::{Blueprint, KIND_LABEL, Kind, tool_order},
+    launch::{Launched, clear, ended, launch},
+    place::Place,
+};
+use crate::{
+    Entropy as _, Error, ErrorKind, OsEntropy, OwnerId, Result,
+    environment::{SetupLog, ToolCall, ToolEnd, ToolFailure, ToolStatus, Workbench},
+    executor::{Limits, Network},
+    journal::{Follower, Journal, LogLine, LogStream, Offset},
+};
+
+/// The most that a tool may answer on its standard output, which is where locks come from.
+const MAX_ANSWER_BYTES: usize = 32 << 20;
+/// How many of its last lines are kept.
+const MAX_WORDS: usize = 400;
+/// The largest exit record.
+const MAX_EXIT_BYTES: u64 = 64 << 10;
+/// Installing packages takes more processes than most pipelines have.
+const MAX_PROCESSES: u32 = 1024;
+/// Whose the containers of tools are: they belong to no attempt, so no list of attempts shows them.
+const OWNER: &str = "tools";
+/// Which process waits for a tool. When it is gone, nobody needs the tool.
+const HOST_LABEL: &str = "fastflow.host";
+
+/// An image as a place where environments are made.
+#[derive(Debug)]
+pub(super) struct ContainerWorkbench {
+    place: Arc<Place>,
+    image: ImageInfo,
+    base_env: BTreeMap<String, String>,
+}
+
+impl ContainerWorkbench {
+    pub(super) fn new(place: Arc<Place>, image: ImageInfo) -> Self {
+        let mut base_env = image.env.clone();
+        // Whoever a program runs as has no home in the image, and could not write there.
+        base_env.insert("HOME".to_owned(), "/tmp".to_owned());
+        Self { place, image, base_env }
+    }
+
+    async fn run_in(&self, tool: &Tool, call: &ToolCall, log: &dyn SetupLog) -> Result<ToolEnd, ToolFailure> {
+        let place = &self.place;
+        place.give(&tool.run_dir).await.map_err(ToolFailure::Place)?;
+        let user = place.known().await.map_err(ToolFailure::Place)?.user;
+        for folder in &call.writes {
+            give_folder(folder, user)
+                .map_err(|error| ToolFailure::Place(Error::from(error).with("path", folder.display())))?;
+        }
+        let mut env = self.base_env.clone();
+        env.extend(call.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        let order = tool_order(&tool.name, call, env).map_err(ToolFailure::Place)?;
+        let mut reads = call.reads.clone();
+        if !call.writes.contains(&call.directory) {
+            reads.push(call.directory.clone());
+        }
+        let owner: OwnerId = OWNER.parse().map_err(ToolFailure::Place)?;
+        let limits = Limits { max_processes: Some(MAX_PROCESSES), ..Limits::default() };
+        let blueprint = Blueprint {
+            name: &tool.name,
+            kind: Kind::Tool,
+            owner: &owner,
+            labels: &[(HOST_LABEL, own_host().map_err(ToolFailure::Place)?)],
+            image: &self.image.id,
+            run_dir: &tool.run_dir,
+            network: Network::Bridge,
+            limits: &limits,
+            reads: &reads,
+            writes: &call.writes,
+            order_wait: None,
+        };
+        let launched = launch(place, &blueprint, &order).await.map_err(ToolFailure::Place)?;
+        self.listen(tool, launched, log).await
+    }
+
+    async fn listen(
+        &self,
+        tool: &Tool,
+        launched: Launched,
+        log: &dyn SetupLog,
+    ) -> Result<ToolEnd, ToolFailure> {
+        let unknown = || {
+            let error = Error::new(ErrorKind::Unavailable, "a tool ended in its container without a record");
+            ToolFailure::Place(error.with("container", &tool.name).with("image", &self.image.id))
+        };
+        match launched.reply {
+            Some(Reply::Started { .. }) => {}
+            Some(Reply::ExecFailed { errno, message }) => {
+                return Err(ToolFailure::NotStarted(match errno {
+                    Some(errno) => io::Error::from_raw_os_error(errno),
+                    None => io::Error::other(message),
+                }));
+            }
+            Some(Reply::Refused { .. } | Reply::BadOrder { .. }) | None => return Err(unknown()),
+        }
+        let exit = tool.run_dir.join(layout::EXIT);
+        let over = finished(Arc::clone(&self.place), tool.run_dir.clone(), launched.id);
+        let journal: Journal<LogLine> = Journal::new(tool.run_dir.join(layout::LOG));
+        let mut follower = Follower::new(journal, Offset::START, Arc::clone(&self.place.clock), over);
+        let mut heard = Heard::default();
+        while let Some(batch) = follower.next_batch().await.map_err(ToolFailure::Place)? {
+            batch.records.iter().try_for_each(|(_, line)| heard.take(line, log))?;
+        }
+        let record = regular::read(&exit, MAX_EXIT_BYTES).ok();
+        let record: ExitRecord =
+            record.and_then(|bytes| serde_json::from_slice(&bytes).ok()).ok_or_else(unknown)?;
+        if record.stopped_by == Some(StopCause::Timeout) {
+            return Err(ToolFailure::TimedOut);
+        }
+        let status = match record.outcome {
+            Outcome::Exited { code } => ToolStatus::Code(code),
+            Outcome::Signaled { signal } => ToolStatus::Signal(signal),
+            Outcome::ExecFailed { .. } => return Err(unknown()),
+        };
+        Ok(ToolEnd { status, answer: heard.answer, words: heard.words })
+    }
+}
+
+#[async_trait]
+impl Workbench for ContainerWorkbench {
+    fn identity(&self) -> &str {
+        &self.image.id
+    }
+
+    fn is_this_machine(&self) -> bool {
+        false
+    }
+
+    fn base_env(&self) -> &BTreeMap<String, String> {
+        &self.base_env
+    }
+
+    async fn run(&self, call: ToolCall, log: &dyn SetupLog) -> Result<ToolEnd, ToolFailure> {
+        let tool = Tool::new(&self.place).map_err(ToolFailure::Place)?;
+        let ended = self.run_in(&tool, &call, log).await;
+        drop(tool);
+        ended
+    }
+}
+
+/// Removes the containers of tools whose hosts are gone, as far as their folders are here.
+pub(super) async fn sweep(place: &Place) -> Result<()> {
+    let labels = BTreeMap::from([(KIND_LABEL.to_owned(), Kind::Tool.as_str().to_owned())]);
+    for container in place.engine.list(&labels).await? {
+        let run_dir = tools_dir(place).join(&container.name);
+        let host = container.labels.get(HOST_LABEL).map(String::as_str).unwrap_or_default();
+        if run_dir.is_dir() && !is_alive(host) {
+            tracing::info!(container = container.name, "removing a tool whose host is gone");
+            clear(place, &container.name).await;
+            fs::remove_dir_all(&run_dir)
+                .map_err(|error| Error::from(error).with("path", run_dir.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// This process, named so that no other ever has the same name.
+fn own_host() -> Result<String> {
+    let pid = std::process::id();
+    Ok(format!("{pid} {} {}", proc::start_time_ticks(pid)?, proc::boot_id()?))
+}
+
+fn is_alive(host: &str) -> bool {
+    let mut parts = host.split(' ');
+    let (Some(pid), Some(start), Some(boot)) = (parts.next(), parts.next(), parts.next()) else {
+        return false;
+    };
+    let (Ok(pid), Ok(start)) = (pid.parse(), start.parse()) else { return false };
+    // One that cannot be asked after may well live.
+    proc::is_alive(pid, start, boot).unwrap_or(true)
+}
+
+fn tools_dir(place: &Place) -> PathBuf {
+    place.config.state_dir.join("tools")
+}
+
+/// Returns when the exit record is there, or the container is over without one.
+async fn finished(place: Arc<Place>, run_dir: PathBuf, id: ContainerId) {
+    let watched = place.watch.folder(&run_dir);
+    let exit = run_dir.join(layout::EXIT);
+    tokio::select! {
+        () = watched.until(|| exit.exists().then_some(())) => {}
+        _ = ended(&place, &id) => {}
+    }
+}
+
+/// What a tool has said so far.
+#[derive(Default)]
+struct Heard {
+    answer: Vec<u8>,
+    words: Vec<String>,
+    unfinished: String,
+}
+
+impl Heard {
+    fn take(&mut self, line: &LogLine, log: &dyn SetupLog) -> Result<(), ToolFailure> {
+        match line.stream {
+            LogStream::Out => {
+                self.answer.extend_from_slice(&line.bytes);
+                if !line.continues {
+                    self.answer.push(b'\n');
+                }
+                if self.answer.len() > MAX_ANSWER_BYTES {
+                    return Err(ToolFailure::Endless(MAX_ANSWER_BYTES));
+                }
+            }
+            LogStream::Err => {
+                self.unfinished.push_str(&line.text());
+                if !line.continues {
+                    let line = std::mem::take(&mut self.unfinished);
+                    log.line(&line);
+                    if self.words.len() == MAX_WORDS {
+                        self.words.remove(0);
+                    }
+                    self.words.push(line);
+                }
+            }
+            // What the shim has to say of itself is no tool's word.
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A tool's container and folder, which end with this value, whoever drops it.
+struct Tool {
+    place: Arc<Place>,
+    name: String,
+    run_dir: PathBuf,
+}
+
+impl Tool {
+    fn new(place: &Arc<Place>) -> Result<Self> {
+        let mut random = [0; 8];
+        OsEntropy.fill(&mut random);
+        let mut name = String::from("fastflow-tool-");
+        // Writing into a String cannot fail.
+        let _ = write!(name, "{:016x}", u64::from_be_bytes(random));
+        let run_dir = tools_dir(place).join(&name);
+        fs::create_dir_all(&run_dir).map_err(|error| Error::from(error).with("path", run_dir.display()))?;
+        Ok(Self { place: Arc::clone(place), name, run_dir })
+    }
+}
+
+impl Drop for Tool {
+    fn drop(&mut self) {
+        let (place, name, run_dir) = (Arc::clone(&self.place), self.name.clone(), self.run_dir.clone());
+        let clear = async move {
+            clear(&place, &name).await;
+            if let Err(error) = fs::remove_dir_all(&run_dir)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %run_dir.display(), %error, "the folder of a tool could not be removed");
+            }
+        };
+        // Without a runtime the process ends; what is left is removed with other leftovers.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(clear);
+        }
+    }
+}
+
+/// Gives a folder to the user of containers. What is in it was made by that user.
+fn give_folder(path: &Path, user: ContainerUser) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root && user.uid != 0 && (metadata.uid(), metadata.gid()) != (user.uid, user.gid) {
+        lchown(path, Some(user.uid), Some(user.gid))?;
+    }
+    Ok(())
+}
