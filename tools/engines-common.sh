@@ -38,6 +38,8 @@ check_place() {
 # One at a time, until this script ends. Nothing that outlives it may inherit the descriptor.
 lock() {
     mkdir -p "$state"
+    # Whoever reaches an engine's socket is root.
+    chmod 700 "$state"
     exec 9>"$state/lock"
     flock -w 900 9 || fail "another script has held $state/lock for 15 minutes: 'fuser $state/lock' names it"
 }

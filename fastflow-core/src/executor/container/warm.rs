@@ -93,17 +93,14 @@ impl Warm {
                 self.discard(place, &class, &name).await;
             }
         }
-        let mut waiting = self.waiting()?.len();
-        for _ in usable.len()..count as usize {
-            if waiting >= place.config.max_warm as usize {
-                tracing::info!(
-                    max_warm = place.config.max_warm,
-                    "no more warm sandboxes: the most of them wait already"
-                );
-                break;
-            }
+        let missing = (count as usize).saturating_sub(usable.len());
+        let room = (place.config.max_warm as usize).saturating_sub(self.waiting()?.len());
+        if room < missing {
+            let max_warm = place.config.max_warm;
+            tracing::info!(max_warm, "no more warm sandboxes: the most of them wait already");
+        }
+        for _ in 0..missing.min(room) {
             self.make(place, image, like, &class).await?;
-            waiting += 1;
         }
         Ok(())
     }
