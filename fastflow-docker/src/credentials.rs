@@ -1,0 +1,84 @@
+//! The credentials for a registry, where Docker's own programs keep them.
+
+use std::{
+    fs::File,
+    io::{self, BufReader},
+    path::Path,
+};
+
+use base64::{Engine, engine::general_purpose::URL_SAFE};
+use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
+use fastflow_core::{Error, ErrorKind, Result, executor::ImageName};
+use serde::Serialize;
+
+/// What names that say no registry come from, and the address under which its credentials are kept.
+const HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+const HUB_ADDRESS: &str = "https://index.docker.io/v1/";
+
+/// The header with the credentials of one registry, as the engine takes it. Never printed.
+pub(crate) struct RegistryAuth(String);
+
+impl RegistryAuth {
+    pub(crate) const HEADER: &str = "X-Registry-Auth";
+
+    pub(crate) fn value(&self) -> &str {
+        &self.0
+    }
+}
+
+/// What was found.
+pub(crate) enum Found {
+    /// There are credentials for this registry.
+    Auth(RegistryAuth),
+    /// There are none: it is asked without.
+    Nothing,
+    /// The program that keeps them did not give any; with its name. That it has none it says no other way.
+    HelperFailed(String),
+}
+
+#[derive(Serialize)]
+struct AuthConfig<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    username: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identitytoken: Option<&'a str>,
+    serveraddress: &'a str,
+}
+
+/// Looks for the credentials of the registry that an image comes from. Blocks, as long as the program that keeps them
+/// takes.
+pub(crate) fn find(folder: Option<&Path>, image: &ImageName) -> Result<Found> {
+    let Some(path) = folder.map(|folder| folder.join("config.json")) else { return Ok(Found::Nothing) };
+    let unusable = |cause: &dyn std::fmt::Display| {
+        Error::new(ErrorKind::Denied, "the credentials for the registry cannot be read")
+            .with("path", path.display())
+            .with("cause", cause)
+    };
+    let file = match File::open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(unusable(&error)),
+    };
+    let registry = image.registry().filter(|registry| !HUB.contains(registry)).unwrap_or(HUB_ADDRESS);
+    match get_credential_from_reader(BufReader::new(file), registry) {
+        Ok(credential) => encode(&credential, registry).map(Found::Auth),
+        Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(Found::Nothing),
+        // Its output is not repeated: a secret may be in it.
+        Err(CredentialRetrievalError::HelperFailure { helper, .. }) => Ok(Found::HelperFailed(helper)),
+        Err(error) => Err(unusable(&error)),
+    }
+}
+
+/// Bollard encodes with the wrong alphabet, and the engine then goes on without credentials.
+fn encode(credential: &DockerCredential, registry: &str) -> Result<RegistryAuth> {
+    let (username, password, identitytoken) = match credential {
+        DockerCredential::UsernamePassword(name, password) => (Some(&**name), Some(&**password), None),
+        DockerCredential::IdentityToken(token) => (None, None, Some(&**token)),
+    };
+    let config = AuthConfig { username, password, identitytoken, serveraddress: registry };
+    let json = serde_json::to_vec(&config)
+        .map_err(|error| Error::new(ErrorKind::Internal, "credentials cannot be written").because(error))?;
+    Ok(RegistryAuth(URL_SAFE.encode(json)))
+}
