@@ -22,7 +22,7 @@ fail() {
 
 check_root() {
     [[ $(uname -s) == Linux ]] || fail "this works on Linux only, and here is $(uname -s)"
-    [[ $EUID -eq 0 ]] || fail "this needs root, for networks, mounts and control groups, and here is $(id -un): try sudo"
+    [[ $EUID -eq 0 ]] || fail "this needs root, for networks, mounts and control groups: try sudo"
 }
 
 check_place() {
