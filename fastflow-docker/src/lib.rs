@@ -28,10 +28,12 @@ mod convert;
 mod credentials;
 mod engine;
 mod error;
+mod executor;
 mod network;
 mod pull;
 
 pub use self::{
     config::{DockerConfig, DockerHost},
     engine::DockerEngine,
+    executor::executor,
 };

@@ -17,9 +17,11 @@ mod convert;
 mod credentials;
 mod engine;
 mod error;
+mod executor;
 mod libpod;
 mod network;
 mod pull;
 
 pub use config::{PodmanConfig, PodmanHost};
 pub use engine::PodmanEngine;
+pub use executor::executor;

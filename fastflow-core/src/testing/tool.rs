@@ -19,6 +19,29 @@ pub fn uv() -> Option<PathBuf> {
         .and_then(|path| std::path::absolute(path).ok())
 }
 
+/// The private Docker engine that `tools/setup-engines` starts, and the image of the tests in it. None without
+/// `FASTFLOW_TEST_DOCKER` and `FASTFLOW_TEST_IMAGE`; then the test has to skip itself through [`require`].
+///
+/// ```
+/// if let Some((host, image)) = fastflow_core::testing::tool::docker() {
+///     assert!(host.contains("://") && !image.is_empty());
+/// }
+/// ```
+pub fn docker() -> Option<(String, String)> {
+    Some((variable("FASTFLOW_TEST_DOCKER")?, variable("FASTFLOW_TEST_IMAGE")?))
+}
+
+/// The same for Podman, by `FASTFLOW_TEST_PODMAN`.
+///
+/// ```
+/// if let Some((host, image)) = fastflow_core::testing::tool::podman() {
+///     assert!(host.contains("://") && !image.is_empty());
+/// }
+/// ```
+pub fn podman() -> Option<(String, String)> {
+    Some((variable("FASTFLOW_TEST_PODMAN")?, variable("FASTFLOW_TEST_IMAGE")?))
+}
+
 /// Says loudly that a test of `suite` is skipped, and why. A suite may have parts: `process/memory_limit`.
 ///
 /// # Panics

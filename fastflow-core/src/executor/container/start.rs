@@ -133,9 +133,14 @@ async fn conclude(
                 Ok(Start::Started(Box::new(execution(launched.id))))
             }
             Some(GuardState::Known(Guard::Void { .. })) | None => {
+                let code = place.engine.inspect(&name).await.ok().flatten().and_then(|state| state.exit_code);
                 free(place, warm, spec, &name).await?;
                 Err(Error::new(ErrorKind::Unavailable, "the container ended before its program was started")
-                    .with("attempt", spec.id))
+                    .with("attempt", spec.id)
+                    .with(
+                        "shim_exit_code",
+                        code.map_or_else(|| "unknown".to_owned(), |code| code.to_string()),
+                    ))
             }
         },
     }
