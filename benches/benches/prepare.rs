@@ -5,7 +5,9 @@ use std::{fs, path::Path, sync::Arc};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use fastflow_core::{
     PipelineName, SystemClock,
-    environment::{EnvironmentBuilder as _, EnvironmentRequest, SetupLog, UvConfig, UvEnvironments},
+    environment::{
+        EnvironmentBuilder as _, EnvironmentRequest, HostWorkbench, SetupLog, UvConfig, UvEnvironments,
+    },
     pipeline::DependencySource,
     source::{DirectorySource, PipelineSource as _, copy_tree},
 };
@@ -88,6 +90,7 @@ fn environment(criterion: &mut Criterion) {
     config.uv_candidates = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/../.tools/uv/bin/uv").into()];
     let environments = UvEnvironments::new(config, Arc::new(SystemClock::new())).expect("a builder");
     let request = EnvironmentRequest {
+        place: Arc::new(HostWorkbench::new(Arc::new(SystemClock::new()))),
         folder: dir.path().join("pipelines").join(NAME),
         dependencies: DependencySource::None,
         python: None,

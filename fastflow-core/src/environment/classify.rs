@@ -24,6 +24,8 @@ pub(super) enum Stage {
     Create,
     /// Fetching, building and copying the packages.
     Install,
+    /// Compiling what was installed, where that is a step of its own.
+    Compile,
 }
 
 /// What is known after one failed call.

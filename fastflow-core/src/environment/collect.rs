@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, fs, io, path::Path, str::FromStr, sync::Arc, ti
 
 use super::{
     EnvironmentFailure, EnvironmentId, UvEnvironments,
-    build::Record,
     folder::{Folder, Guard, blocking, remove_tree},
+    publish::Record,
     uv::{Inner, USED_NOTE_MAX_AGE},
 };
 use crate::Timestamp;
@@ -94,7 +94,8 @@ impl Inner {
 
 /// Whose guard a leftover belongs to.
 fn leftover(name: &str) -> Option<&str> {
-    [".building-", ".input-", ".removing-", ".resolving-"].iter().find_map(|prefix| name.strip_prefix(prefix))
+    let prefixes = [".building-", ".input-", ".removing-", ".resolving-", ".cache-"];
+    prefixes.iter().find_map(|prefix| name.strip_prefix(prefix))
 }
 
 fn remove_leftover(folder: &Folder, name: &str, owner: &str) -> Result<bool, EnvironmentFailure> {

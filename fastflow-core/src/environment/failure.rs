@@ -35,6 +35,8 @@ pub enum EnvironmentFailureKind {
     StorageFull,
     /// File permissions do not allow it.
     Denied,
+    /// The place where it is to be built, such as a container engine, cannot be used now.
+    PlaceUnavailable,
     /// A bug, or a failure with no better name.
     Internal,
 }
@@ -42,7 +44,7 @@ pub enum EnvironmentFailureKind {
 impl EnvironmentFailureKind {
     /// Whether the same request may work later without anybody changing it.
     pub fn is_transient(self) -> bool {
-        matches!(self, Self::DownloadFailed | Self::StorageFull)
+        matches!(self, Self::DownloadFailed | Self::StorageFull | Self::PlaceUnavailable)
     }
 
     /// The kind as stored and as shown, such as `resolution_failed`.
@@ -55,6 +57,7 @@ impl EnvironmentFailureKind {
             Self::BuildFailed => "build_failed",
             Self::StorageFull => "storage_full",
             Self::Denied => "denied",
+            Self::PlaceUnavailable => "place_unavailable",
             Self::Internal => "internal",
         }
     }

@@ -5,6 +5,8 @@
 //! .building-<id>/  one in the making, or what a crash left of it; belongs to the holder of guards/<id>
 //! .input-<id>/     what uv is told to install, same owner
 //! .removing-<id>/  one on its way out, same owner
+//! .cache-<name>/   a cache of uv for one build whose packages run code, belongs to the holder of guards/<name>
+//! cache/           caches of uv for places other than this machine, by the hash of the place's identity
 //! locks/           resolved locks, by the hash of what they were resolved from
 //! interpreters/    interpreters that were found, by what was asked for
 //! pythons/         interpreters that uv installed because none was there
@@ -17,11 +19,12 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
-use super::{EnvironmentFailure, EnvironmentFailureKind, EnvironmentId};
+use super::{
+    EnvironmentFailure, EnvironmentFailureKind, EnvironmentId, Workbench, digest::Digest, tool::Cache,
+};
 use crate::Clock;
 
 /// How long to wait before looking at a held lock again, at first and at most.
@@ -64,6 +67,23 @@ impl Folder {
         self.root.join(format!(".removing-{id}"))
     }
 
+    /// Where a project is copied to be resolved.
+    pub(super) fn resolving(&self, key: &str) -> PathBuf {
+        self.root.join(format!(".resolving-{key}"))
+    }
+
+    /// The cache that uv uses in a place that is not this machine.
+    pub(super) fn uv_cache(&self, place: &dyn Workbench, cache: Cache<'_>) -> PathBuf {
+        match cache {
+            Cache::Shared => {
+                let mut digest = Digest::new("fastflow-cache-1");
+                digest.add(place.identity());
+                self.root.join("cache").join(digest.finish())
+            }
+            Cache::Private(owner) => self.root.join(format!(".cache-{owner}")),
+        }
+    }
+
     pub(super) fn lock(&self, key: &str) -> PathBuf {
         self.root.join("locks").join(key)
     }
@@ -84,22 +104,33 @@ impl Folder {
         self.root.join("guards").join(name)
     }
 
-    /// Makes the folder where it is missing.
-    pub(super) fn create(&self) -> Result<(), EnvironmentFailure> {
-        let make = |path: PathBuf, mode: u32| {
-            DirBuilder::new()
-                .recursive(true)
-                .mode(mode)
-                .create(&path)
-                .map_err(|error| EnvironmentFailure::io("create the directory", &path, &error))
-        };
-        make(self.root.clone(), SHARED_DIR_MODE)?;
-        make(self.pythons(), SHARED_DIR_MODE)?;
+    /// Makes the folder, and what tools need of it in `place`, where it is missing.
+    pub(super) fn create(&self, place: &dyn Workbench) -> Result<(), EnvironmentFailure> {
+        create_directory(&self.root, SHARED_DIR_MODE)?;
+        create_directory(&self.pythons(), SHARED_DIR_MODE)?;
         for name in ["locks", "interpreters", "used", "guards"] {
-            make(self.root.join(name), PRIVATE_DIR_MODE)?;
+            create_directory(&self.root.join(name), PRIVATE_DIR_MODE)?;
+        }
+        if !place.is_this_machine() {
+            create_directory(&self.root.join("cache"), PRIVATE_DIR_MODE)?;
+            create_directory(&self.uv_cache(place, Cache::Shared), SHARED_DIR_MODE)?;
         }
         Ok(())
     }
+}
+
+/// Makes a directory that a tool will write to, after what an interrupted build left there.
+pub(super) fn create_anew(path: &Path) -> Result<(), EnvironmentFailure> {
+    remove_tree(path)?;
+    create_directory(path, SHARED_DIR_MODE)
+}
+
+fn create_directory(path: &Path, mode: u32) -> Result<(), EnvironmentFailure> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(|error| EnvironmentFailure::io("create the directory", path, &error))
 }
 
 /// A lock that is held, also against other processes. It ends with this value, with the process, or with the
@@ -164,10 +195,10 @@ impl Guard {
         }
     }
 
-    /// The lock as a child's standard input, so that it is held until the child is gone too: when this process
-    /// is killed, nobody builds where its orphan still writes.
-    pub(super) fn share(&self) -> io::Result<Stdio> {
-        self.file.try_clone().map(Stdio::from)
+    /// The lock for a tool, so that it is held until the tool is gone too: when this process is killed, nobody
+    /// builds where its orphan still writes.
+    pub(super) fn share(&self) -> io::Result<File> {
+        self.file.try_clone()
     }
 }
 

@@ -1,7 +1,6 @@
 //! Finds the Python that a pipeline asks for, and remembers it.
 
 use std::{
-    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
 };
@@ -13,7 +12,7 @@ use super::{
     digest::Digest,
     folder::{Folder, blocking, write_whole},
     stamp::Stamp,
-    tool::{self, Failed, Uv, Watch},
+    tool::{Cache, Call, Failed, Site},
 };
 use crate::pipeline::PythonRequest;
 
@@ -33,8 +32,11 @@ print(json.dumps({
 pub(super) struct Interpreter {
     /// The path that uv gave.
     pub(super) path: PathBuf,
-    /// How the file was. Another file means another look.
-    stamp: Stamp,
+    /// How the file was, if it is one of this machine. Another file means another look.
+    stamp: Option<Stamp>,
+    /// The identity of the place it was found in, unless that is this machine. What changes there changes that.
+    #[serde(default)]
+    place: Option<String>,
     pub(super) details: Details,
 }
 
@@ -59,6 +61,9 @@ impl Interpreter {
             digest.add(field);
         }
         digest.add_path(&self.path);
+        if let Some(place) = &self.place {
+            digest.add(place);
+        }
         digest.finish()
     }
 
@@ -66,7 +71,16 @@ impl Interpreter {
     pub(super) fn remembered(folder: &Folder, wanted: &Wanted) -> Option<Self> {
         let record = fs::read(folder.interpreter(&wanted.key())).ok()?;
         let found: Self = serde_json::from_slice(&record).ok()?;
-        (Stamp::of(&found.path) == Some(found.stamp)).then_some(found)
+        let is_unchanged = match found.stamp {
+            Some(stamp) => Stamp::of(&found.path) == Some(stamp),
+            None => found.place.is_some(),
+        };
+        (is_unchanged && found.place == wanted.place).then_some(found)
+    }
+
+    /// The file that an answer depends on, if it is one of this machine.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.stamp.map(|_| self.path.as_path())
     }
 }
 
@@ -76,6 +90,8 @@ pub(super) struct Wanted {
     /// As uv takes it; none for the one that uv finds first.
     request: Option<String>,
     may_download: bool,
+    /// The identity of the place, unless that is this machine.
+    place: Option<String>,
 }
 
 impl Wanted {
@@ -94,82 +110,72 @@ impl Wanted {
         })?;
         let asked = [request.python.as_ref(), pinned.as_ref(), request.requires_python.as_ref()];
         let asked = asked.into_iter().flatten().next().map(PythonRequest::as_str).or(default);
-        Ok(Self { request: asked.map(str::to_owned), may_download })
+        let place = (!request.place.is_this_machine()).then(|| request.place.identity().to_owned());
+        Ok(Self { request: asked.map(str::to_owned), may_download, place })
     }
 
     fn key(&self) -> String {
         let mut digest = Digest::new("fastflow-python-request-1");
         digest.add(self.request.as_deref().unwrap_or_default());
+        if let Some(place) = &self.place {
+            digest.add(place);
+        }
         digest.finish()
     }
 
     /// Finds it with uv, has uv install it where that is allowed, and remembers it.
-    pub(super) async fn find(
-        &self,
-        uv: &Uv,
-        folder: &Folder,
-        watch: Watch<'_>,
-    ) -> Result<Interpreter, EnvironmentFailure> {
-        let (path, words) = self.ask(uv, folder, false, watch).await?;
+    pub(super) async fn find(&self, site: Site<'_>) -> Result<Interpreter, EnvironmentFailure> {
+        let (path, words) = self.ask(site, Among::All).await?;
         let path = match path {
             Some(path) => path,
-            None => self.install(uv, folder, words, watch).await?,
+            None => self.install(site, words).await?,
         };
-        let found = inspect(path, folder, watch).await?;
-        let (record, content) = (folder.interpreter(&self.key()), serde_json::to_vec(&found));
+        let found = self.inspect(path, site).await?;
+        let (record, content) = (site.folder.interpreter(&self.key()), serde_json::to_vec(&found));
         let content = content.map_err(|error| internal(&error))?;
         blocking(move || write_whole(&record, &content)).await?;
-        watch.log.line(&format!("using Python {} at {}", found.details.version, found.path.display()));
+        site.log.line(&format!("using Python {} at {}", found.details.version, found.path.display()));
         Ok(found)
     }
 
     /// Where uv finds it, or why not.
     async fn ask(
         &self,
-        uv: &Uv,
-        folder: &Folder,
-        only_ours: bool,
-        watch: Watch<'_>,
+        site: Site<'_>,
+        among: Among,
     ) -> Result<(Option<PathBuf>, String), EnvironmentFailure> {
-        // It looks from our folder: a pipeline's own folder must not be able to name an interpreter.
-        let mut command = uv.command(folder.root());
-        command.args(["python", "find", "--no-project", "--system", "--no-python-downloads"]);
-        if only_ours {
-            command.arg("--managed-python").env("UV_PYTHON_INSTALL_DIR", folder.pythons());
+        // It looks from a folder of ours: a pipeline's own folder must not be able to name an interpreter.
+        let mut call = site.uv(&site.folder.pythons(), Cache::Shared);
+        call.args(["python", "find", "--no-project", "--system", "--no-python-downloads"]);
+        if among == Among::Ours {
+            call.args(["--managed-python"]).env("UV_PYTHON_INSTALL_DIR", site.folder.pythons());
         }
         if let Some(request) = &self.request {
-            command.arg("--").arg(request);
+            call.args(["--", request]);
         }
-        let ended = tool::run(command, None, Watch { log: &Quiet, ..watch })
-            .await
-            .map_err(|failed| explain(failed, uv))?;
+        let ended = site.quiet().run(call, None).await.map_err(|failed| site.explain(failed))?;
         let path = ended.succeeded().then(|| PathBuf::from(ended.answer.trim()));
         Ok((path.filter(|path| path.is_absolute()), ended.reason()))
     }
 
     /// Has uv install it into our folder.
-    async fn install(
-        &self,
-        uv: &Uv,
-        folder: &Folder,
-        mut words: String,
-        watch: Watch<'_>,
-    ) -> Result<PathBuf, EnvironmentFailure> {
+    async fn install(&self, site: Site<'_>, mut words: String) -> Result<PathBuf, EnvironmentFailure> {
         if self.may_download
-            && let (Some(path), _) = self.ask(uv, folder, true, watch).await?
+            && let (Some(path), _) = self.ask(site, Among::Ours).await?
         {
             return Ok(path);
         }
         if self.may_download {
-            watch.log.line(&format!("no {self} is installed here; asking uv for one"));
-            let mut command = uv.command(folder.root());
-            command.args(["python", "install", "--no-bin", "--install-dir"]).arg(folder.pythons());
+            site.log.line(&format!("no {self} is installed here; asking uv for one"));
+            let pythons = site.folder.pythons();
+            let mut call = site.uv(&pythons, Cache::Shared);
+            call.args(["python", "install", "--no-bin", "--install-dir"]).arg(&pythons).writes(&pythons);
             if let Some(request) = &self.request {
-                command.arg("--").arg(request);
+                call.args(["--", request]);
             }
-            let ended = tool::run(command, None, watch).await.map_err(|failed| explain(failed, uv))?;
+            let ended = site.run(call, None).await.map_err(|failed| site.explain(failed))?;
             if ended.succeeded()
-                && let (Some(path), _) = self.ask(uv, folder, true, watch).await?
+                && let (Some(path), _) = self.ask(site, Among::Ours).await?
             {
                 return Ok(path);
             }
@@ -186,6 +192,32 @@ impl Wanted {
              `uv python install`), or change `python_version` in pipeline.json",
         ))
     }
+
+    async fn inspect(&self, path: PathBuf, site: Site<'_>) -> Result<Interpreter, EnvironmentFailure> {
+        let pythons = site.folder.pythons();
+        let is_ours = self.place.is_none() || path.starts_with(&pythons);
+        let stamp = is_ours.then(|| Stamp::of(&path).ok_or_else(|| broken(&path, "it is not there")));
+        let stamp = stamp.transpose()?;
+        let mut call = Call::new(&path, &pythons);
+        call.args(["-I", "-S", "-c", INSPECT]);
+        let ended = match site.quiet().run(call, None).await {
+            Ok(ended) if ended.succeeded() => ended,
+            Ok(ended) => return Err(broken(&path, &ended.words)),
+            Err(Failed::Start(error)) => return Err(broken(&path, &error.to_string())),
+            Err(Failed::Other(failure)) => return Err(failure),
+        };
+        let details =
+            serde_json::from_str(&ended.answer).map_err(|error| broken(&path, &error.to_string()))?;
+        Ok(Interpreter { path, stamp, place: self.place.clone(), details })
+    }
+}
+
+/// Which interpreters uv looks through.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Among {
+    All,
+    /// Those in our folder.
+    Ours,
 }
 
 impl std::fmt::Display for Wanted {
@@ -197,32 +229,6 @@ impl std::fmt::Display for Wanted {
     }
 }
 
-/// Turns a call that did not end by itself into a failure.
-pub(super) fn explain(failed: Failed, uv: &Uv) -> EnvironmentFailure {
-    match failed {
-        Failed::Start(error) => uv.missing(&error),
-        Failed::Other(failure) => failure,
-    }
-}
-
-async fn inspect(
-    path: PathBuf,
-    folder: &Folder,
-    watch: Watch<'_>,
-) -> Result<Interpreter, EnvironmentFailure> {
-    let stamp = Stamp::of(&path).ok_or_else(|| broken(&path, "it is not there"))?;
-    let mut command = tool::command(path.as_os_str(), folder.root());
-    command.args([OsStr::new("-I"), OsStr::new("-S"), OsStr::new("-c"), OsStr::new(INSPECT)]);
-    let ended = match tool::run(command, None, Watch { log: &Quiet, ..watch }).await {
-        Ok(ended) if ended.succeeded() => ended,
-        Ok(ended) => return Err(broken(&path, &ended.words)),
-        Err(Failed::Start(error)) => return Err(broken(&path, &error.to_string())),
-        Err(Failed::Other(failure)) => return Err(failure),
-    };
-    let details = serde_json::from_str(&ended.answer).map_err(|error| broken(&path, &error.to_string()))?;
-    Ok(Interpreter { path, stamp, details })
-}
-
 fn broken(path: &Path, why: &str) -> EnvironmentFailure {
     EnvironmentFailure::new(
         EnvironmentFailureKind::InterpreterMissing,
@@ -232,11 +238,4 @@ fn broken(path: &Path, why: &str) -> EnvironmentFailure {
 
 fn internal(error: &serde_json::Error) -> EnvironmentFailure {
     EnvironmentFailure::new(EnvironmentFailureKind::Internal, format!("cannot encode a record: {error}"))
-}
-
-/// For calls whose words matter only if they fail.
-pub(super) struct Quiet;
-
-impl super::SetupLog for Quiet {
-    fn line(&self, _text: &str) {}
 }

@@ -5,16 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tokio::process::Command;
-
 use super::{
     EnvironmentFailure, EnvironmentFailureKind, EnvironmentId, LockHash,
     classify::{self, Stage, Verdict},
     digest::Digest,
-    folder::{Folder, blocking, remove_tree, write_whole},
+    folder::{Folder, blocking, create_anew, remove_tree, write_whole},
     input::{self, Input},
-    interpreter::{Interpreter, Quiet, explain},
-    tool::{self, Ended, Uv, Watch},
+    interpreter::Interpreter,
+    phase::{Builds, Obedience, Phase, Phased},
+    tool::{Call, Ended, Site},
 };
 use crate::pipeline::DependencySource;
 
@@ -123,76 +122,78 @@ pub(super) struct Resolution<'a> {
     pub(super) interpreter: &'a Interpreter,
     /// The name under which the result is kept.
     pub(super) key: &'a str,
-    pub(super) wheels_only: bool,
+    pub(super) builds: Builds,
 }
 
 impl Resolution<'_> {
     /// Resolves and keeps the result. The caller holds the guard of the key.
-    pub(super) async fn run(
-        &self,
-        uv: &Uv,
-        folder: &Folder,
-        watch: Watch<'_>,
-    ) -> Result<Lock, EnvironmentFailure> {
-        let scratch = match self.source {
-            DependencySource::Project { .. } => Some(self.copy_project(folder).await?),
-            _ => None,
+    pub(super) async fn run(&self, site: Site<'_>) -> Result<Lock, EnvironmentFailure> {
+        let (scratch, obedience) = match self.source {
+            DependencySource::Project { .. } => {
+                (Some(self.copy_project(site.folder).await?), Obedience::ProjectsAreBuilt)
+            }
+            _ => (None, Obedience::Kept),
         };
-        let again = || self.command(uv, scratch.as_deref());
-        let ended = tool::run(again(), None, watch).await.map_err(|failed| explain(failed, uv));
-        let result = match ended {
-            Ok(ended) if ended.succeeded() => Ok(ended.answer),
-            Ok(ended) => Err(failure(Stage::Lock, &ended, &again, watch).await),
-            Err(failure) => Err(failure),
+        let phased = Phased {
+            stage: Stage::Lock,
+            owner: self.key,
+            guard: None,
+            builds: self.builds,
+            obedience,
+            call: &|phase| self.call(site, scratch.as_deref(), phase),
         };
+        let ended = phased.run(site).await;
         if let Some(scratch) = scratch {
             let _ = blocking(move || remove_tree(&scratch)).await;
         }
-        let lock = Lock::checked(result?, Form::of(self.source))?;
-        let (path, text) = (folder.lock(self.key), lock.text.clone());
+        let lock = Lock::checked(ended?.answer, Form::of(self.source))?;
+        let (path, text) = (site.folder.lock(self.key), lock.text.clone());
         blocking(move || write_whole(&path, text.as_bytes())).await?;
         Ok(lock)
     }
 
-    fn command(&self, uv: &Uv, scratch: Option<&Path>) -> Command {
-        let mut command = uv.command(scratch.unwrap_or(&self.input.directory));
+    fn call(&self, site: Site<'_>, scratch: Option<&Path>, phase: Phase<'_>) -> Call {
+        let mut call = site.uv(scratch.unwrap_or(&self.input.directory), phase.cache);
+        call.reads(self.pipeline).reads(site.folder.pythons());
+        if let Some(scratch) = scratch {
+            call.writes(scratch);
+        }
         match self.source {
             DependencySource::Script { path } => {
                 let script = self.pipeline.join(path);
-                command.args(["export", "--format", "pylock.toml", "--script"]).arg(&script);
+                call.args(["export", "--format", "pylock.toml", "--script"]).arg(&script);
                 if input::lock_of_script(&script).exists() {
-                    command.arg("--frozen");
+                    call.args(["--frozen"]);
                 }
             }
             DependencySource::UvLock { .. } => {
-                command.args(["export", "--format", "pylock.toml", "--no-emit-project", "--frozen"]);
+                call.args(["export", "--format", "pylock.toml", "--no-emit-project", "--frozen"]);
             }
             DependencySource::Project { .. } => {
-                command.args(["export", "--format", "pylock.toml", "--no-emit-project"]);
+                call.args(["export", "--format", "pylock.toml", "--no-emit-project"]);
             }
             DependencySource::Requirements { path }
             | DependencySource::RequirementsLock { path }
             | DependencySource::Pylock { path } => {
-                command.args(["pip", "compile", "--generate-hashes"]).arg(self.pipeline.join(path));
+                call.args(["pip", "compile", "--generate-hashes"]).arg(self.pipeline.join(path));
             }
             DependencySource::None => {}
         }
-        command.args(["--no-header", "--no-annotate", "--no-python-downloads", "--python"]);
-        command.arg(&self.interpreter.path);
-        if self.wheels_only {
-            command.arg("--no-build");
+        call.args(["--no-header", "--no-annotate", "--no-python-downloads", "--python"]);
+        call.arg(&self.interpreter.path);
+        if phase.builds == Builds::Refused {
+            call.args(["--no-build"]);
         }
-        command
+        call
     }
 
     /// uv writes its lock beside a project, and the pipeline's folder is not ours to write to.
     async fn copy_project(&self, folder: &Folder) -> Result<PathBuf, EnvironmentFailure> {
         let from = self.input.directory.clone();
-        let to = folder.root().join(format!(".resolving-{}", self.key));
+        let to = folder.resolving(self.key);
         blocking(move || {
-            remove_tree(&to)?;
+            create_anew(&to)?;
             let copy = || -> io::Result<()> {
-                fs::create_dir(&to)?;
                 for name in ["pyproject.toml", "uv.toml"] {
                     if from.join(name).exists() {
                         fs::copy(from.join(name), to.join(name))?;
@@ -208,19 +209,14 @@ impl Resolution<'_> {
 }
 
 /// Names what a failed call means, asking uv once more where its answer leaves that open.
-pub(super) async fn failure(
-    stage: Stage,
-    ended: &Ended,
-    again: &(dyn Fn() -> Command + Sync),
-    watch: Watch<'_>,
-) -> EnvironmentFailure {
+pub(super) async fn failure(stage: Stage, ended: &Ended, again: &Call, site: Site<'_>) -> EnvironmentFailure {
     let ask = async |arguments: &[&str]| {
-        let mut command = again();
-        command.args(arguments);
-        let ended = tool::run(command, None, Watch { log: &Quiet, ..watch }).await.ok();
-        ended.and_then(|ended| ended.status.code())
+        let mut call = again.clone();
+        call.args(arguments.iter().copied());
+        let ended = site.quiet().run(call, None).await.ok();
+        ended.and_then(|ended| ended.code())
     };
-    let kind = match classify::judge(stage, ended.status.code(), &ended.words) {
+    let kind = match classify::judge(stage, ended.code(), &ended.words) {
         Verdict::Certain(kind) => kind,
         Verdict::AskOffline(same, other) => {
             let dry: &[&str] =

@@ -4,10 +4,18 @@
 //! pipelines that need the same packages share one directory, and a run that needs a known environment costs
 //! a few `stat` calls. Nothing in a published environment is ever written again.
 //!
-//! [`UvEnvironments`] is the builder that ships: it drives [`uv`](https://docs.astral.sh/uv/) as a child
-//! process. Everything else sees only [`EnvironmentBuilder`].
+//! [`UvEnvironments`] is the builder that ships: it drives [`uv`](https://docs.astral.sh/uv/) through a
+//! [`Workbench`], which is this machine or a container. Everything else sees only [`EnvironmentBuilder`].
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    hash::{Hash, Hasher},
+    path::PathBuf,
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -25,9 +33,12 @@ mod digest;
 mod failure;
 mod flight;
 mod folder;
+mod host;
 mod input;
 mod interpreter;
 mod lock;
+mod phase;
+mod publish;
 mod requirement;
 mod stamp;
 mod tool;
@@ -37,6 +48,7 @@ mod workbench;
 pub use collect::Collected;
 pub use config::UvConfig;
 pub use failure::{EnvironmentFailure, EnvironmentFailureKind};
+pub use host::HostWorkbench;
 pub use uv::UvEnvironments;
 pub use workbench::{ToolCall, ToolEnd, ToolFailure, ToolStatus, Workbench};
 
@@ -88,9 +100,16 @@ pub trait EnvironmentBuilder: fmt::Debug + Send + Sync + 'static {
 /// What a pipeline needs to run.
 ///
 /// ```
-/// use fastflow_core::{environment::EnvironmentRequest, pipeline::DependencySource};
+/// use std::sync::Arc;
+///
+/// use fastflow_core::{
+///     SystemClock,
+///     environment::{EnvironmentRequest, HostWorkbench},
+///     pipeline::DependencySource,
+/// };
 ///
 /// let request = EnvironmentRequest {
+///     place: Arc::new(HostWorkbench::new(Arc::new(SystemClock::new()))),
 ///     folder: "/srv/pipelines/etl".into(),
 ///     dependencies: DependencySource::Requirements { path: "requirements.txt".into() },
 ///     python: Some("3.12".parse().unwrap()),
@@ -98,8 +117,10 @@ pub trait EnvironmentBuilder: fmt::Debug + Send + Sync + 'static {
 /// };
 /// assert_eq!(request.python.unwrap().as_str(), "3.12");
 /// ```
-#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct EnvironmentRequest {
+    /// Where the environment is made and will be used.
+    pub place: Arc<dyn Workbench>,
     /// The immutable snapshot of the pipeline. It is only read.
     pub folder: PathBuf,
     /// Where the dependencies are written down, relative to `folder`.
@@ -108,6 +129,28 @@ pub struct EnvironmentRequest {
     pub python: Option<PythonRequest>,
     /// The `requires-python` of the pipeline's project, script or lock, such as `>=3.10`.
     pub requires_python: Option<PythonRequest>,
+}
+
+impl EnvironmentRequest {
+    /// Two places of one identity are one place.
+    fn fields(&self) -> impl Eq + Hash + '_ {
+        let place = (self.place.is_this_machine(), self.place.identity());
+        (place, &self.folder, &self.dependencies, &self.python, &self.requires_python)
+    }
+}
+
+impl PartialEq for EnvironmentRequest {
+    fn eq(&self, other: &Self) -> bool {
+        self.fields() == other.fields()
+    }
+}
+
+impl Eq for EnvironmentRequest {}
+
+impl Hash for EnvironmentRequest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.fields().hash(state);
+    }
 }
 
 /// An environment that is ready to run in.
@@ -127,6 +170,9 @@ pub struct Environment {
     pub directory: PathBuf,
     /// The interpreter to start: absolute, inside [`directory`](Self::directory).
     pub python: PathBuf,
+    /// Everything of this machine that a sandbox must see, under the same paths, to run in it: its directory, and our
+    /// folder of interpreters if it has its own from there.
+    pub reads: Vec<PathBuf>,
     /// The full version of the interpreter, such as `3.12.4`.
     pub python_version: String,
     /// The lock it was built from.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -11,16 +12,18 @@ use tokio::sync::Semaphore;
 
 use super::{
     Collected, Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind, EnvironmentId,
-    EnvironmentRequest, SetupLog, UvConfig,
-    build::{Build, RECORD, Record},
+    EnvironmentRequest, SetupLog, UvConfig, Workbench,
+    build::Build,
     digest::Digest,
     flight::{Flights, Lines, Outcome},
     folder::{Folder, Guard, blocking, replace},
     input::Input,
     interpreter::{Interpreter, Wanted},
     lock::{Lock, Resolution},
+    phase::Builds,
+    publish::{RECORD, Record},
     stamp::Stamps,
-    tool::{Uv, Watch},
+    tool::{Site, Uv},
 };
 use crate::{Clock, Result};
 
@@ -207,7 +210,7 @@ impl Inner {
     ) -> Result<Plan, EnvironmentFailure> {
         let (this, asked) = (Arc::clone(self), request.clone());
         let read = blocking(move || {
-            this.folder.create()?;
+            this.folder.create(&*asked.place)?;
             let input = Input::read(&asked)?;
             let pinned = input.pinned_python.as_deref();
             let wanted = Wanted::of(&asked, pinned, this.default_python.as_deref(), this.python_downloads)?;
@@ -217,7 +220,7 @@ impl Inner {
         let (input, wanted, known) = read.await?;
         let interpreter = match known {
             Some(interpreter) => interpreter,
-            None => self.find(wanted, log).await?,
+            None => self.find(wanted, &*request.place, log).await?,
         };
         let mut digest = Digest::new("fastflow-plan-1");
         digest.add(&input.digest);
@@ -233,6 +236,7 @@ impl Inner {
     async fn find(
         self: &Arc<Self>,
         wanted: Wanted,
+        place: &dyn Workbench,
         log: &dyn SetupLog,
     ) -> Result<Interpreter, EnvironmentFailure> {
         let _only_one = self.finding.lock().await;
@@ -240,7 +244,7 @@ impl Inner {
         if let Some(known) = blocking(move || Ok(Interpreter::remembered(&this.folder, &again))).await? {
             return Ok(known);
         }
-        wanted.find(&self.uv, &self.folder, self.watch(log)).await
+        wanted.find(self.site(place, log)).await
     }
 
     /// The environment of `plan`, if its lock is known and it is there.
@@ -265,11 +269,12 @@ impl Inner {
         id: EnvironmentId,
         built: bool,
     ) -> Result<Option<Environment>, EnvironmentFailure> {
-        let directory = self.folder.environment(&id);
-        blocking(
-            move || Ok(Record::read(&directory)?.map(|record| record.into_environment(directory, built))),
-        )
-        .await
+        let folder = self.folder.clone();
+        let read = blocking(move || {
+            let record = Record::read(&folder.environment(&id))?;
+            Ok(record.map(|record| record.into_environment(&folder, built)))
+        });
+        read.await
     }
 
     /// Resolves if that was not done yet, builds if that was not done yet.
@@ -277,64 +282,73 @@ impl Inner {
         let _permit = self.permits.acquire().await.map_err(|error| {
             EnvironmentFailure::new(EnvironmentFailureKind::Internal, format!("no permit to build: {error}"))
         })?;
-        let watch = self.watch(lines);
-        let lock = self.lock(&plan, watch).await?;
+        let site = self.site(&*plan.request.place, lines);
+        let pipeline = std::path::absolute(&plan.request.folder).map_err(|error| {
+            EnvironmentFailure::io("find the pipeline's folder", &plan.request.folder, &error)
+        })?;
+        let lock = self.lock(&plan, &pipeline, site).await?;
         let id = lock.environment(&plan.interpreter)?;
-        let guard = self.guard(id.as_str(), watch).await?;
+        let guard = self.guard(id.as_str(), site).await?;
         if let Some(environment) = self.open(id.clone(), false).await? {
             return Ok(environment);
         }
-        watch.log.line(&format!("building environment {}", &id.as_str()[..12]));
+        site.log.line(&format!("building environment {}", &id.as_str()[..12]));
         let build = Build {
             id: &id,
             lock: &lock,
             options: &plan.input.options,
+            pipeline: &pipeline,
             directory: &plan.input.directory,
             interpreter: &plan.interpreter,
-            wheels_only: self.wheels_only,
+            builds: Builds::of(self.wheels_only),
         };
-        let environment = build.run(&self.uv, &self.folder, &guard, watch).await?;
-        watch.log.line(&format!("environment {} is ready", &id.as_str()[..12]));
+        let environment = build.run(site, &guard).await?;
+        site.log.line(&format!("environment {} is ready", &id.as_str()[..12]));
         Ok(environment)
     }
 
-    async fn lock(self: &Arc<Self>, plan: &Plan, watch: Watch<'_>) -> Result<Lock, EnvironmentFailure> {
+    async fn lock(
+        self: &Arc<Self>,
+        plan: &Plan,
+        pipeline: &Path,
+        site: Site<'_>,
+    ) -> Result<Lock, EnvironmentFailure> {
         let source = &plan.request.dependencies;
         if let Some(lock) = Lock::given(source, &plan.input)? {
             return Ok(lock);
         }
-        let _guard = self.guard(&plan.key, watch).await?;
+        let _guard = self.guard(&plan.key, site).await?;
         if let Some(lock) = self.kept(plan).await? {
             return Ok(lock);
         }
-        let pipeline = std::path::absolute(&plan.request.folder).map_err(|error| {
-            EnvironmentFailure::io("find the pipeline's folder", &plan.request.folder, &error)
-        })?;
         let resolution = Resolution {
             source,
-            pipeline: &pipeline,
+            pipeline,
             input: &plan.input,
             interpreter: &plan.interpreter,
             key: &plan.key,
-            wheels_only: self.wheels_only,
+            builds: Builds::of(self.wheels_only),
         };
-        resolution.run(&self.uv, &self.folder, watch).await
+        resolution.run(site).await
     }
 
-    async fn guard(&self, name: &str, watch: Watch<'_>) -> Result<Guard, EnvironmentFailure> {
-        let waiting = || watch.log.line("waiting for another process that builds this environment");
-        Guard::take(self.folder.guard(name), watch.clock, watch.deadline, waiting).await
+    async fn guard(&self, name: &str, site: Site<'_>) -> Result<Guard, EnvironmentFailure> {
+        let waiting = || site.log.line("waiting for another process that builds this environment");
+        Guard::take(self.folder.guard(name), site.clock, site.deadline, waiting).await
     }
 
-    fn watch<'a>(&'a self, log: &'a dyn SetupLog) -> Watch<'a> {
-        Watch { clock: &*self.clock, deadline: self.clock.elapsed() + self.build_timeout, log }
+    fn site<'a>(&'a self, place: &'a dyn Workbench, log: &'a dyn SetupLog) -> Site<'a> {
+        let deadline = self.clock.elapsed() + self.build_timeout;
+        Site { uv: &self.uv, place, folder: &self.folder, clock: &*self.clock, deadline, log }
     }
 }
 
 impl Plan {
     fn stamps(&self) -> Stamps {
         let mut stamps = self.input.stamps.clone();
-        stamps.note(self.interpreter.path.clone());
+        if let Some(file) = self.interpreter.file() {
+            stamps.note(file.to_owned());
+        }
         stamps
     }
 }

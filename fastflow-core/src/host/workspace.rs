@@ -8,7 +8,7 @@ use std::{
 use super::Ports;
 use crate::{
     Clock, Error, ErrorKind, Result,
-    environment::{Environment, EnvironmentFailure, EnvironmentRequest, SetupLog},
+    environment::{Environment, EnvironmentFailure, EnvironmentRequest, HostWorkbench, SetupLog},
     journal::{LogStream, LogWriter},
     layout::WORK_DIR,
     run::{Failure, Run, Setup, StartFailure, StartFailureKind},
@@ -93,6 +93,7 @@ async fn environment(
 ) -> Result<Environment, EnvironmentFailure> {
     let pipeline = &run.spec.pipeline;
     let request = EnvironmentRequest {
+        place: Arc::new(HostWorkbench::new(Arc::clone(&ports.clock))),
         folder,
         dependencies: pipeline.dependencies.clone(),
         python: pipeline.definition.python_version.clone(),

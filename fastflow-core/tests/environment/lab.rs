@@ -11,8 +11,8 @@ use std::{
 use fastflow_core::{
     SystemClock,
     environment::{
-        Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentRequest, SetupLog, UvConfig,
-        UvEnvironments,
+        Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentRequest, HostWorkbench, SetupLog,
+        UvConfig, UvEnvironments,
     },
     pipeline::DependencySource,
     testing::tool,
@@ -136,7 +136,8 @@ pub(crate) fn environments(config: UvConfig) -> UvEnvironments {
 }
 
 pub(crate) fn request(folder: &Path, dependencies: DependencySource) -> EnvironmentRequest {
-    EnvironmentRequest { folder: folder.to_owned(), dependencies, python: None, requires_python: None }
+    let place = Arc::new(HostWorkbench::new(Arc::new(SystemClock::new())));
+    EnvironmentRequest { place, folder: folder.to_owned(), dependencies, python: None, requires_python: None }
 }
 
 /// A pipeline whose packages are in `requirements.txt`.

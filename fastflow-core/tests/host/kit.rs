@@ -292,6 +292,7 @@ impl EnvironmentBuilder for MachinePython {
             id: "0".repeat(64).parse().unwrap(),
             directory: "/usr".into(),
             python: python(),
+            reads: vec!["/usr".into()],
             python_version: "3".into(),
             lock_hash: "0".repeat(64).parse().unwrap(),
             uv_version: "none".into(),

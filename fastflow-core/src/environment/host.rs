@@ -1,0 +1,209 @@
+//! Tools as processes of this machine.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    os::unix::process::ExitStatusExt,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+};
+
+use async_trait::async_trait;
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+};
+
+use super::{SetupLog, ToolCall, ToolEnd, ToolFailure, ToolStatus, Workbench};
+use crate::Clock;
+
+/// The longest line that is passed on whole.
+const LINE_MAX_BYTES: usize = 8 * 1024;
+/// How much of what a tool says is kept for a failure: that many lines from its end.
+const WORDS_MAX_LINES: usize = 400;
+/// The most that a tool may answer on its standard output, which is where locks come from.
+const ANSWER_MAX_BYTES: usize = 32 * 1024 * 1024;
+const CHUNK_BYTES: usize = 16 * 1024;
+
+/// What of the host's environment would make uv or Python do something else than they are asked to.
+const REMOVED: [&str; 22] = [
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "PYTHONPYCACHEPREFIX",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONOPTIMIZE",
+    "PYTHONSTARTUP",
+    "CONDA_PREFIX",
+    "CONDA_DEFAULT_ENV",
+    "CONDA_EXE",
+    "CONDA_PYTHON_EXE",
+    "CONDA_SHLVL",
+    "CONDA_PROMPT_MODIFIER",
+    "UV_PROJECT_ENVIRONMENT",
+    "UV_PROJECT",
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    "UV_WORKING_DIR",
+    "UV_FROZEN",
+    "UV_LOCKED",
+    "RUST_LOG",
+    "SOURCE_DATE_EPOCH",
+];
+
+/// This machine: tools are processes of this user, and nothing keeps them from its other files.
+///
+/// They find the variables of this process, but for those that would make uv or Python do something else than they are
+/// asked to.
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use fastflow_core::{SystemClock, environment::{HostWorkbench, Workbench}};
+///
+/// let here = HostWorkbench::new(Arc::new(SystemClock::new()));
+/// assert!(here.is_this_machine());
+/// ```
+#[derive(Debug)]
+pub struct HostWorkbench {
+    clock: Arc<dyn Clock>,
+    nothing: BTreeMap<String, String>,
+}
+
+impl HostWorkbench {
+    /// What this machine is called.
+    pub const IDENTITY: &str = "host";
+
+    /// This machine. `clock` measures how long tools take.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock, nothing: BTreeMap::new() }
+    }
+}
+
+#[async_trait]
+impl Workbench for HostWorkbench {
+    fn identity(&self) -> &str {
+        Self::IDENTITY
+    }
+
+    fn is_this_machine(&self) -> bool {
+        true
+    }
+
+    /// None: the programs of pipelines get exactly the variables that they are given.
+    fn base_env(&self) -> &BTreeMap<String, String> {
+        &self.nothing
+    }
+
+    async fn run(&self, call: ToolCall, log: &dyn SetupLog) -> Result<ToolEnd, ToolFailure> {
+        let timeout = call.timeout;
+        let mut child = command(call).spawn().map_err(ToolFailure::NotStarted)?;
+        let mut group = Group::of(&child);
+        let listened = async {
+            let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+            let (answer, words) = tokio::join!(answer(stdout), words(stderr, log));
+            (child.wait().await, answer, words)
+        };
+        let (status, answer, words) = tokio::select! {
+            ended = listened => ended,
+            () = self.clock.sleep(timeout) => return Err(ToolFailure::TimedOut),
+        };
+        group.ended();
+        let status = self::status(status.map_err(ToolFailure::NotStarted)?);
+        let answer = answer.ok_or(ToolFailure::Endless(ANSWER_MAX_BYTES))?;
+        Ok(ToolEnd { status, answer, words })
+    }
+}
+
+/// A child of ours: its own process group, nothing on its input but a lock, gone when we are.
+fn command(call: ToolCall) -> Command {
+    let mut command = Command::new(&call.program);
+    for name in REMOVED {
+        command.env_remove(name);
+    }
+    command.args(&call.args).envs(&call.env).current_dir(&call.directory);
+    // As its input a lock is held until the child is gone too: when this process is killed, nobody builds where its
+    // orphan still writes. The command keeps a copy of it until it is dropped.
+    command.stdin(call.lock.map_or_else(Stdio::null, Stdio::from));
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).kill_on_drop(true);
+    command
+}
+
+fn status(status: ExitStatus) -> ToolStatus {
+    // A process that was waited for has either.
+    status.code().map_or_else(|| ToolStatus::Signal(status.signal().unwrap_or_default()), ToolStatus::Code)
+}
+
+/// Kills a child's whole process group unless it has ended: uv's builds are processes of their own.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
+    }
+
+    fn ended(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            // It may just have ended; then there is nobody to kill.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
+/// Reads to the end; none if that is more than the limit.
+async fn answer(stream: Option<impl AsyncRead + Unpin>) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let mut is_endless = false;
+    if let Some(mut stream) = stream {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        while let Ok(length @ 1..) = stream.read(&mut chunk).await {
+            is_endless = is_endless || bytes.len() + length > ANSWER_MAX_BYTES;
+            if !is_endless {
+                bytes.extend_from_slice(&chunk[..length]);
+            }
+        }
+    }
+    (!is_endless).then_some(bytes)
+}
+
+/// Passes every line on as it comes and keeps the last ones.
+async fn words(stream: Option<impl AsyncRead + Unpin>, log: &dyn SetupLog) -> Vec<String> {
+    let mut kept: VecDeque<String> = VecDeque::new();
+    let mut say = |line: &[u8]| {
+        let line = String::from_utf8_lossy(line);
+        let line = line.trim_end();
+        if line.is_empty() && kept.is_empty() {
+            return;
+        }
+        log.line(line);
+        if kept.len() == WORDS_MAX_LINES {
+            kept.pop_front();
+        }
+        kept.push_back(line.to_owned());
+    };
+    let mut open: Vec<u8> = Vec::new();
+    if let Some(mut stream) = stream {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        while let Ok(length @ 1..) = stream.read(&mut chunk).await {
+            for piece in chunk[..length].split_inclusive(|&byte| byte == b'\n') {
+                let room = LINE_MAX_BYTES.saturating_sub(open.len());
+                open.extend_from_slice(&piece[..piece.len().min(room)]);
+                if piece.ends_with(b"\n") {
+                    say(&open);
+                    open.clear();
+                }
+            }
+        }
+    }
+    if !open.is_empty() {
+        say(&open);
+    }
+    kept.into()
+}
