@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod build;
+mod elsewhere;
 mod failure;
 mod lab;
 mod lock;
 mod measure;
+mod place;
 mod process;
