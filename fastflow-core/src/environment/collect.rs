@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, io, path::Path, str::FromStr, sync::Arc, ti
 
 use super::{
     EnvironmentFailure, EnvironmentId, UvEnvironments,
-    folder::{Folder, Guard, blocking, remove_tree},
+    folder::{Folder, Guard, Hold, blocking, cache_guard, remove_tree},
     publish::Record,
     uv::{Inner, USED_NOTE_MAX_AGE},
 };
@@ -21,7 +21,7 @@ use crate::Timestamp;
 pub struct Collected {
     /// The environments that are gone.
     pub removed: Vec<EnvironmentId>,
-    /// Leftovers of interrupted builds that are gone.
+    /// Leftovers of interrupted builds, and caches of places that nobody builds in any more, that are gone.
     pub leftovers: usize,
     /// Whether there is more to do than this call was allowed.
     pub more: bool,
@@ -32,8 +32,8 @@ impl UvEnvironments {
     /// its last use may be old.
     pub const MIN_UNUSED: Duration = Duration::from_secs(2 * USED_NOTE_MAX_AGE.as_secs());
 
-    /// Removes at most `limit` environments that were not asked for since `max_unused`, and what crashed builds
-    /// left. Never one of `keep`, and never one that is being built. Resolved locks stay: they are small, and
+    /// Removes at most `limit` environments and caches that were not asked for since `max_unused`, and what crashed
+    /// builds left. Never one of `keep`, and never one that is being built. Resolved locks stay: they are small, and
     /// they make the same environment come back.
     ///
     /// # Errors
@@ -88,7 +88,51 @@ impl Inner {
                 collected.removed.push(id);
             }
         }
+        self.collect_caches(&mut collected, max_unused, limit)?;
         Ok(collected)
+    }
+
+    /// Removes the shared caches of places that nobody has built in since `max_unused`: an image that was replaced
+    /// has another, and never uses this one again.
+    fn collect_caches(
+        &self,
+        collected: &mut Collected,
+        max_unused: Duration,
+        limit: usize,
+    ) -> Result<(), EnvironmentFailure> {
+        let (folder, now) = (&self.folder, self.clock.now());
+        let caches = folder.shared_caches();
+        let failed = |error: &io::Error| EnvironmentFailure::io("read", &caches, error);
+        let entries = match fs::read_dir(&caches) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(&error)),
+        };
+        for entry in entries {
+            let name = entry.map_err(|error| failed(&error))?.file_name();
+            let Some(name) = name.to_str() else { continue };
+            let is_unused = || is_past(noted(&folder.cache_used(name)), now, max_unused);
+            if !is_unused() {
+                continue;
+            }
+            if collected.removed.len() + collected.leftovers >= limit {
+                collected.more = true;
+                break;
+            }
+            let owner = cache_guard(name);
+            let Some(_guard) = take(folder, &owner)? else { continue };
+            if !is_unused() {
+                continue;
+            }
+            // What of it is left after a crash must not be taken for a cache.
+            let (from, to) = (caches.join(name), folder.root().join(format!(".removing-{owner}")));
+            fs::rename(&from, &to).map_err(|error| EnvironmentFailure::io("remove", &from, &error))?;
+            remove_tree(&to)?;
+            forget(&folder.cache_used(name))?;
+            forget(&folder.guard(&owner))?;
+            collected.leftovers += 1;
+        }
+        Ok(())
     }
 }
 
@@ -105,10 +149,19 @@ fn remove_leftover(folder: &Folder, name: &str, owner: &str) -> Result<bool, Env
 }
 
 fn is_unused(folder: &Folder, id: &EnvironmentId, now: Timestamp, max_unused: Duration) -> bool {
-    let noted =
-        fs::read_to_string(folder.used(id)).ok().and_then(|text| text.trim().parse::<Timestamp>().ok());
-    let last = noted.or_else(|| Record::read(&folder.environment(id)).ok().flatten().map(|r| r.created_at));
-    // A clock that went back makes it look used, which only keeps it longer.
+    let last = noted(&folder.used(id));
+    let last = last.or_else(|| Record::read(&folder.environment(id)).ok().flatten().map(|r| r.created_at));
+    is_past(last, now, max_unused)
+}
+
+/// When something was last used, if that was noted.
+fn noted(path: &Path) -> Option<Timestamp> {
+    fs::read_to_string(path).ok().and_then(|text| text.trim().parse::<Timestamp>().ok())
+}
+
+/// Whether `last` is longer ago than `max_unused`. A clock that went back makes a thing look used, which only keeps it
+/// longer.
+fn is_past(last: Option<Timestamp>, now: Timestamp, max_unused: Duration) -> bool {
     last.is_none_or(|last| now.duration_since(last).unsigned_abs() > max_unused && last < now)
 }
 
@@ -143,5 +196,5 @@ fn forget(path: &Path) -> Result<(), EnvironmentFailure> {
 
 fn take(folder: &Folder, name: &str) -> Result<Option<Guard>, EnvironmentFailure> {
     let path = folder.guard(name);
-    Guard::try_take(&path).map_err(|error| EnvironmentFailure::io("lock", &path, &error))
+    Guard::try_take(&path, Hold::Alone).map_err(|error| EnvironmentFailure::io("lock", &path, &error))
 }

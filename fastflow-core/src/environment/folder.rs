@@ -25,7 +25,7 @@ use std::{
 use super::{
     EnvironmentFailure, EnvironmentFailureKind, EnvironmentId, Workbench, digest::Digest, tool::Cache,
 };
-use crate::Clock;
+use crate::{Clock, Timestamp};
 
 /// How long to wait before looking at a held lock again, at first and at most.
 const GUARD_POLL_FIRST: Duration = Duration::from_millis(5);
@@ -75,13 +75,18 @@ impl Folder {
     /// The cache that uv uses in a place that is not this machine.
     pub(super) fn uv_cache(&self, place: &dyn Workbench, cache: Cache<'_>) -> PathBuf {
         match cache {
-            Cache::Shared => {
-                let mut digest = Digest::new("fastflow-cache-1");
-                digest.add(place.identity());
-                self.root.join("cache").join(digest.finish())
-            }
+            Cache::Shared => self.shared_caches().join(cache_name(place)),
             Cache::Private(owner) => self.root.join(format!(".cache-{owner}")),
         }
+    }
+
+    pub(super) fn shared_caches(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    /// When a cache was last used.
+    pub(super) fn cache_used(&self, name: &str) -> PathBuf {
+        self.root.join("used").join(format!("cache-{name}"))
     }
 
     pub(super) fn lock(&self, key: &str) -> PathBuf {
@@ -104,19 +109,33 @@ impl Folder {
         self.root.join("guards").join(name)
     }
 
-    /// Makes the folder, and what tools need of it in `place`, where it is missing.
-    pub(super) fn create(&self, place: &dyn Workbench) -> Result<(), EnvironmentFailure> {
+    /// Makes the folder where it is missing.
+    pub(super) fn create(&self) -> Result<(), EnvironmentFailure> {
         create_directory(&self.root, SHARED_DIR_MODE)?;
         create_directory(&self.pythons(), SHARED_DIR_MODE)?;
-        for name in ["locks", "interpreters", "used", "guards"] {
+        for name in ["locks", "interpreters", "used", "guards", "cache"] {
             create_directory(&self.root.join(name), PRIVATE_DIR_MODE)?;
-        }
-        if !place.is_this_machine() {
-            create_directory(&self.root.join("cache"), PRIVATE_DIR_MODE)?;
-            create_directory(&self.uv_cache(place, Cache::Shared), SHARED_DIR_MODE)?;
         }
         Ok(())
     }
+
+    /// Makes the shared cache of a place where it is missing, and notes that it is used. The caller holds its guard.
+    pub(super) fn open_cache(&self, name: &str, now: Timestamp) -> Result<(), EnvironmentFailure> {
+        create_directory(&self.shared_caches().join(name), SHARED_DIR_MODE)?;
+        replace(&self.cache_used(name), now.to_string().as_bytes())
+    }
+}
+
+/// The name of the cache of a place: interpreters that are found in one are not those of another.
+pub(super) fn cache_name(place: &dyn Workbench) -> String {
+    let mut digest = Digest::new("fastflow-cache-1");
+    digest.add(place.identity());
+    digest.finish()
+}
+
+/// The guard of a shared cache: held together by those who use it, alone by who removes it.
+pub(super) fn cache_guard(name: &str) -> String {
+    format!("cache-{name}")
 }
 
 /// Makes a directory that a tool will write to, after what an interrupted build left there.
@@ -140,9 +159,17 @@ pub(super) struct Guard {
     file: File,
 }
 
+/// Whether a lock leaves room for others.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Hold {
+    Alone,
+    /// With all who hold it together.
+    Together,
+}
+
 impl Guard {
-    /// Takes the lock if nobody holds it.
-    pub(super) fn try_take(path: &Path) -> io::Result<Option<Self>> {
+    /// Takes the lock if nobody holds it that leaves no room.
+    pub(super) fn try_take(path: &Path, hold: Hold) -> io::Result<Option<Self>> {
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -150,7 +177,11 @@ impl Guard {
             .read(true)
             .mode(PRIVATE_FILE_MODE)
             .open(path)?;
-        match file.try_lock() {
+        let taken = match hold {
+            Hold::Alone => file.try_lock(),
+            Hold::Together => file.try_lock_shared(),
+        };
+        match taken {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Ok(None),
             Err(TryLockError::Error(error)) => return Err(error),
@@ -167,6 +198,7 @@ impl Guard {
     /// cancelled and would hold up the end of the process.
     pub(super) async fn take(
         path: PathBuf,
+        hold: Hold,
         clock: &dyn Clock,
         deadline: Duration,
         waiting: impl FnOnce() + Send,
@@ -176,7 +208,7 @@ impl Guard {
         loop {
             let asked = path.clone();
             let taken = blocking(move || {
-                Self::try_take(&asked).map_err(|error| EnvironmentFailure::io("lock", &asked, &error))
+                Self::try_take(&asked, hold).map_err(|error| EnvironmentFailure::io("lock", &asked, &error))
             });
             if let Some(guard) = taken.await? {
                 return Ok(guard);

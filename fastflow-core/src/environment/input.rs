@@ -31,6 +31,9 @@ pub(super) struct Input {
     pub(super) directory: PathBuf,
     /// Names the content: equal inputs have equal digests, wherever they lie.
     pub(super) digest: String,
+    /// Names the settings of uv in the folder, all that it may heed when it installs. None on this machine, where
+    /// environments do not depend on them.
+    pub(super) settings: Option<String>,
     /// What of the input is the lock already, if it needs no resolving.
     pub(super) lock: Option<String>,
     /// Options that the installation needs as well as the resolution, one per line.
@@ -56,8 +59,11 @@ impl Input {
         };
         let (directory, lock) = reader.source(&request.dependencies)?;
         let pinned_python = reader.pinned_python()?;
+        let elsewhere = !request.place.is_this_machine();
+        let settings = elsewhere.then(|| reader.settings(&directory)).transpose()?;
         Ok(Self {
             directory,
+            settings,
             digest: reader.digest.finish(),
             lock,
             options: reader.options,
@@ -221,6 +227,23 @@ impl Reader {
         let text = read_text(&path)?;
         let first = text.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#'));
         Ok(first.map(str::to_owned))
+    }
+
+    /// uv looks for its settings where it works, and above.
+    fn settings(&mut self, directory: &Path) -> Result<String, EnvironmentFailure> {
+        let mut digest = Digest::new("fastflow-settings-1");
+        let folder = self.folder.clone();
+        for above in directory.ancestors().take_while(|above| above.starts_with(&folder)) {
+            for name in ["uv.toml", "pyproject.toml"] {
+                let path = above.join(name);
+                self.stamps.note(path.clone());
+                if path.exists() {
+                    digest.add_path(path.strip_prefix(&folder).unwrap_or(&path));
+                    digest.add(read_text(&path)?);
+                }
+            }
+        }
+        Ok(digest.finish())
     }
 
     fn inside(&self, base: &Path, path: &str) -> Result<PathBuf, EnvironmentFailure> {

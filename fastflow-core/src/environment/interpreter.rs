@@ -78,6 +78,10 @@ impl Interpreter {
         (is_unchanged && found.place == wanted.place).then_some(found)
     }
 
+    pub(super) fn is_of_this_machine(&self) -> bool {
+        self.place.is_none()
+    }
+
     /// The file that an answer depends on, if it is one of this machine.
     pub(super) fn file(&self) -> Option<&Path> {
         self.stamp.map(|_| self.path.as_path())

@@ -97,11 +97,22 @@ impl Lock {
         named(&digest.finish())
     }
 
-    /// The id of the environment that this makes with `interpreter`.
-    pub(super) fn environment(&self, interpreter: &Interpreter) -> Result<EnvironmentId, EnvironmentFailure> {
+    /// The id of the environment that this makes with `interpreter`, from what `key` names.
+    ///
+    /// On this machine equal locks share one environment. In other places pipelines do not trust each other, and a lock
+    /// does not say everything: packages without a hash, and what is used to build one, come from wherever the pipeline
+    /// says. So there only equal inputs share one.
+    pub(super) fn environment(
+        &self,
+        interpreter: &Interpreter,
+        key: &str,
+    ) -> Result<EnvironmentId, EnvironmentFailure> {
         let mut digest = Digest::new("fastflow-environment-1");
         digest.add(self.hash()?.as_str());
         digest.add(interpreter.digest());
+        if !interpreter.is_of_this_machine() && !self.is_empty() {
+            digest.add(key);
+        }
         named(&digest.finish())
     }
 }

@@ -81,7 +81,11 @@ impl Site<'_> {
     pub(super) async fn run(&self, call: Call, guard: Option<&Guard>) -> Result<Ended, Failed> {
         let lock = guard.map(Guard::share).transpose().map_err(Failed::Start)?;
         let timeout = self.deadline.saturating_sub(self.clock.elapsed());
-        let Call { program, args, env, directory, reads, writes } = call;
+        let Call { program, args, env, directory, mut reads, writes } = call;
+        // Each path once: an engine takes no mount twice.
+        reads.sort();
+        reads.dedup();
+        reads.retain(|path| *path != directory && !writes.contains(path));
         let call = ToolCall { program, args, env, directory, reads, writes, timeout, lock };
         self.place.run(call, self.log).await.map(Ended::from).map_err(Failed::from)
     }
@@ -250,4 +254,21 @@ struct Quiet;
 
 impl SetupLog for Quiet {
     fn line(&self, _text: &str) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_that_cannot_be_used_now_may_be_used_later() {
+        let kind = |kind| match Failed::from(ToolFailure::Place(Error::new(kind, "the engine"))) {
+            Failed::Other(failure) => failure.kind,
+            Failed::Start(error) => panic!("{error}"),
+        };
+        assert_eq!(kind(ErrorKind::Unavailable), EnvironmentFailureKind::PlaceUnavailable);
+        assert!(kind(ErrorKind::Unavailable).is_transient());
+        assert_eq!(kind(ErrorKind::Denied), EnvironmentFailureKind::Denied);
+        assert!(!kind(ErrorKind::NotFound).is_transient());
+    }
 }

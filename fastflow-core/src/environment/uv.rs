@@ -16,7 +16,7 @@ use super::{
     build::Build,
     digest::Digest,
     flight::{Flights, Lines, Outcome},
-    folder::{Folder, Guard, blocking, replace},
+    folder::{Folder, Guard, Hold, blocking, cache_guard, cache_name, replace},
     input::Input,
     interpreter::{Interpreter, Wanted},
     lock::{Lock, Resolution},
@@ -210,7 +210,7 @@ impl Inner {
     ) -> Result<Plan, EnvironmentFailure> {
         let (this, asked) = (Arc::clone(self), request.clone());
         let read = blocking(move || {
-            this.folder.create(&*asked.place)?;
+            this.folder.create()?;
             let input = Input::read(&asked)?;
             let pinned = input.pinned_python.as_deref();
             let wanted = Wanted::of(&asked, pinned, this.default_python.as_deref(), this.python_downloads)?;
@@ -230,6 +230,9 @@ impl Inner {
             digest.add(name);
             digest.add(value);
         }
+        if let Some(settings) = &input.settings {
+            digest.add(settings);
+        }
         Ok(Plan { request: request.clone(), input, interpreter, key: digest.finish() })
     }
 
@@ -244,7 +247,9 @@ impl Inner {
         if let Some(known) = blocking(move || Ok(Interpreter::remembered(&this.folder, &again))).await? {
             return Ok(known);
         }
-        wanted.find(self.site(place, log)).await
+        let site = self.site(place, log);
+        let _cache = self.hold_cache(site).await?;
+        wanted.find(site).await
     }
 
     /// The environment of `plan`, if its lock is known and it is there.
@@ -254,7 +259,7 @@ impl Inner {
             None => self.kept(plan).await?,
         };
         match lock {
-            Some(lock) => self.open(lock.environment(&plan.interpreter)?, false).await,
+            Some(lock) => self.open(lock.environment(&plan.interpreter, &plan.key)?, false).await,
             None => Ok(None),
         }
     }
@@ -286,8 +291,9 @@ impl Inner {
         let pipeline = std::path::absolute(&plan.request.folder).map_err(|error| {
             EnvironmentFailure::io("find the pipeline's folder", &plan.request.folder, &error)
         })?;
+        let _cache = self.hold_cache(site).await?;
         let lock = self.lock(&plan, &pipeline, site).await?;
-        let id = lock.environment(&plan.interpreter)?;
+        let id = lock.environment(&plan.interpreter, &plan.key)?;
         let guard = self.guard(id.as_str(), site).await?;
         if let Some(environment) = self.open(id.clone(), false).await? {
             return Ok(environment);
@@ -334,7 +340,20 @@ impl Inner {
 
     async fn guard(&self, name: &str, site: Site<'_>) -> Result<Guard, EnvironmentFailure> {
         let waiting = || site.log.line("waiting for another process that builds this environment");
-        Guard::take(self.folder.guard(name), site.clock, site.deadline, waiting).await
+        Guard::take(self.folder.guard(name), Hold::Alone, site.clock, site.deadline, waiting).await
+    }
+
+    /// Keeps the shared cache of a place from being removed, as long as what this returns lives.
+    async fn hold_cache(&self, site: Site<'_>) -> Result<Option<Guard>, EnvironmentFailure> {
+        if site.place.is_this_machine() {
+            return Ok(None);
+        }
+        let (folder, name, now) = (self.folder.clone(), cache_name(site.place), site.clock.now());
+        let path = folder.guard(&cache_guard(&name));
+        let waiting = || site.log.line("waiting until an unused cache is removed");
+        let guard = Guard::take(path, Hold::Together, site.clock, site.deadline, waiting).await?;
+        blocking(move || folder.open_cache(&name, now)).await?;
+        Ok(Some(guard))
     }
 
     fn site<'a>(&'a self, place: &'a dyn Workbench, log: &'a dyn SetupLog) -> Site<'a> {

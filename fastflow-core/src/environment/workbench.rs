@@ -13,10 +13,11 @@ use crate::{Error, Result};
 ///
 /// - A tool sees [`ToolCall::directory`] and the paths of [`ToolCall::reads`] and [`ToolCall::writes`] under the same
 ///   names as this machine, and writes only to the last. Each is there when the call is made, as a folder or, of those
-///   that are only read, a file. One may lie below another, and be another: where it may be written, it may.
+///   that are only read, a file. One may lie below another, and the directory may be one of those that are written.
 /// - The place makes sure that its tools can write there, whomever it runs them as, and that this process can remove
 ///   what they wrote.
-/// - Folders and files below them may be open to this user alone; only what is named is open to everybody.
+/// - What lies above those paths may be closed to other users; the paths themselves are open to be read.
+/// - In places other than this machine, nothing that a tool has started runs on when the tool has ended.
 /// - No secret of a pipeline and no code of one is there.
 #[async_trait]
 pub trait Workbench: fmt::Debug + Send + Sync + 'static {

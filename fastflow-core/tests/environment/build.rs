@@ -6,7 +6,7 @@ use std::{
     os::unix::fs::{MetadataExt, PermissionsExt},
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -200,7 +200,7 @@ async fn equal_requirements_make_one_environment_and_changed_ones_another() {
 async fn a_garbage_collection_spares_what_is_kept_and_what_was_used() {
     let Some(lab) = Lab::new() else { return };
     lab.wheel("tiny", "1.0", &[]);
-    let clock = Arc::new(Shifted(SystemClock::new(), AtomicI64::new(0)));
+    let clock = Arc::new(Shifted::default());
     let builder = UvEnvironments::new(lab.offline(), clock.clone()).unwrap();
     let tiny = requirements(&lab.pipeline("a", &[("requirements.txt", "tiny\n")]));
     let none = request(&lab.pipeline("b", &[("main.py", "")]), DependencySource::None);
@@ -212,7 +212,7 @@ async fn a_garbage_collection_spares_what_is_kept_and_what_was_used() {
     let nothing = builder.collect(&BTreeSet::new(), day, 10).await.unwrap();
     assert_eq!((nothing.removed.len(), nothing.leftovers), (0, 1));
 
-    clock.1.store(25 * 3600, Ordering::Relaxed);
+    clock.advance(Duration::from_hours(25));
     assert_eq!(prepare(&builder, &none).await.unwrap().id, second.id);
     let kept = builder.collect(&BTreeSet::from([first.id.clone()]), day, 10).await.unwrap();
     assert!(kept.removed.is_empty(), "{kept:?}");
@@ -228,16 +228,28 @@ async fn a_garbage_collection_spares_what_is_kept_and_what_was_used() {
 
 /// A clock whose both kinds of time can be moved on.
 #[derive(Debug)]
-struct Shifted(SystemClock, AtomicI64);
+pub(crate) struct Shifted(SystemClock, AtomicU64);
+
+impl Default for Shifted {
+    fn default() -> Self {
+        Self(SystemClock::new(), AtomicU64::new(0))
+    }
+}
+
+impl Shifted {
+    pub(crate) fn advance(&self, by: Duration) {
+        self.1.fetch_add(by.as_secs(), Ordering::Relaxed);
+    }
+}
 
 #[async_trait]
 impl Clock for Shifted {
     fn now(&self) -> Timestamp {
-        self.0.now() + Duration::from_secs(self.1.load(Ordering::Relaxed).unsigned_abs())
+        self.0.now() + Duration::from_secs(self.1.load(Ordering::Relaxed))
     }
 
     fn elapsed(&self) -> Duration {
-        self.0.elapsed() + Duration::from_secs(self.1.load(Ordering::Relaxed).unsigned_abs())
+        self.0.elapsed() + Duration::from_secs(self.1.load(Ordering::Relaxed))
     }
 
     async fn sleep(&self, duration: Duration) {

@@ -1,15 +1,17 @@
 //! What a build in another place makes, what it is given, and what the code of packages reaches from there.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, sync::Arc};
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration};
 
 use fastflow_core::{
     environment::{
         Environment, EnvironmentBuilder, EnvironmentFailureKind as Kind, EnvironmentRequest, UvConfig,
+        UvEnvironments,
     },
     pipeline::DependencySource,
 };
 
 use crate::{
+    build::Shifted,
     lab::{Lab, Said, environments, files, prepare, python, request, requirements, run_in},
     place::Place,
 };
@@ -386,4 +388,73 @@ with zipfile.ZipFile(f'{place}/builder-1.0-py3-none-any.whl', 'w') as wheel:
         assert!(failure.message.contains("the attacker was here"), "{failure}");
         attack.holds(None);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_that_leaves_something_open_is_not_settled_by_whoever_comes_first() {
+    let Some(lab) = Lab::new() else { return };
+    let Some(place) = place(&lab, "other-1") else { return };
+    let wheel = lab.wheel("tiny", "1.0", &[]);
+    let forge = "import sys, zipfile
+real, forged = sys.argv[1:]
+with zipfile.ZipFile(real) as real, zipfile.ZipFile(forged, 'w') as forged:
+    for name in real.namelist():
+        forged.writestr(name, real.read(name) if name != 'tiny.py' else b'VERSION = \"forged\"')
+";
+    let mut config = config(&lab);
+    config.extra_env.remove("UV_FIND_LINKS");
+    let builder = environments(config);
+    let of = async |folder: &str, packages: &str, lock: &str, settings: &str| {
+        let folder =
+            lab.pipeline(folder, &[("x.lock", lock), ("uv.toml", settings), ("packages/readme", "")]);
+        let packaged = folder.join("packages").join(wheel.file_name().unwrap());
+        match packages {
+            "real" => drop(fs::copy(&wheel, packaged).unwrap()),
+            _ => drop(python(forge, &[wheel.to_str().unwrap(), packaged.to_str().unwrap()])),
+        }
+        let source = DependencySource::RequirementsLock { path: "x.lock".into() };
+        prepare(&builder, &there(&place, request(&folder, source))).await
+    };
+    let open = "--find-links packages\ntiny==1.0\n";
+    let forged = of("first", "forged", open, "").await.unwrap();
+    let real = of("second", "real", open, "").await.unwrap();
+    assert_eq!(run_in(&forged, "import tiny; print(tiny.VERSION)"), "forged");
+    assert_eq!(run_in(&real, "import tiny; print(tiny.VERSION)"), "1.0");
+
+    // Hashes help only as long as they are looked at.
+    let hash = python(
+        "import hashlib, sys; print(hashlib.sha256(open(sys.argv[1], 'rb').read()).hexdigest())",
+        &[wheel.to_str().unwrap()],
+    );
+    let hashed = format!("--find-links packages\ntiny==1.0 --hash=sha256:{hash}\n");
+    let unchecked = "[pip]\nverify-hashes = false\n";
+    let _attempt = of("third", "forged", &hashed, unchecked).await;
+    let real = of("fourth", "real", &hashed, "").await.unwrap();
+    assert_eq!(run_in(&real, "import tiny; print(tiny.VERSION)"), "1.0");
+    let again = of("fifth", "real", &hashed, "").await.unwrap();
+    assert_eq!((again.id, again.built), (real.id, false), "equal inputs share one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cache_of_a_place_that_is_not_used_any_more_is_removed() {
+    let Some(lab) = Lab::new() else { return };
+    let (Some(old), Some(new)) = (place(&lab, "other-1"), place(&lab, "other-2")) else { return };
+    lab.wheel("tiny", "1.0", &[]);
+    let folder = lab.pipeline("a", &[("requirements.txt", "tiny\n")]);
+    let clock = Arc::new(Shifted::default());
+    let builder = UvEnvironments::new(config(&lab), clock.clone()).unwrap();
+    let caches = || fs::read_dir(lab.environments_dir().join("cache")).unwrap().count();
+    let keep = [prepare(&builder, &there(&old, requirements(&folder))).await.unwrap().id];
+    clock.advance(Duration::from_hours(25));
+    prepare(&builder, &there(&new, requirements(&folder))).await.unwrap();
+    assert_eq!(caches(), 2);
+    let collected = builder.collect(&keep.into(), Duration::from_hours(24), 10).await.unwrap();
+    assert_eq!((collected.removed.len(), collected.leftovers), (0, 1));
+    assert_eq!(caches(), 1);
+
+    lab.wheel("tiny", "2.0", &[]);
+    let folder = lab.pipeline("b", &[("requirements.txt", "tiny>1\n")]);
+    let again = prepare(&builder, &there(&old, requirements(&folder))).await.unwrap();
+    assert_eq!(run_in(&again, "import tiny; print(tiny.VERSION)"), "2.0");
+    assert_eq!(caches(), 2);
 }

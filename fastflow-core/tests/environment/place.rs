@@ -111,7 +111,7 @@ impl Workbench for Place {
     async fn run(&self, mut call: ToolCall, log: &dyn SetupLog) -> Result<ToolEnd, ToolFailure> {
         self.note(&call);
         let mut args: Vec<OsString> =
-            ["--mount", "--propagation", "private", "sh", SCRIPT].map(Into::into).into();
+            ["--mount", "--pid", "--fork", "--kill-child", "sh", SCRIPT].map(Into::into).into();
         args.extend([&self.root, &self.uv, &call.directory].map(|path| path.clone().into_os_string()));
         for (path, access) in self.grants(&call) {
             args.extend([access.into(), path.into_os_string()]);
