@@ -17,10 +17,10 @@ use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf, time::Du
 pub struct UvConfig {
     /// Where environments are kept. One folder may serve several processes of one machine.
     pub environments_dir: PathBuf,
-    /// The uv to use. Without it, the first of [`uv_candidates`](Self::uv_candidates) that exists, else the
-    /// `uv` on the PATH.
+    /// The uv to use on this machine. Without it, the first of [`uv_candidates`](Self::uv_candidates) that exists,
+    /// else the `uv` on the PATH. In other places it is always that on their PATH.
     pub uv: Option<PathBuf>,
-    /// Where a uv may be.
+    /// Where a uv may be on this machine.
     pub uv_candidates: Vec<PathBuf>,
     /// The Python for pipelines that do not say, such as `3.12`. Without it, what `uv python find` finds.
     pub default_python: Option<String>,
@@ -32,7 +32,8 @@ pub struct UvConfig {
     pub build_timeout: Duration,
     /// How many environments are built at the same time.
     pub max_parallel_builds: NonZeroUsize,
-    /// Variables for uv on top of the host's own environment, such as `UV_DEFAULT_INDEX`.
+    /// Variables for uv on top of those of the place, which on this machine are the host's own, such as
+    /// `UV_DEFAULT_INDEX`.
     pub extra_env: BTreeMap<String, String>,
 }
 
