@@ -1,9 +1,9 @@
 //! The host: what runs between `start` and `shutdown`.
 //!
-//! Three kinds of tasks, each with one job, talking through the store and through positions. The
+//! Four kinds of tasks, each with one job, talking through the store and through positions. The
 //! [dispatcher](dispatcher) claims runs up to the limit and owns their supervisors; a
 //! [supervisor](supervisor) brings one attempt from its claim to its end; the [janitor](janitor) removes what
-//! nobody needs. No task reads another's memory, so a host that dies at any instruction loses nothing: the
+//! nobody needs; the [warmer](warmer) keeps sandboxes ready where pipelines ask for it. No task reads another's memory, so a host that dies at any instruction loses nothing: the
 //! next one joins what the store says is open with what the executors find.
 
 pub(crate) mod backoff;
@@ -13,6 +13,7 @@ pub(crate) mod program;
 mod retention;
 pub(crate) mod signal;
 mod supervisor;
+pub(crate) mod warmer;
 mod workspace;
 
 use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};

@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, num::NonZeroU32};
 
 use crate::{
-    environment::Environment,
-    executor::{self, AttemptSpec},
-    pipeline::{ByteSize, Timeout},
+    environment::{Environment, Workbench},
+    executor::{self, AttemptSpec, Network, Requirements},
+    pipeline::{ByteSize, Definition, Timeout},
     run::Run,
 };
 
@@ -18,14 +18,39 @@ pub(super) fn argv(run: &Run, environment: Option<&Environment>) -> Vec<String> 
     vec![python, run.spec.pipeline.program.entry.display().to_string()]
 }
 
-/// The whole environment of a run's program. Later wins: inherited, the environment's own, `default_env`,
+/// Variables that say where things are on this machine, and mean nothing elsewhere.
+const OF_THIS_MACHINE: [&str; 7] =
+    ["PATH", "HOME", "USER", "LOGNAME", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
+
+/// What a program finds before anything is set: what it inherits, or in another place what that place has, with what
+/// can be inherited there.
+pub(super) fn base_env(
+    inherited: &BTreeMap<String, String>,
+    place: Option<&dyn Workbench>,
+) -> BTreeMap<String, String> {
+    let Some(place) = place.filter(|place| !place.is_this_machine()) else { return inherited.clone() };
+    let travels = inherited.iter().filter(|(name, _)| !OF_THIS_MACHINE.contains(&name.as_str()));
+    let mut env: BTreeMap<_, _> = travels.map(|(name, value)| (name.clone(), value.clone())).collect();
+    env.extend(place.base_env().clone());
+    env
+}
+
+/// What a pipeline needs of its executor.
+pub(crate) fn requirements(definition: &Definition) -> Requirements {
+    let mut needs = limits(definition).requirements();
+    needs.images = definition.image.is_some();
+    needs.network = definition.network == Network::None;
+    needs
+}
+
+/// The whole environment of a run's program. Later wins: what is there, the environment's own, `default_env`,
 /// parameters; the names that Fast-Flow sets cannot be set by anybody else.
 pub(super) fn env(
     run: &Run,
-    inherited: &BTreeMap<String, String>,
+    base: &BTreeMap<String, String>,
     environment: Option<&Environment>,
 ) -> BTreeMap<String, String> {
-    let mut env = inherited.clone();
+    let mut env = base.clone();
     let path = env.get("PATH").map_or(DEFAULT_PATH, String::as_str).to_owned();
     if let Some(found) = environment {
         env.insert("PATH".into(), format!("{}:{path}", found.directory.join("bin").display()));
@@ -49,7 +74,7 @@ pub(super) fn env(
 }
 
 /// The limits of a run, from its definition.
-pub(crate) fn limits(definition: &crate::pipeline::Definition) -> executor::Limits {
+pub(crate) fn limits(definition: &Definition) -> executor::Limits {
     let asked = &definition.limits;
     let log_max_bytes = definition.log_max_size.bytes();
     let mut limits = executor::Limits::default();
@@ -69,11 +94,19 @@ pub(crate) fn limits(definition: &crate::pipeline::Definition) -> executor::Limi
 pub(super) fn complete(
     mut spec: AttemptSpec,
     run: &Run,
-    inherited: &BTreeMap<String, String>,
+    base_env: &BTreeMap<String, String>,
     environment: Option<&Environment>,
 ) -> AttemptSpec {
     spec.argv = argv(run, environment);
-    spec.env = env(run, inherited, environment);
-    spec.limits = limits(&run.spec.pipeline.definition);
+    spec.env = env(run, base_env, environment);
+    fit(&mut spec, &run.spec.pipeline.definition, environment);
     spec
+}
+
+/// What attempts of a pipeline have in common: all that their sandboxes are made with.
+pub(super) fn fit(spec: &mut AttemptSpec, definition: &Definition, environment: Option<&Environment>) {
+    spec.image.clone_from(&definition.image);
+    spec.network = definition.network;
+    spec.limits = limits(definition);
+    spec.read_only = environment.map(|found| found.reads.clone()).unwrap_or_default();
 }

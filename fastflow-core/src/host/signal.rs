@@ -1,10 +1,16 @@
 //! Wake-ups. They carry positions, never data, so that losing one's place is impossible: the store is the truth.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use tokio::sync::{Notify, futures::Notified, watch};
 
-use crate::{RunId, store::EventId};
+use crate::{PipelineName, RunId, store::EventId};
 
 /// Waiters are spread over so many bells, so that one run's end wakes few others.
 const BELLS: usize = 256;
@@ -17,6 +23,9 @@ pub(crate) struct Signals {
     bells: Vec<Notify>,
     queue: Notify,
     later: AtomicBool,
+    warm: Notify,
+    /// Pipelines that want warm sandboxes and may have used one; as many as there are, at most.
+    warm_used: Mutex<BTreeSet<PipelineName>>,
 }
 
 impl Signals {
@@ -26,6 +35,8 @@ impl Signals {
             bells: (0..BELLS).map(|_| Notify::new()).collect(),
             queue: Notify::new(),
             later: AtomicBool::new(true),
+            warm: Notify::new(),
+            warm_used: Mutex::default(),
         }
     }
 
@@ -59,6 +70,22 @@ impl Signals {
     /// Whether a run that is not due yet was queued since the last call.
     pub(crate) fn take_later(&self) -> bool {
         self.later.swap(false, Ordering::AcqRel)
+    }
+
+    /// Says that an attempt of a pipeline that wants warm sandboxes has started.
+    pub(crate) fn use_warm(&self, pipeline: &PipelineName) {
+        self.warm_used.lock().unwrap_or_else(PoisonError::into_inner).insert(pipeline.clone());
+        self.warm.notify_one();
+    }
+
+    /// Rings when such an attempt has started.
+    pub(crate) async fn warm_used(&self) {
+        self.warm.notified().await;
+    }
+
+    /// The pipelines of such attempts since the last call.
+    pub(crate) fn take_warm_used(&self) -> BTreeSet<PipelineName> {
+        std::mem::take(&mut *self.warm_used.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Rings when `run` (or by chance another) has moved. Registered at the first poll or `enable`.

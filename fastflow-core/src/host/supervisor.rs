@@ -109,8 +109,8 @@ impl Supervisor {
         let workspace = match prepared {
             Ok(workspace) => workspace,
             Err(failure) => {
-                let setup =
-                    Setup { duration: self.ports.clock.elapsed().saturating_sub(began), environment: None };
+                let duration = self.ports.clock.elapsed().saturating_sub(began);
+                let setup = Setup { duration, environment: None, image: None };
                 return Ok(Phase::Over(start_failed(failure), Some(setup)));
             }
         };
@@ -118,7 +118,9 @@ impl Supervisor {
         let mut spec =
             AttemptSpec::new(self.attempt, self.ports.owner.clone(), Vec::new(), workspace.run_dir.clone());
         spec.working_dir.clone_from(&workspace.working_dir);
-        let spec = program::complete(spec, &self.run, &self.ports.settings.inherited_env, environment);
+        let place = workspace.place.as_deref();
+        let base_env = program::base_env(&self.ports.settings.inherited_env, place);
+        let spec = program::complete(spec, &self.run, &base_env, environment);
         let setup = Setup {
             duration: self.ports.clock.elapsed().saturating_sub(began),
             environment: environment.map(|found| SetupEnvironment {
@@ -128,6 +130,7 @@ impl Supervisor {
                 uv_version: found.uv_version.clone(),
                 built: found.built,
             }),
+            image: place.map(|place| place.identity().to_owned()),
         };
         // Kept beside the attempt first: a host that takes it over knows what this one made ready.
         workspace.keep(&setup);
@@ -142,7 +145,12 @@ impl Supervisor {
             }
         };
         match started {
-            Ok(Start::Started(execution)) => Ok(Phase::Alive(execution, Some(setup))),
+            Ok(Start::Started(execution)) => {
+                if self.run.spec.pipeline.definition.warm > 0 {
+                    self.ports.signals.use_warm(self.run.pipeline());
+                }
+                Ok(Phase::Alive(execution, Some(setup)))
+            }
             Ok(Start::Failed(failure)) => {
                 Ok(Phase::Over(start_failed(Failure::StartFailed(failure)), Some(setup)))
             }

@@ -5,12 +5,14 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use super::Ports;
+use super::{Ports, program};
 use crate::{
     Clock, Error, ErrorKind, Result,
-    environment::{Environment, EnvironmentFailure, EnvironmentRequest, HostWorkbench, SetupLog},
+    environment::{Environment, EnvironmentRequest, HostWorkbench, SetupLog, Workbench},
+    executor::Executor,
     journal::{LogStream, LogWriter},
     layout::WORK_DIR,
+    pipeline::Pipeline,
     run::{Failure, Run, Setup, StartFailure, StartFailureKind},
     source,
 };
@@ -21,6 +23,8 @@ pub(super) struct Workspace {
     pub(super) run_dir: PathBuf,
     pub(super) working_dir: PathBuf,
     pub(super) environment: Option<Environment>,
+    /// Where the program runs, if that is not this machine as it is.
+    pub(super) place: Option<Arc<dyn Workbench>>,
     /// Whether there is a run directory at all.
     on_disk: bool,
 }
@@ -53,13 +57,23 @@ pub(super) fn kept(run_dir: &Path) -> Option<Setup> {
 pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failure> {
     let executor = ports.executors.get(&run.spec.executor).map_err(|error| start_failure(&error))?;
     let capabilities = executor.capabilities();
+    // Before anything is built for it: what the executor cannot do, it cannot do later either.
+    capabilities
+        .check(program::requirements(&run.spec.pipeline.definition))
+        .map_err(|error| start_failure(&error))?;
     let attempt = run.attempt_id().ok_or_else(|| {
         start_failure(&Error::new(ErrorKind::Internal, "a run without an attempt was started"))
     })?;
     if !capabilities.environments && !capabilities.output {
         // It needs nothing of this machine's disk.
         let run_dir = ports.data.attempt_dir(run.pipeline(), attempt);
-        return Ok(Workspace { working_dir: run_dir.clone(), run_dir, environment: None, on_disk: false });
+        return Ok(Workspace {
+            working_dir: run_dir.clone(),
+            run_dir,
+            environment: None,
+            place: None,
+            on_disk: false,
+        });
     }
     let snapshot = ports.source.checkout(&run.spec.revision).await.map_err(|error| match error.kind() {
         ErrorKind::NotFound => failed(StartFailureKind::RevisionMissing, &error),
@@ -77,34 +91,51 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
         .await
         .map_err(|panic| start_failure(&Error::new(ErrorKind::Internal, "copying panicked").because(panic)))?
         .map_err(|error| start_failure(&error))?;
+    let log = AttemptLog::new(&run_dir, Arc::clone(&ports.clock));
+    let place = place(&**executor, run, &log).await?;
     let environment = if capabilities.environments {
-        Some(environment(ports, run, snapshot, &run_dir).await.map_err(Failure::EnvironmentFailed)?)
+        let request = request(ports, &run.spec.pipeline, snapshot, place.clone());
+        let prepared = ports.environments.prepare(&request, &log).await;
+        Some(
+            prepared
+                .inspect_err(|failure| log.line(&failure.to_string()))
+                .map_err(Failure::EnvironmentFailed)?,
+        )
     } else {
         None
     };
-    Ok(Workspace { run_dir, working_dir, environment, on_disk: true })
+    Ok(Workspace { run_dir, working_dir, environment, place, on_disk: true })
 }
 
-async fn environment(
-    ports: &Ports,
+/// Where the program will run; an image is fetched for that.
+async fn place(
+    executor: &dyn Executor,
     run: &Run,
+    log: &AttemptLog,
+) -> Result<Option<Arc<dyn Workbench>>, Failure> {
+    executor.workbench(run.spec.pipeline.definition.image.as_ref(), log).await.map_err(|error| {
+        log.line(&error.chain());
+        match error.kind() {
+            ErrorKind::NotFound | ErrorKind::Denied => failed(StartFailureKind::ImageMissing, &error),
+            _ => start_failure(&error),
+        }
+    })
+}
+
+/// What is asked of the builder of environments for a pipeline.
+pub(super) fn request(
+    ports: &Ports,
+    pipeline: &Pipeline,
     folder: PathBuf,
-    run_dir: &Path,
-) -> Result<Environment, EnvironmentFailure> {
-    let pipeline = &run.spec.pipeline;
-    let request = EnvironmentRequest {
-        place: Arc::new(HostWorkbench::new(Arc::clone(&ports.clock))),
+    place: Option<Arc<dyn Workbench>>,
+) -> EnvironmentRequest {
+    EnvironmentRequest {
+        place: place.unwrap_or_else(|| Arc::new(HostWorkbench::new(Arc::clone(&ports.clock)))),
         folder,
         dependencies: pipeline.dependencies.clone(),
         python: pipeline.definition.python_version.clone(),
         requires_python: pipeline.requires_python.clone(),
-    };
-    let log = AttemptLog::new(run_dir, Arc::clone(&ports.clock));
-    let prepared = ports.environments.prepare(&request, &log).await;
-    if let Err(failure) = &prepared {
-        log.line(&failure.to_string());
     }
-    prepared
 }
 
 /// The attempt's log, written by the host before its program starts.

@@ -22,7 +22,7 @@ use crate::{
     host::{
         Ports,
         dispatcher::{COMMANDS, Command, Dispatcher},
-        janitor, program,
+        janitor, program, warmer,
     },
     pipeline::{DependencySource, Pipeline},
     run::{NewRun, Origin, Run, RunEvent, RunSpec, RunState, StopCause},
@@ -73,6 +73,7 @@ struct Host {
     commands: mpsc::Sender<Command>,
     dispatcher: JoinHandle<()>,
     janitor: JoinHandle<()>,
+    warmer: JoinHandle<()>,
 }
 
 impl Drop for Inner {
@@ -96,6 +97,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.dispatcher.abort();
         self.janitor.abort();
+        self.warmer.abort();
     }
 }
 
@@ -148,6 +150,7 @@ impl Orchestrator {
             commands,
             dispatcher: tokio::spawn(dispatcher.run(open)),
             janitor: tokio::spawn(janitor::run(Arc::clone(ports))),
+            warmer: tokio::spawn(warmer::run(Arc::clone(ports))),
         });
         Ok(())
     }
@@ -395,7 +398,7 @@ fn check_supported(pipeline: &Pipeline) -> Result<()> {
 /// Refuses what the executor cannot keep or give, before there is a run.
 fn check_capabilities(pipeline: &Pipeline, executor: &dyn Executor) -> Result<()> {
     let capabilities = executor.capabilities();
-    capabilities.check(program::limits(&pipeline.definition).requirements())?;
+    capabilities.check(program::requirements(&pipeline.definition))?;
     if capabilities.environments {
         return Ok(());
     }

@@ -200,7 +200,7 @@ impl Run {
 /// use std::time::Duration;
 /// use fastflow_core::run::Setup;
 ///
-/// let setup = Setup { duration: Duration::from_millis(40), environment: None };
+/// let setup = Setup { duration: Duration::from_millis(40), environment: None, image: None };
 /// assert!(!setup.environment.is_some_and(|environment| environment.built));
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -209,6 +209,9 @@ pub struct Setup {
     pub duration: Duration,
     /// The environment it runs in; none where the executor brings its own.
     pub environment: Option<SetupEnvironment>,
+    /// The image of its sandbox, by its content: `sha256:…`. None where there is no image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
 }
 
 /// The environment of an attempt, as kept with it.

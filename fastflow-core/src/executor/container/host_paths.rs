@@ -121,7 +121,7 @@ mod tests {
             "1 2 0:3 /containers/storage/overlay-containers/{id}/userdata/hostname /etc/hostname rw - tmpfs t rw"
         );
         for mountinfo in [docker, podman] {
-            assert_eq!(container_ids(&mountinfo, "0::/", "box"), [id.clone()]);
+            assert_eq!(container_ids(&mountinfo, "0::/", "box"), std::slice::from_ref(&id));
         }
         assert_eq!(container_ids("", &format!("12:pids:/docker/{id}\n1:cpu:/docker/{id}"), "box"), [id]);
         assert_eq!(container_ids("", "", "0123456789ab"), ["0123456789ab"]);
