@@ -5,8 +5,8 @@
 help: ## This list
 	@grep -E '^[a-z]+:.*## ' $(firstword $(MAKEFILE_LIST)) | awk -F ':.*## ' '{ printf "  make %-6s %s\n", $$1, $$2 }'
 
-demo: ## Build, and run every pipeline of examples/pipelines; exits 0 only if each ends as it should
-	@tools/demo
+demo: ## Build, and run every pipeline of examples/pipelines; exits 0 only if each ends as it should; EXECUTOR=docker or podman uses containers, IMAGE=<name> another image
+	@EXECUTOR="$(EXECUTOR)" IMAGE="$(IMAGE)" tools/demo
 
 test: ## All checks and tests; FASTFLOW_REQUIRE=a,b makes a missing suite a failure
 	@tools/test

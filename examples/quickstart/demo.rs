@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, error::Error, num::NonZeroU32, path::PathBuf};
 
-use fastflow_core::{Orchestrator, RunId, Shutdown, Submission, run::Status, store::RunQuery};
+use fastflow_core::{
+    Orchestrator, RunId, Shutdown, Submission, executor::ImageName, run::Status, store::RunQuery,
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::mpsc,
@@ -10,6 +12,7 @@ use tokio::{
 };
 
 use crate::{
+    engine::Engine,
     expected::{self, Expected, Found},
     follow::{Teller, Work, follow},
     quiet::QuietKeys,
@@ -30,6 +33,10 @@ pub(crate) struct Options {
     pub(crate) data: PathBuf,
     /// Where uv is.
     pub(crate) uv: Option<PathBuf>,
+    /// What runs them.
+    pub(crate) engine: Engine,
+    /// The image for containers.
+    pub(crate) image: Option<ImageName>,
     /// Only these; all when empty.
     pub(crate) only: Vec<String>,
     /// Given to every run.
@@ -63,6 +70,9 @@ pub(crate) async fn run(options: Options) -> Result<Finish, Box<dyn Error>> {
     let mut builder = Orchestrator::builder(&options.data).pipelines(&options.pipelines);
     if let Some(uv) = &options.uv {
         builder = builder.uv(uv);
+    }
+    if let Some(executor) = options.engine.executor(&options.data, options.image.clone()).await? {
+        builder = builder.executor(options.engine.to_string(), executor);
     }
     let flow = builder.build().await?;
     // Before the start, for they may end as soon as they are taken over.

@@ -8,6 +8,7 @@
 //! next start with the same `--data` goes on showing it.
 
 mod demo;
+mod engine;
 mod excerpt;
 mod expected;
 mod follow;
@@ -24,7 +25,9 @@ use std::{io::IsTerminal as _, io::Write as _, path::PathBuf, process::ExitCode}
 use anstream::{AutoStream, ColorChoice};
 use clap::Parser;
 
-use crate::{demo::Finish, screen::Looks};
+use fastflow_core::executor::ImageName;
+
+use crate::{demo::Finish, engine::Engine, screen::Looks};
 
 /// Some pipeline did not end as expected, or nothing could be run.
 const NOT_AS_EXPECTED: u8 = 1;
@@ -45,6 +48,12 @@ struct Args {
     /// Where uv is, if not in the PATH
     #[arg(long, value_name = "PATH")]
     uv: Option<PathBuf>,
+    /// What runs the pipelines
+    #[arg(long, value_name = "NAME", value_enum, default_value_t = Engine::Process)]
+    executor: Engine,
+    /// The image for containers, if not the usual one
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<ImageName>,
     /// Run only this pipeline; can be repeated
     #[arg(long, value_name = "NAME")]
     only: Vec<String>,
@@ -79,6 +88,8 @@ async fn main() -> ExitCode {
         pipelines: args.pipelines,
         data: args.data,
         uv: args.uv,
+        engine: args.executor,
+        image: args.image,
         only: args.only,
         parameters: args.parameter,
         max_lines: args.lines,
