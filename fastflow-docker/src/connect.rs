@@ -12,7 +12,7 @@ use bytes::Bytes;
 use fastflow_core::{Error, ErrorKind, Result};
 use futures::future::{self, BoxFuture, FutureExt};
 use http_body_util::{BodyExt, Limited};
-use hyper::{Request, Response, Uri, body::Incoming, http::uri::PathAndQuery};
+use hyper::{Request, Response, Uri, body::Incoming, header::HeaderValue, http::uri::PathAndQuery};
 use hyper_util::{
     client::legacy::{
         Client,
@@ -28,6 +28,9 @@ use crate::{config::Endpoint, error::Failure};
 /// The version of the API that this crate is written for: that of Docker 20.10, the first with private control
 /// group namespaces.
 const WRITTEN_FOR: ApiVersion = ApiVersion { major: 1, minor: 41 };
+
+/// The header with the credentials for a registry.
+pub(crate) const REGISTRY_AUTH: &str = "x-registry-auth";
 
 /// The longest answer that is read as a whole: a list of a hundred thousand containers, and more.
 const MAX_ANSWER_BYTES: usize = 256 << 20;
@@ -140,6 +143,19 @@ impl Api {
     ) -> Result<T, Failure> {
         get(&self.transport, &self.base, path, query).await
     }
+
+    /// Asks for one thing that lies in a registry, with the credentials for it.
+    pub(crate) async fn get_with_auth<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        auth: Option<&HeaderValue>,
+    ) -> Result<T, Failure> {
+        let mut request = request(&self.base, path, &[])?;
+        if let Some(auth) = auth {
+            request.headers_mut().insert(REGISTRY_AUTH, auth.clone());
+        }
+        send(&self.transport, request).await
+    }
 }
 
 async fn get<T: DeserializeOwned>(
@@ -148,14 +164,20 @@ async fn get<T: DeserializeOwned>(
     path: &str,
     query: &[(&str, &str)],
 ) -> Result<T, Failure> {
+    send(transport, request(base, path, query)?).await
+}
+
+fn request(base: &str, path: &str, query: &[(&str, &str)]) -> Result<BollardRequest, Failure> {
     let mut url = url::Url::parse(base).map_err(|error| Failure::Garbled(error.into()))?;
     url.set_path(path);
     if !query.is_empty() {
         url.query_pairs_mut().extend_pairs(query);
     }
-    let request = Request::get(url.as_str())
-        .body(bollard::body_full(Bytes::new()))
-        .map_err(|error| Failure::Garbled(error.into()))?;
+    let request = Request::get(url.as_str()).body(bollard::body_full(Bytes::new()));
+    request.map_err(|error| Failure::Garbled(error.into()))
+}
+
+async fn send<T: DeserializeOwned>(transport: &Transport, request: BollardRequest) -> Result<T, Failure> {
     let response = transport(request).await?;
     let code = response.status();
     let body = Limited::new(response.into_body(), MAX_ANSWER_BYTES).collect().await;

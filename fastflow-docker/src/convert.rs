@@ -74,7 +74,10 @@ fn host_config(spec: &ContainerSpec) -> Result<HostConfig> {
         network_mode: Some(network_mode(&spec.network)?),
         mounts: Some(spec.mounts.iter().map(bind_mount).collect::<Result<_>>()?),
         tmpfs: Some(spec.tmpfs.iter().map(tmpfs).collect::<Result<_>>()?),
-        nano_cpus: spec.cpu_millis.map(|millis| i64::from(millis) * 1_000_000),
+        nano_cpus: spec
+            .cpu_millis
+            .map(|millis| number(u64::from(millis) * 1_000_000, "cpu_millis"))
+            .transpose()?,
         memory,
         // Together with swap: there is none beside it.
         memory_swap: memory,

@@ -9,27 +9,18 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE};
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use fastflow_core::{Error, ErrorKind, Result, executor::ImageName};
+use hyper::header::HeaderValue;
 use serde::Serialize;
 
-/// What names that say no registry come from, and the address under which its credentials are kept.
+/// Where an image comes from whose name says no registry, and the addresses under which its credentials are kept.
 const HUB: [&str; 3] = ["docker.io", "index.docker.io", "registry-1.docker.io"];
-const HUB_ADDRESS: &str = "https://index.docker.io/v1/";
-
-/// The header with the credentials of one registry, as the engine takes it. Never printed.
-pub(crate) struct RegistryAuth(String);
-
-impl RegistryAuth {
-    pub(crate) const HEADER: &str = "X-Registry-Auth";
-
-    pub(crate) fn value(&self) -> &str {
-        &self.0
-    }
-}
+const HUB_ADDRESSES: [&str; 2] = ["https://index.docker.io/v1/", "index.docker.io"];
 
 /// What was found.
+#[derive(Debug)]
 pub(crate) enum Found {
     /// There are credentials for this registry.
-    Auth(RegistryAuth),
+    Auth(HeaderValue),
     /// There are none: it is asked without.
     Nothing,
     /// The program that keeps them did not give any; with its name. That it has none it says no other way.
@@ -56,29 +47,46 @@ pub(crate) fn find(folder: Option<&Path>, image: &ImageName) -> Result<Found> {
             .with("path", path.display())
             .with("cause", cause)
     };
-    let file = match File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
-        Err(error) => return Err(unusable(&error)),
+    let addresses: &[&str] = match image.registry() {
+        Some(registry) if !HUB.contains(&registry) => &[registry],
+        _ => &HUB_ADDRESSES,
     };
-    let registry = image.registry().filter(|registry| !HUB.contains(registry)).unwrap_or(HUB_ADDRESS);
-    match get_credential_from_reader(BufReader::new(file), registry) {
-        Ok(credential) => encode(&credential, registry).map(Found::Auth),
-        Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(Found::Nothing),
-        // Its output is not repeated: a secret may be in it.
-        Err(CredentialRetrievalError::HelperFailure { helper, .. }) => Ok(Found::HelperFailed(helper)),
-        Err(error) => Err(unusable(&error)),
+    for address in addresses {
+        let file = match File::open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) => return Err(unusable(&error)),
+        };
+        match get_credential_from_reader(BufReader::new(file), address) {
+            Ok(credential) => return encode(&credential, address).map(Found::Auth),
+            Err(CredentialRetrievalError::NoCredentialConfigured) => {}
+            // Its output is not repeated: a secret may be in it.
+            Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
+                return Ok(Found::HelperFailed(helper));
+            }
+            Err(error) => return Err(unusable(&error)),
+        }
     }
+    Ok(Found::Nothing)
 }
 
-/// Bollard encodes with the wrong alphabet, and the engine then goes on without credentials.
-fn encode(credential: &DockerCredential, registry: &str) -> Result<RegistryAuth> {
+/// The header with credentials, as the engine takes it. Bollard encodes it with the wrong alphabet, and the engine then
+/// goes on without credentials.
+fn encode(credential: &DockerCredential, registry: &str) -> Result<HeaderValue> {
     let (username, password, identitytoken) = match credential {
         DockerCredential::UsernamePassword(name, password) => (Some(&**name), Some(&**password), None),
         DockerCredential::IdentityToken(token) => (None, None, Some(&**token)),
     };
     let config = AuthConfig { username, password, identitytoken, serveraddress: registry };
-    let json = serde_json::to_vec(&config)
-        .map_err(|error| Error::new(ErrorKind::Internal, "credentials cannot be written").because(error))?;
-    Ok(RegistryAuth(URL_SAFE.encode(json)))
+    let unwritable = |error: Box<dyn std::error::Error + Send + Sync>| {
+        Error::new(ErrorKind::Internal, "credentials cannot be written").because(error)
+    };
+    let json = serde_json::to_vec(&config).map_err(|error| unwritable(error.into()))?;
+    let mut value =
+        HeaderValue::from_str(&URL_SAFE.encode(json)).map_err(|error| unwritable(error.into()))?;
+    value.set_sensitive(true);
+    Ok(value)
 }
+
+#[cfg(test)]
+mod tests;

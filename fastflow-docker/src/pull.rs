@@ -1,6 +1,6 @@
 //! Getting an image: progress for people, a limit by progress, and failures in the middle of a success.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use bollard::{
     Docker,
@@ -10,10 +10,11 @@ use bollard::{
 use fastflow_core::{Clock, Error, ErrorKind, Result, environment::SetupLog, executor::ImageName};
 use futures::StreamExt;
 use hyper::header::HeaderValue;
+use serde::de::IgnoredAny;
 
 use crate::{
-    connect::Api,
-    credentials::{self, Found, RegistryAuth},
+    connect::{Api, REGISTRY_AUTH},
+    credentials::{self, Found},
     engine::DockerEngine,
     error::Failure,
 };
@@ -43,7 +44,7 @@ pub(crate) async fn pull(engine: &DockerEngine, pull: Pull<'_>, log: &dyn SetupL
     })
 }
 
-async fn auth(pull: Pull<'_>, log: &dyn SetupLog) -> Result<Option<RegistryAuth>> {
+async fn auth(pull: Pull<'_>, log: &dyn SetupLog) -> Result<Option<HeaderValue>> {
     let (folder, image) = (pull.folder.map(Path::to_owned), pull.image.clone());
     let found = tokio::task::spawn_blocking(move || credentials::find(folder.as_deref(), &image));
     let found = tokio::select! {
@@ -68,10 +69,10 @@ async fn auth(pull: Pull<'_>, log: &dyn SetupLog) -> Result<Option<RegistryAuth>
 async fn get(
     engine: &DockerEngine,
     pull: Pull<'_>,
-    auth: Option<&RegistryAuth>,
+    auth: Option<&HeaderValue>,
     log: &dyn SetupLog,
 ) -> Result<(), Failure> {
-    let docker = with_auth(engine.ask(async |api: Api| Ok(api.docker().clone())).await?, auth)?;
+    let docker = with_auth(engine.ask(async |api: Api| Ok(api.docker().clone())).await?, auth);
     let mut lines = docker.create_image(Some(options(pull.image)), None, None);
     let mut progress = Progress { clock: pull.clock, log, last: None };
     loop {
@@ -88,15 +89,12 @@ async fn get(
 }
 
 /// Bollard would encode the credentials wrongly, so the header comes from here.
-fn with_auth(docker: Docker, auth: Option<&RegistryAuth>) -> Result<Docker, Failure> {
-    let Some(auth) = auth else { return Ok(docker) };
-    let mut value = HeaderValue::from_str(auth.value()).map_err(|error| Failure::Garbled(error.into()))?;
-    value.set_sensitive(true);
-    let value = Arc::new(value);
-    Ok(docker.with_request_modifier(move |mut request| {
-        request.headers_mut().insert(RegistryAuth::HEADER, HeaderValue::clone(&value));
+fn with_auth(docker: Docker, auth: Option<&HeaderValue>) -> Docker {
+    let Some(auth) = auth.cloned() else { return docker };
+    docker.with_request_modifier(move |mut request| {
+        request.headers_mut().insert(REGISTRY_AUTH, auth.clone());
         request
-    }))
+    })
 }
 
 /// Without a tag Docker would get all that there are.
@@ -105,19 +103,24 @@ fn options(image: &ImageName) -> CreateImageOptions {
     CreateImageOptionsBuilder::new().from_image(image.as_str()).tag(tag).build()
 }
 
-/// The engine answers refusals of the registry with all sorts of codes. The registry itself, asked through the engine
-/// for nothing but the image's description, tells them apart.
+/// Docker says 500 when the registry wants other credentials, and anything within the stream. What the registry itself
+/// answers when it is asked for nothing but the image's description, Docker hands on as it is.
 async fn classify(
     engine: &DockerEngine,
     failure: &Failure,
     image: &ImageName,
-    auth: Option<&RegistryAuth>,
+    auth: Option<&HeaderValue>,
 ) -> Option<ErrorKind> {
     if !matches!(failure, Failure::Status { .. } | Failure::Late { .. }) {
         return None;
     }
-    let _ = (engine, image, auth);
-    None
+    let path = format!("/distribution/{image}/json");
+    let asked = engine.ask(async |api: Api| api.get_with_auth::<IgnoredAny>(&path, auth).await).await;
+    match asked.err()?.status()? {
+        401 | 403 => Some(ErrorKind::Denied),
+        404 => Some(ErrorKind::NotFound),
+        _ => None,
+    }
 }
 
 struct Progress<'a> {
