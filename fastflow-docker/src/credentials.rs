@@ -88,5 +88,10 @@ fn encode(credential: &DockerCredential, registry: &str) -> Result<HeaderValue> 
     Ok(value)
 }
 
+/// Credentials that nobody has, to find out whether a registry wants any: `{"username":"nobody","password":"nobody"}`.
+pub(crate) fn of_nobody() -> HeaderValue {
+    HeaderValue::from_static("eyJ1c2VybmFtZSI6Im5vYm9keSIsInBhc3N3b3JkIjoibm9ib2R5In0=")
+}
+
 #[cfg(test)]
 mod tests;

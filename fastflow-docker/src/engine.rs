@@ -264,19 +264,20 @@ impl ContainerEngine for DockerEngine {
     }
 }
 
-/// Removes a container, or waits for whoever is removing it and looks once more.
+/// Removes a container. If somebody else is at it, waits for that and looks once more.
 async fn remove(api: &Api, name: &str) -> Result<(), Failure> {
-    for is_second in [false, true] {
-        let options = RemoveContainerOptionsBuilder::new().v(true).force(true).build();
-        let removed = api.docker().remove_container(name, Some(options)).await.map_err(Failure::from);
-        match removed {
-            Err(failure) if failure.status() == Some(409) && !is_second => {}
-            removed => return found(removed).map(|_| ()),
-        }
-        let options = WaitContainerOptionsBuilder::new().condition("removed").build();
-        let mut gone = api.docker().wait_container(name, Some(options));
-        // Whatever it says, the second removal tells.
-        gone.next().await;
+    let removed = remove_now(api, name).await;
+    if !removed.as_ref().is_err_and(|failure| failure.status() == Some(409)) {
+        return removed;
     }
-    Ok(())
+    let options = WaitContainerOptionsBuilder::new().condition("removed").build();
+    // Whatever it says, the second removal tells.
+    api.docker().wait_container(name, Some(options)).next().await;
+    remove_now(api, name).await
+}
+
+async fn remove_now(api: &Api, name: &str) -> Result<(), Failure> {
+    let options = RemoveContainerOptionsBuilder::new().v(true).force(true).build();
+    let removed = api.docker().remove_container(name, Some(options)).await;
+    found(removed.map_err(Failure::from)).map(|_| ())
 }

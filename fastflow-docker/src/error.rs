@@ -96,7 +96,6 @@ impl From<Bollard> for Failure {
             }
             Bollard::DockerStreamError { error } => Self::Late { words: error },
             Bollard::JsonSerdeError { err } if !err.is_eof() => Self::Garbled(err.into()),
-            Bollard::JsonDataError { .. } => Self::Garbled(error.into()),
             Bollard::IOError { .. }
             | Bollard::HyperResponseError { .. }
             | Bollard::HyperLegacyError { .. }
@@ -112,18 +111,20 @@ impl Failure {
     /// Tells a door that is shut from one that is not there.
     pub(crate) fn of_connection(error: impl Into<Cause>) -> Self {
         let cause: Cause = error.into();
-        let mut next: Option<&(dyn StdError + 'static)> = Some(&*cause);
-        while let Some(error) = next {
-            let is_shut = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
-            let inner = error.downcast_ref::<io::Error>();
-            // An error of TLS is hidden in one of input and output, which does not name it as its source.
-            let tls =
-                inner.and_then(io::Error::get_ref).and_then(|error| error.downcast_ref::<rustls::Error>());
-            if inner.is_some_and(is_shut) || tls.is_some() || error.is::<rustls::Error>() {
-                return Self::Refused(cause);
-            }
-            next = error.source();
-        }
-        Self::Unreachable(cause)
+        if is_refusal(&*cause) { Self::Refused(cause) } else { Self::Unreachable(cause) }
     }
+}
+
+/// Whether a file's permissions, or one side's certificate, are the cause.
+fn is_refusal(error: &(dyn StdError + 'static)) -> bool {
+    if error.is::<rustls::Error>() {
+        return true;
+    }
+    let next = match error.downcast_ref::<io::Error>() {
+        Some(error) if error.kind() == io::ErrorKind::PermissionDenied => return true,
+        // An error of input and output does not name as its source what it is made of.
+        Some(error) => error.get_ref().map(|inner| inner as &(dyn StdError + 'static)),
+        None => error.source(),
+    };
+    next.is_some_and(is_refusal)
 }

@@ -74,17 +74,26 @@ async fn get(
 ) -> Result<(), Failure> {
     let docker = with_auth(engine.ask(async |api: Api| Ok(api.docker().clone())).await?, auth);
     let mut lines = docker.create_image(Some(options(pull.image)), None, None);
-    let mut progress = Progress { clock: pull.clock, log, last: None };
+    let mut progress = Progress { log, last: None, pending: None };
+    let mut heard = pull.clock.elapsed();
     loop {
+        let limit = heard + pull.stall;
+        let next = progress.due().map_or(limit, |due| due.min(limit));
         let line = tokio::select! {
             biased;
             line = lines.next() => line,
-            () = pull.clock.sleep(pull.stall) => return Err(Failure::TimedOut(pull.stall)),
+            () = pull.clock.sleep(next.saturating_sub(pull.clock.elapsed())) => {
+                let now = pull.clock.elapsed();
+                progress.catch_up(now);
+                if now >= limit {
+                    return Err(Failure::TimedOut(pull.stall));
+                }
+                continue;
+            }
         };
-        match line {
-            Some(line) => progress.tell(&line?),
-            None => return Ok(()),
-        }
+        let Some(line) = line else { return Ok(()) };
+        heard = pull.clock.elapsed();
+        progress.tell(&line?, heard);
     }
 }
 
@@ -114,41 +123,69 @@ async fn classify(
     if !matches!(failure, Failure::Status { .. } | Failure::Late { .. }) {
         return None;
     }
-    let path = format!("/distribution/{image}/json");
-    let asked = engine.ask(async |api: Api| api.get_with_auth::<IgnoredAny>(&path, auth).await).await;
-    match asked.err()?.status()? {
+    let mut refusal = refusal(engine, image, auth).await;
+    if auth.is_none() && refusal == Some(500) {
+        // Without credentials Docker does not even ask a registry that wants a password, and says 500 for it.
+        refusal = self::refusal(engine, image, Some(&credentials::of_nobody())).await;
+    }
+    match refusal? {
         401 | 403 => Some(ErrorKind::Denied),
         404 => Some(ErrorKind::NotFound),
         _ => None,
     }
 }
 
+/// The code with which the registry does not describe an image.
+async fn refusal(engine: &DockerEngine, image: &ImageName, auth: Option<&HeaderValue>) -> Option<u16> {
+    let path = format!("/distribution/{image}/json");
+    let asked = engine.ask(async |api: Api| api.get_with_auth::<IgnoredAny>(&path, auth).await).await;
+    asked.err()?.status()
+}
+
+/// Tells the person who waits what happens now, but not all of it.
 struct Progress<'a> {
-    clock: &'a dyn Clock,
     log: &'a dyn SetupLog,
+    /// When the last line was told.
     last: Option<Duration>,
+    /// The newest that was not told yet.
+    pending: Option<String>,
 }
 
 impl Progress<'_> {
-    /// Tells the person who waits what happens now, but not all of it.
-    fn tell(&mut self, info: &CreateImageInfo) {
-        let Some(status) = info.status.as_deref().filter(|status| !status.is_empty()) else { return };
-        let now = self.clock.elapsed();
-        let layer = info.id.as_deref().unwrap_or_default();
-        if !layer.is_empty() && self.last.is_some_and(|last| now.saturating_sub(last) < LINE_INTERVAL) {
-            return;
+    fn tell(&mut self, info: &CreateImageInfo, now: Duration) {
+        let Some(line) = line(info) else { return };
+        self.pending = Some(line);
+        // What is not about a layer is said once.
+        if info.id.is_none() {
+            self.last = None;
         }
-        self.last = Some(now);
-        let detail = info.progress_detail.as_ref();
-        let bytes = detail.and_then(|detail| Some((detail.current?, detail.total?)));
-        self.log.line(&match bytes {
-            Some((current, total)) => {
-                format!("{layer}: {status}, {} of {}", Megabytes(current), Megabytes(total))
-            }
-            None if layer.is_empty() => status.to_owned(),
-            None => format!("{layer}: {status}"),
-        });
+        self.catch_up(now);
     }
+
+    /// When the next line may be told, if there is one.
+    fn due(&self) -> Option<Duration> {
+        self.pending.as_ref().map(|_| self.last.map_or(Duration::ZERO, |last| last + LINE_INTERVAL))
+    }
+
+    fn catch_up(&mut self, now: Duration) {
+        if self.due().is_some_and(|due| due <= now)
+            && let Some(line) = self.pending.take()
+        {
+            self.log.line(&line);
+            self.last = Some(now);
+        }
+    }
+}
+
+fn line(info: &CreateImageInfo) -> Option<String> {
+    let status = info.status.as_deref().filter(|status| !status.is_empty())?;
+    let layer = info.id.as_ref().map(|id| format!("{id}: ")).unwrap_or_default();
+    let detail = info.progress_detail.as_ref();
+    let bytes = detail.and_then(|detail| Some((detail.current?, detail.total?)));
+    Some(match bytes {
+        Some((current, total)) => format!("{layer}{status}, {} of {}", Megabytes(current), Megabytes(total)),
+        None => format!("{layer}{status}"),
+    })
 }
 
 struct Megabytes(i64);

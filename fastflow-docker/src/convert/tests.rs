@@ -266,7 +266,7 @@ proptest! {
     }
 }
 
-fn inspected(state: Value) -> ContainerState {
+fn inspected(state: &Value) -> ContainerState {
     let answer = json!({
         "Id": "4f2a", "Name": "/ff-1", "State": state,
         "Config": { "Labels": { "a": "b" } },
@@ -285,7 +285,7 @@ fn inspected(state: Value) -> ContainerState {
 fn a_container_that_never_ran_has_no_exit_code() {
     let never = "0001-01-01T00:00:00Z";
     let state = inspected(
-        json!({ "Status": "created", "Pid": 0, "ExitCode": 127, "StartedAt": never, "FinishedAt": never }),
+        &json!({ "Status": "created", "Pid": 0, "ExitCode": 127, "StartedAt": never, "FinishedAt": never }),
     );
     assert_eq!(state.status, ContainerStatus::Created);
     assert_eq!((state.pid, state.started_at, state.ended_at, state.exit_code), (None, None, None, None));
@@ -297,7 +297,7 @@ fn a_container_that_never_ran_has_no_exit_code() {
 
 #[test]
 fn one_that_runs_again_has_no_end_yet() {
-    let state = inspected(json!({
+    let state = inspected(&json!({
         "Status": "running", "Pid": 42, "ExitCode": 3,
         "StartedAt": "2026-11-26T04:41:49.177976928Z", "FinishedAt": "2026-11-26T04:40:00Z",
     }));
@@ -310,7 +310,7 @@ fn one_that_runs_again_has_no_end_yet() {
 
 #[test]
 fn one_that_has_ended_tells_how() {
-    let state = inspected(json!({
+    let state = inspected(&json!({
         "Status": "exited", "Pid": 0, "ExitCode": 137, "OOMKilled": true,
         "StartedAt": "2026-11-26T04:41:49Z", "FinishedAt": "2026-11-26T06:41:50+02:00",
     }));
@@ -323,7 +323,7 @@ fn one_that_has_ended_tells_how() {
 
 #[test]
 fn an_unknown_word_costs_neither_the_answer_nor_the_list() {
-    assert_eq!(inspected(json!({ "Status": "hibernating" })).status, ContainerStatus::Other);
+    assert_eq!(inspected(&json!({ "Status": "hibernating" })).status, ContainerStatus::Other);
     let list = json!([
         { "Id": "1", "Names": ["/other/alias", "/ff-1"], "Labels": { "a": "b" }, "State": "hibernating",
           "Health": { "Status": "" }, "HostConfig": { "NetworkMode": "x" } },

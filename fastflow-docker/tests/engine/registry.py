@@ -4,12 +4,12 @@ It makes one image of one layer out of the repository's name, and what the name 
 
     open/...    gives the image to everybody
     slow/...    gives the layer in pieces, with pauses
-    secret/...  wants USER and PASSWORD
     cut/...     breaks off in the middle of the image's description
     stuck/...   stops in the middle of the layer, and keeps the connection
     broken/...  fails with 500
 
-Everything else is not there. The port goes into the file PORT_FILE.
+Everything else is not there. A second registry has the same, and wants USER and PASSWORD for all of it. The ports of
+both go into the file PORT_FILE, as "PORT PORT".
 """
 
 import base64, functools, gzip, hashlib, io, json, os, random, sys, tarfile, threading, time
@@ -81,17 +81,16 @@ class Registry(BaseHTTPRequestHandler):
         self.answer(code, json.dumps({"errors": [{"code": word, "message": word.lower()}]}).encode(), **headers)
 
     def do_GET(self):
-        if self.path == "/v2/":
-            # By this an engine learns how to show its credentials, whatever it comes for.
+        if self.server.is_closed and self.headers.get("Authorization") != AUTH:
             return self.error(401, "UNAUTHORIZED", WWW_Authenticate='Basic realm="test"')
+        if self.path == "/v2/":
+            return self.answer(200)
         parts = self.path.split("/")
         name, what, reference = "/".join(parts[2:-2]), parts[-2], parts[-1]
         how = name.split("/")[0]
-        if how == "secret" and self.headers.get("Authorization") != AUTH:
-            return self.error(401, "UNAUTHORIZED", WWW_Authenticate='Basic realm="test"')
         if how == "broken":
             return self.error(500, "UNKNOWN")
-        if how not in ("open", "slow", "secret", "cut", "stuck"):
+        if how not in ("open", "slow", "cut", "stuck"):
             return self.error(404, "NAME_UNKNOWN")
         manifest, found = blobs(name)
         if what == "manifests":
@@ -109,9 +108,15 @@ class Registry(BaseHTTPRequestHandler):
         pass
 
 
-server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
-server.daemon_threads = True
+def serve(is_closed):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Registry)
+    server.daemon_threads = True
+    server.is_closed = is_closed
+    threading.Thread(target=server.serve_forever).start()
+    return str(server.server_port)
+
+
+ports = serve(False) + " " + serve(True)
 with open(PORT_FILE + ".new", "w") as file:
-    file.write(str(server.server_port))
+    file.write(ports)
 os.rename(PORT_FILE + ".new", PORT_FILE)
-server.serve_forever()
