@@ -38,7 +38,7 @@ pub(crate) struct Lab {
     pub(crate) id: String,
 }
 
-/// Runs a test with the engine that `FASTFLOW_TEST_DOCKER` names, and takes its containers away, also if it fails.
+/// Runs a test with the engine that `FASTFLOW_TEST_DOCKER` names, and takes away what it made there, also if it fails.
 pub(crate) async fn with_docker(test: impl AsyncFnOnce(&Lab)) {
     let (Some(host), Some(image)) = (variable("FASTFLOW_TEST_DOCKER"), variable("FASTFLOW_TEST_IMAGE"))
     else {
@@ -54,9 +54,7 @@ pub(crate) async fn with_docker(test: impl AsyncFnOnce(&Lab)) {
     let id = folder.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_lowercase();
     let lab = Lab { engine: engine(&config(&socket)), socket, image, folder, id: format!("ff-test-{id}") };
     let result = AssertUnwindSafe(test(&lab)).catch_unwind().await;
-    for container in lab.engine.list(&lab.labels()).await.unwrap() {
-        lab.engine.remove(container.id.as_str()).await.unwrap();
-    }
+    lab.clean().await;
     if let Err(panic) = result {
         resume_unwind(panic);
     }
@@ -118,6 +116,38 @@ impl Lab {
             std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
         }
         path
+    }
+
+    /// The networks of this name, as the engine has them.
+    pub(crate) async fn networks(&self, name: &str) -> Vec<Value> {
+        self.all("/networks", |network| network["Name"] == name).await
+    }
+
+    async fn all(&self, path: &str, choose: impl Fn(&Value) -> bool) -> Vec<Value> {
+        let (_, found) = self.raw("GET", path, None).await;
+        found.as_array().unwrap().iter().filter(|one| choose(one)).cloned().collect()
+    }
+
+    /// All that has the test's id in its name.
+    async fn clean(&self) {
+        for container in self.engine.list(&self.labels()).await.unwrap() {
+            self.engine.remove(container.id.as_str()).await.unwrap();
+        }
+        let is_ours = |name: &Value| name.as_str().is_some_and(|name| name.contains(&self.id));
+        for network in self.all("/networks", |network| is_ours(&network["Name"])).await {
+            self.raw("DELETE", &format!("/networks/{}", network["Id"].as_str().unwrap()), None).await;
+        }
+        let names = |image: &Value| {
+            [&image["RepoTags"], &image["RepoDigests"]]
+                .map(Value::as_array)
+                .into_iter()
+                .flatten()
+                .flatten()
+                .any(is_ours)
+        };
+        for image in self.all("/images/json", names).await {
+            self.raw("DELETE", &format!("/images/{}?force=1", image["Id"].as_str().unwrap()), None).await;
+        }
     }
 
     /// Asks the engine without what is tested here.

@@ -9,30 +9,17 @@ use fastflow_core::{
 use futures::future::join_all;
 use serde_json::json;
 
-use crate::kit::{Lab, config, engine, until, with_docker};
-
-async fn networks(lab: &Lab, name: &str) -> Vec<serde_json::Value> {
-    let (_, found) = lab.raw("GET", "/networks", None).await;
-    found.as_array().unwrap().iter().filter(|network| network["Name"] == name).cloned().collect()
-}
-
-async fn remove(lab: &Lab, name: &str) {
-    for network in networks(lab, name).await {
-        lab.raw("DELETE", &format!("/networks/{}", network["Id"].as_str().unwrap()), None).await;
-    }
-}
+use crate::kit::{config, engine, until, with_docker};
 
 #[tokio::test]
 async fn many_hosts_make_one_network() {
     with_docker(async |lab| {
         let name = format!("{}-many", lab.id);
         let engines: Vec<_> = (0..8).map(|_| engine(&config(&lab.socket))).collect();
-        let made = join_all(engines.iter().map(|engine| engine.ensure_network(&name))).await;
-        let found = networks(lab, &name).await;
-        remove(lab, &name).await;
-        for made in made {
+        for made in join_all(engines.iter().map(|engine| engine.ensure_network(&name))).await {
             made.unwrap();
         }
+        let found = lab.networks(&name).await;
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0]["Labels"], json!({ "fastflow.kind": "network" }));
         assert_eq!(found[0]["Options"], json!({ "com.docker.network.bridge.enable_icc": "false" }));
@@ -52,10 +39,8 @@ async fn of_several_networks_the_oldest_stays() {
         for _ in 0..3 {
             ids.push(lab.raw("POST", "/networks/create", Some(request.clone())).await.1["Id"].clone());
         }
-        let ensured = lab.engine.ensure_network(&name).await;
-        let found = networks(lab, &name).await;
-        remove(lab, &name).await;
-        ensured.unwrap();
+        lab.engine.ensure_network(&name).await.unwrap();
+        let found = lab.networks(&name).await;
         assert_eq!(found.iter().map(|network| &network["Id"]).collect::<Vec<_>>(), [&ids[0]]);
     })
     .await;
@@ -67,10 +52,9 @@ async fn a_network_of_somebody_else_is_not_taken_for_ours() {
         let name = format!("{}-other", lab.id);
         let (code, _) =
             lab.raw("POST", "/networks/create", Some(json!({ "Name": name, "Driver": "bridge" }))).await;
-        let ensured = lab.engine.ensure_network(&name).await;
-        let left = networks(lab, &name).await.len();
-        remove(lab, &name).await;
-        assert_eq!((code, ensured.unwrap_err().kind(), left), (201, ErrorKind::Conflict, 1));
+        let error = lab.engine.ensure_network(&name).await.unwrap_err();
+        let left = lab.networks(&name).await.len();
+        assert_eq!((code, error.kind(), left), (201, ErrorKind::Conflict, 1));
         for built_in in ["bridge", "host", "none", "container:x", ""] {
             let error = lab.engine.ensure_network(built_in).await.unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Invalid, "{built_in}");
@@ -102,13 +86,9 @@ async fn containers_do_not_reach_each_other() {
              links = [l.split()[0] for l in open('/proc/net/route').readlines()[1:] if l.split()[1] == '00000000']\n\
              open('/out/seen', 'w').write(r + ' ' + ' '.join(links))"
         );
-        let state = lab.run(&spec("client", &client)).await;
-        let seen = fs::read_to_string(out.join("seen"));
-        lab.engine.remove(server.as_str()).await.unwrap();
-        lab.engine.remove(state.id.as_str()).await.unwrap();
-        remove(lab, &name).await;
+        lab.run(&spec("client", &client)).await;
         // It has a way out, and none to the other.
-        assert_eq!(seen.unwrap(), "TimeoutError eth0");
+        assert_eq!(fs::read_to_string(out.join("seen")).unwrap(), "TimeoutError eth0");
     })
     .await;
 }

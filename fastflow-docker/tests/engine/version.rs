@@ -24,8 +24,7 @@ async fn every_request_says_its_version_and_it_is_asked_for_once() {
         through.wait(&id).await.unwrap();
         through.list(&lab.labels()).await.unwrap();
         through.remove(id.as_str()).await.unwrap();
-        through.ensure_network("fastflow-test-pinned").await.unwrap();
-        assert_eq!(lab.raw("DELETE", "/networks/fastflow-test-pinned", None).await.0, 204);
+        through.ensure_network(&format!("{}-pinned", lab.id)).await.unwrap();
 
         let requests = recorder.requests();
         let (asked, others) = requests.split_first().unwrap();
