@@ -1,6 +1,6 @@
 """A registry with one small image under several names, each with a fault of its own.
 
-Prints its port, and serves until its standard input ends.
+Prints its port and the digest of the image, and serves until its standard input ends.
 
 open/image      anybody may have it
 locked/image    only for the user `reader` with the password `open sesame`
@@ -114,5 +114,5 @@ class Registry(http.server.BaseHTTPRequestHandler):
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Registry)
 server.daemon_threads = True
 threading.Thread(target=server.serve_forever, daemon=True).start()
-print(server.server_address[1], flush=True)
+print(server.server_address[1], digest(MANIFEST), flush=True)
 sys.stdin.read()
