@@ -49,8 +49,8 @@ impl Default for PodmanConfig {
             allow_plain_tcp: false,
             auth_file: None,
             call_timeout: Duration::from_secs(10),
-            change_timeout: Duration::from_secs(60),
-            pull_stall_timeout: Duration::from_secs(120),
+            change_timeout: Duration::from_mins(1),
+            pull_stall_timeout: Duration::from_mins(2),
         }
     }
 }

@@ -16,8 +16,8 @@ fn request(spec: &ContainerSpec) -> Result<Value> {
     CreateRequest::new(spec, Outward::Slirp4netns).map(|request| serde_json::to_value(request).unwrap())
 }
 
-#[test]
-fn a_full_specification_is_this_request() {
+/// One that says everything.
+fn full_spec() -> ContainerSpec {
     let mut spec = spec();
     spec.labels = BTreeMap::from([("fastflow.owner".to_owned(), "a=b,c".to_owned())]);
     spec.entrypoint = vec!["/shim".to_owned(), "--".to_owned(), "a b".to_owned()];
@@ -37,6 +37,11 @@ fn a_full_specification_is_this_request() {
     spec.max_processes = 64;
     spec.max_open_files = 512;
     spec.stop_timeout = Duration::from_millis(14_001);
+    spec
+}
+
+#[test]
+fn a_full_specification_is_this_request() {
     let expected = json!({
         "name": "ff-1",
         "image": "sha256:00",
@@ -91,7 +96,7 @@ fn a_full_specification_is_this_request() {
         "log_configuration": {"driver": "none"},
         "healthconfig": {"Test": ["NONE"]},
     });
-    assert_eq!(request(&spec).unwrap(), expected);
+    assert_eq!(request(&full_spec()).unwrap(), expected);
 }
 
 #[test]

@@ -1,7 +1,6 @@
 //! The credentials that `podman login` and `docker login` have left, for the registry of one image.
 
 use std::{
-    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -11,7 +10,8 @@ use base64::{Engine, engine::general_purpose::URL_SAFE};
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 use fastflow_core::{Error, ErrorKind, Result, executor::ImageName};
 use hyper::header::HeaderValue;
-use serde::{Deserialize, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The largest file that is read.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -83,7 +83,7 @@ fn scopes(image: &ImageName) -> Vec<&str> {
 #[derive(Deserialize)]
 struct Known {
     #[serde(default)]
-    auths: BTreeMap<String, IgnoredAny>,
+    auths: Map<String, Value>,
 }
 
 #[derive(Serialize)]

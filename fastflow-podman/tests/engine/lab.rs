@@ -6,10 +6,7 @@ use std::{
     io::{Read, Write},
     os::unix::{fs::PermissionsExt, net::UnixStream},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -53,10 +50,9 @@ impl Lab {
         let image = engine.image(&image.parse().unwrap()).await.unwrap().expect("the image is not there").id;
         let out = tempfile::tempdir().unwrap();
         fs::set_permissions(out.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let count = COUNT.fetch_add(1, Ordering::Relaxed);
-        let name =
-            format!("ff-test-{}-{}-{count}", std::process::id(), SystemClock::new().now().as_millisecond());
+        // The folder's name is like no other one's.
+        let random = out.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.').to_owned();
+        let name = format!("ff-test-{}-{random}", std::process::id());
         Some(Self { engine, socket, image, out, name })
     }
 

@@ -1,16 +1,21 @@
 //! The life of containers, with what Podman makes of it.
 
-use std::{collections::BTreeMap, fs, path::Path, time::Duration};
+use std::{collections::BTreeMap, fs, path::Path, sync::Arc, time::Duration};
 
 use fastflow_core::{
-    ErrorKind,
+    ErrorKind, SystemClock,
     executor::container::{
         Access, ContainerEngine, ContainerId, ContainerSignal, ContainerSpec, ContainerState,
         ContainerStatus, ContainerUser, Mount,
     },
 };
 
-use crate::lab::{Lab, USER, within};
+use fastflow_podman::{PodmanConfig, PodmanEngine};
+
+use crate::{
+    lab::{Lab, USER, within},
+    relay,
+};
 
 const AT_ONCE: Duration = Duration::from_secs(5);
 /// Says that it is ready, and ends with 7 when it is told to.
@@ -32,6 +37,21 @@ async fn the_engine_says_who_it_is() {
     assert_eq!(info.rootless, as_podman_says.contains(r#""rootless":true"#));
     assert_eq!(info.keeps_user, info.rootless);
     assert_eq!(lab.engine.kind(), "podman");
+}
+
+#[tokio::test]
+async fn an_engine_is_reached_over_tcp() {
+    let Some(lab) = Lab::new().await else { return };
+    let mut config = PodmanConfig::default();
+    config.host = Some(format!("tcp://localhost:{}", relay::tcp(&lab.socket).await).parse().unwrap());
+    let engine = PodmanEngine::new(config, Arc::new(SystemClock::new())).unwrap();
+    assert_eq!(engine.info().await.unwrap(), lab.engine.info().await.unwrap());
+    let id = engine.create(&lab.spec("tcp", "true")).await.unwrap();
+    engine.start(&id).await.unwrap();
+    within(AT_ONCE, engine.wait(&id)).await.unwrap();
+    assert_eq!(engine.list(&lab.labels()).await.unwrap().len(), 1);
+    engine.remove(id.as_str()).await.unwrap();
+    assert_eq!(engine.list(&lab.labels()).await.unwrap(), []);
 }
 
 #[tokio::test]

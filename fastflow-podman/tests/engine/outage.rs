@@ -91,7 +91,7 @@ fn an_engine_that_this_user_may_not_talk_to_denies() {
         if rustix::process::geteuid().is_root() {
             rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(10_001)).unwrap();
         } else {
-            fs::set_permissions(&socket, fs::Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(&socket, fs::Permissions::from_mode(0o000)).unwrap();
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async { all(&engine(&socket, |_| {})).await })

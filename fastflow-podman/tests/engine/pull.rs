@@ -50,7 +50,7 @@ impl Registry {
 
     async fn refused(&self, name: &str) -> Error {
         let said = Said::default();
-        within(Duration::from_secs(60), self.lab.engine.pull(&self.image(name), &said)).await.unwrap_err()
+        within(Duration::from_mins(1), self.lab.engine.pull(&self.image(name), &said)).await.unwrap_err()
     }
 
     fn auth_file(&self, name: &str, key: &str, secret: &str) -> PathBuf {

@@ -11,7 +11,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{UnixListener, UnixStream},
+    net::{TcpListener, UnixListener, UnixStream},
     sync::watch,
 };
 
@@ -58,6 +58,19 @@ impl Relay {
     pub(crate) fn cut(&self) {
         self.cut.send(true).unwrap();
     }
+}
+
+/// The engine on a TCP port of this machine.
+pub(crate) async fn tcp(engine: &Path) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (port, engine) = (listener.local_addr().unwrap().port(), engine.to_owned());
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let mut engine = UnixStream::connect(&engine).await.unwrap();
+            tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut engine).await.ok() });
+        }
+    });
+    port
 }
 
 async fn pass(client: UnixStream, engine: UnixStream, answer_bytes: u64) {
