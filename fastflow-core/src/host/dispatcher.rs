@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     ErrorKind, Result, RunId, Timestamp,
+    executor::Health,
     run::{Run, RunEvent, StopCause},
     store::{EventId, Step},
 };
@@ -22,6 +23,8 @@ use crate::{
 const MAX_CLAIM: u32 = 256;
 /// The longest sleep without a look at the store, in case the wall clock jumps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
+/// The least time between two questions to a runtime that is down.
+const SHORTEST_PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// How often a supervisor that panicked is replaced before its run is left to the next start.
 const MAX_PANICS: u32 = 5;
 /// Beyond the grace, how long a drain waits for stopped programs before it lets go of them.
@@ -127,6 +130,13 @@ impl Dispatcher {
 
     /// Fills the free slots. `due` is kept as the instant at which the next waiting run becomes due.
     async fn claim(&mut self, due: &mut Option<Timestamp>) -> Result<()> {
+        if let Some(retry_at) = self.down_until() {
+            // Runs wait in the queue for a runtime that is down, and one question finds out whether it is back.
+            if retry_at <= self.ports.clock.now() {
+                self.probe();
+            }
+            return Ok(());
+        }
         loop {
             let Some(wanted) = NonZeroU32::new(self.free().min(MAX_CLAIM)) else { return Ok(()) };
             // A wall clock that is set back must not make due runs wait for it.
@@ -148,6 +158,28 @@ impl Dispatcher {
         }
     }
 
+    /// When a runtime is asked again, while there is none that answers.
+    fn down_until(&self) -> Option<Timestamp> {
+        let mut earliest = None;
+        for executor in self.ports.executors.by_name.values() {
+            let Health::Down { retry_at, .. } = executor.health() else { return None };
+            earliest = Some(earliest.map_or(retry_at, |at: Timestamp| at.min(retry_at)));
+        }
+        earliest
+    }
+
+    /// Asks all runtimes, beside everything else.
+    fn probe(&self) {
+        for executor in self.ports.executors.by_name.values() {
+            let (executor, ports) = (Arc::clone(executor), Arc::clone(&self.ports));
+            tokio::spawn(async move {
+                if executor.probe().await.is_ok() {
+                    ports.signals.queued(true);
+                }
+            });
+        }
+    }
+
     fn free(&self) -> u32 {
         let taken = u32::try_from(self.running.len()).unwrap_or(u32::MAX);
         self.ports.settings.max_concurrent_runs.get().saturating_sub(taken)
@@ -164,6 +196,10 @@ impl Dispatcher {
     }
 
     fn pause(&self, due: Option<Timestamp>) -> Duration {
+        if let Some(retry_at) = self.down_until() {
+            let left = retry_at.duration_since(self.ports.clock.now());
+            return Duration::try_from(left).unwrap_or_default().clamp(SHORTEST_PROBE_PAUSE, LONGEST_SLEEP);
+        }
         // Without a free slot there is nothing to do before a supervisor ends, and that wakes by itself.
         let Some(due) = due.filter(|_| self.free() > 0) else { return LONGEST_SLEEP };
         Duration::try_from(due.duration_since(self.ports.clock.now())).unwrap_or_default().min(LONGEST_SLEEP)

@@ -2,6 +2,7 @@
 
 mod pipelines;
 mod runs;
+mod waiting;
 
 use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
 
@@ -14,6 +15,7 @@ use tokio::{
 pub use self::{
     pipelines::{PipelineInfo, Pipelines},
     runs::{RunLogLine, Runs},
+    waiting::Waiting,
 };
 use crate::{
     Error, ErrorKind, ExecutorName, OwnerId, PipelineName, Result, RunId, Shutdown,

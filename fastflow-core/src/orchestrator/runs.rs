@@ -62,7 +62,7 @@ impl<'a> Runs<'a> {
         Self { flow }
     }
 
-    fn ports(self) -> &'a Arc<Ports> {
+    pub(super) fn ports(self) -> &'a Arc<Ports> {
         &self.flow.inner.ports
     }
 

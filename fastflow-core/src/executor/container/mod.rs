@@ -114,6 +114,7 @@ impl Executor for ContainerExecutor {
     }
 
     async fn probe(&self) -> Result<()> {
+        self.place.engine.info().await?;
         self.place.known().await.map(drop)
     }
 
