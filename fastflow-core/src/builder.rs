@@ -268,6 +268,7 @@ async fn default_store(data: &DataDir, clock: &Arc<dyn Clock>) -> Result<Arc<dyn
 }
 
 #[cfg(not(feature = "sqlite"))]
+#[expect(clippy::unused_async, reason = "with the feature it waits for the store to open")]
 async fn default_store(_data: &DataDir, _clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
     Err(Error::new(ErrorKind::Invalid, "without the feature `sqlite` the builder needs `.store(…)`"))
 }

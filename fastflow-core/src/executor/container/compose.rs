@@ -9,9 +9,8 @@ use std::{
 use fastflow_shim::{Order, layout};
 
 use super::{
-    ContainerNetwork, ContainerSpec, Tmpfs,
-    engine::Access,
-    place::{ORDER, Place, RUN, SHIM},
+    Access, ContainerConfig, ContainerNetwork, ContainerSpec, ContainerUser, Mount, Tmpfs,
+    host_paths::HostPaths,
 };
 use crate::{
     Error, ErrorKind, OwnerId, Result,
@@ -21,6 +20,13 @@ use crate::{
         order::{millis, order},
     },
 };
+
+/// Where a container finds its run directory.
+pub(super) const RUN: &str = "/fastflow/run";
+/// Where the shim finds its order.
+pub(super) const ORDER: &str = "/fastflow/order";
+/// Where the shim lies.
+pub(super) const SHIM: &str = "/fastflow/shim";
 
 /// Whose it is: two installations may share one engine.
 pub(super) const OWNER_LABEL: &str = "fastflow.owner";
@@ -80,40 +86,53 @@ pub(super) struct Blueprint<'a> {
     pub(super) order_wait: Option<Duration>,
 }
 
+/// What is the same for all containers of an executor.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) config: &'a ContainerConfig,
+    pub(super) user: ContainerUser,
+    pub(super) host_paths: &'a HostPaths,
+    /// Where the folders lie over which containers get their orders.
+    pub(super) order_root: &'a Path,
+    /// The shim on this machine.
+    pub(super) shim: &'a Path,
+}
+
 impl Blueprint<'_> {
     /// The container.
     ///
     /// # Errors
     ///
     /// `Invalid` for a folder that no container may have; `Unsupported` for one that the engine cannot reach.
-    pub(super) async fn container(&self, place: &Place) -> Result<ContainerSpec> {
-        let known = place.known().await?;
-        let mut spec = ContainerSpec::new(self.name, self.image, self.entrypoint(), known.user);
+    pub(super) fn container(&self, facts: Facts<'_>) -> Result<ContainerSpec> {
+        let mut spec = ContainerSpec::new(self.name, self.image, self.entrypoint(), facts.user);
         spec.labels = [(OWNER_LABEL, self.owner.to_string()), (KIND_LABEL, self.kind.as_str().to_owned())]
             .into_iter()
             .chain(self.labels.iter().cloned())
             .map(|(name, value)| (name.to_owned(), value))
             .collect();
-        let order_dir = place.order_dir(self.name).await?;
+        let mount = |source: &Path, target: &Path, access| {
+            Ok::<_, Error>(Mount::new(facts.host_paths.outside(source)?, target, access))
+        };
         spec.mounts = vec![
-            place.shim().await?,
-            place.mount(self.run_dir, Path::new(RUN), Access::ReadWrite).await?,
-            place.mount(&order_dir, Path::new(ORDER), Access::ReadWrite).await?,
+            mount(facts.shim, Path::new(SHIM), Access::ReadOnly)?,
+            mount(self.run_dir, Path::new(RUN), Access::ReadWrite)?,
+            mount(&facts.order_root.join(self.name), Path::new(ORDER), Access::ReadWrite)?,
         ];
         for (folders, access) in [(self.reads, Access::ReadOnly), (self.writes, Access::ReadWrite)] {
             for folder in folders {
                 check_folder(folder)?;
-                spec.mounts.push(place.mount(folder, folder, access).await?);
+                spec.mounts.push(mount(folder, folder, access)?);
             }
         }
         // Engines mount in this order, and what lies inside another comes after it.
         spec.mounts.sort_by(|one, other| one.target.cmp(&other.target));
         spec.mounts.dedup_by(|one, other| one.target == other.target);
-        let config = &place.config;
+        let config = facts.config;
         spec.tmpfs =
             vec![Tmpfs { target: "/tmp".into(), size_bytes: config.tmp_bytes, allow_execution: false }];
         if self.network == Network::Bridge {
-            spec.network = ContainerNetwork::Named(place.network().await?.to_owned());
+            spec.network = ContainerNetwork::Named(config.network.clone());
         }
         spec.cpu_millis = self.limits.cpu_millis;
         spec.memory_bytes = self.limits.memory_bytes.or(config.default_memory_bytes);
@@ -188,3 +207,6 @@ pub(super) fn attempt_order(spec: &AttemptSpec) -> Order {
     order.run_dir = PathBuf::from(RUN);
     order
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,8 +5,8 @@ use std::{path::Path, time::Duration};
 use fastflow_shim::{Order, Reply, layout, regular};
 
 use super::{
-    ContainerId, ContainerSpec, ContainerState,
-    compose::Blueprint,
+    ContainerId, ContainerNetwork, ContainerSpec, ContainerState,
+    compose::{Blueprint, SHIM},
     place::{Place, create_order_dir, remove_order_dir, write_order},
 };
 use crate::{Error, ErrorKind, Result};
@@ -53,7 +53,10 @@ pub(super) async fn make(
     blueprint: &Blueprint<'_>,
     order: Option<&Order>,
 ) -> Result<ContainerId> {
-    let spec = blueprint.container(place).await?;
+    let spec = blueprint.container(place.facts().await?)?;
+    if spec.network != ContainerNetwork::None {
+        place.ensure_network().await?;
+    }
     let dir = place.order_dir(blueprint.name).await?;
     create_order_dir(&dir)?;
     let made = async {
@@ -160,7 +163,7 @@ fn is_dead(known: &mut Option<(u32, u64)>, pid: Option<u32>) -> bool {
             .is_ok_and(|stat| stat.start_time_ticks == *start && !stat.is_zombie()),
         _ => {
             let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            if command.starts_with(super::place::SHIM.as_bytes()) {
+            if command.starts_with(SHIM.as_bytes()) {
                 *known = fastflow_shim::proc::start_time_ticks(pid).ok().map(|start| (pid, start));
             }
             false

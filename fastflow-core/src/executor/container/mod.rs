@@ -114,7 +114,9 @@ impl Executor for ContainerExecutor {
     }
 
     async fn probe(&self) -> Result<()> {
-        self.place.engine.info().await?;
+        if self.place.is_known() {
+            return self.place.engine.info().await.map(drop);
+        }
         self.place.known().await.map(drop)
     }
 

@@ -12,17 +12,10 @@ use fastflow_shim::{Order, layout};
 use tokio::sync::OnceCell;
 
 use super::{
-    ContainerConfig, ContainerEngine, ContainerUser, EngineInfo, Mount, engine::Access,
-    host_paths::HostPaths, images::Images, watch::FolderWatch,
+    ContainerConfig, ContainerEngine, ContainerUser, EngineInfo, compose::Facts, host_paths::HostPaths,
+    images::Images, watch::FolderWatch,
 };
 use crate::{Clock, Error, ErrorKind, Result, shim::ShimBinary};
-
-/// Where a container finds its run directory.
-pub(super) const RUN: &str = "/fastflow/run";
-/// Where the shim finds its order.
-pub(super) const ORDER: &str = "/fastflow/order";
-/// Where the shim lies.
-pub(super) const SHIM: &str = "/fastflow/shim";
 
 /// Only the owner may see what is there.
 const PRIVATE: u32 = 0o700;
@@ -78,6 +71,10 @@ impl Place {
         self.known.get_or_try_init(|| self.ask()).await
     }
 
+    pub(super) fn is_known(&self) -> bool {
+        self.known.initialized()
+    }
+
     async fn ask(&self) -> Result<Known> {
         let info = self.engine.info().await?;
         if info.remaps_users {
@@ -106,20 +103,14 @@ impl Place {
     }
 
     /// Makes sure of the network, once.
-    pub(super) async fn network(&self) -> Result<&str> {
-        let name = &self.config.network;
-        self.network.get_or_try_init(|| self.engine.ensure_network(name)).await?;
-        Ok(name)
+    pub(super) async fn ensure_network(&self) -> Result<()> {
+        self.network.get_or_try_init(|| self.engine.ensure_network(&self.config.network)).await.map(drop)
     }
 
-    /// A folder of this process as a mount: at `target` there.
-    pub(super) async fn mount(&self, source: &Path, target: &Path, access: Access) -> Result<Mount> {
-        Ok(Mount::new(self.known().await?.host_paths.outside(source)?, target, access))
-    }
-
-    /// The mount of the shim.
-    pub(super) async fn shim(&self) -> Result<Mount> {
-        self.mount(&self.shim, Path::new(SHIM), Access::ReadOnly).await
+    /// What is the same for all containers.
+    pub(super) async fn facts(&self) -> Result<Facts<'_>> {
+        let Known { user, host_paths, order_root, .. } = self.known().await?;
+        Ok(Facts { config: &self.config, user: *user, host_paths, order_root, shim: &self.shim })
     }
 
     /// The folder in memory over which the container `name` gets its order.

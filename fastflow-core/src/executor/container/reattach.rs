@@ -32,6 +32,8 @@ pub(super) async fn list(place: &Arc<Place>, warm: &Warm, owner: &OwnerId) -> Re
         let kind = container.labels.get(KIND_LABEL).map(String::as_str);
         if kind == Some(Kind::Attempt.as_str()) {
             let attempt = container.labels.get(ATTEMPT_LABEL).and_then(|id| id.parse::<AttemptId>().ok());
+            // Labels may come from an image; the name is given by us alone.
+            let attempt = attempt.filter(|attempt| container.name == container_name(*attempt));
             found.extend(attempt.map(|attempt| handle(attempt, &container.id, &container.name)));
         } else if let Some(attempt) = serving.get(&container.name) {
             found.push(handle(*attempt, &container.id, &container.name));
