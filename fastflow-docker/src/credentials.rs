@@ -23,7 +23,8 @@ pub(crate) enum Found {
     Auth(HeaderValue),
     /// There are none: it is asked without.
     Nothing,
-    /// The program that keeps them did not give any; with its name. That it has none it says no other way.
+    /// The program that keeps them gave none, or is not there; with the reason. That it has none it says in no other
+    /// way, and Docker's own programs go on without, too.
     HelperFailed(String),
 }
 
@@ -62,8 +63,12 @@ pub(crate) fn find(folder: Option<&Path>, image: &ImageName) -> Result<Found> {
             Err(CredentialRetrievalError::NoCredentialConfigured) => {}
             // Its output is not repeated: a secret may be in it.
             Err(CredentialRetrievalError::HelperFailure { helper, .. }) => {
-                return Ok(Found::HelperFailed(helper));
+                return Ok(Found::HelperFailed(format!("{helper} gave none")));
             }
+            Err(
+                error @ (CredentialRetrievalError::HelperCommunicationError
+                | CredentialRetrievalError::MalformedHelperResponse),
+            ) => return Ok(Found::HelperFailed(error.to_string())),
             Err(error) => return Err(unusable(&error)),
         }
     }

@@ -59,8 +59,8 @@ async fn auth(pull: Pull<'_>, log: &dyn SetupLog) -> Result<Option<HeaderValue>>
     {
         Found::Auth(auth) => Ok(Some(auth)),
         Found::Nothing => Ok(None),
-        Found::HelperFailed(helper) => {
-            log.line(&format!("{helper} gave no credentials for {}: trying without", pull.image));
+        Found::HelperFailed(reason) => {
+            log.line(&format!("no credentials for {} ({reason}): trying without", pull.image));
             Ok(None)
         }
     }

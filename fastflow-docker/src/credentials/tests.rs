@@ -81,6 +81,7 @@ fn the_programs_that_keep_credentials_are_asked() {
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
     };
     helper("keeps", r#"printf '{"ServerURL": "%s", "Username": "kept", "Secret": "%s"}' "$(cat)" "$1""#);
+    helper("odd", "cat >/dev/null; echo secret");
     helper("empty", "echo 'credentials not found in native keychain, secret'; exit 1");
 
     // Its variables cannot be changed in this process, so that another one looks.
@@ -99,15 +100,14 @@ fn the_programs_that_keep_credentials_are_asked() {
 fn in_a_process_with_helpers() {
     let folder = folder(&json!({
         "auths": { "a.example": {} },
-        "credHelpers": { "b.example": "empty", "c.example": "missing" },
+        "credHelpers": { "b.example": "empty", "c.example": "missing", "d.example": "odd" },
         "credsStore": "keeps",
     }));
     let kept = read(&find_in(folder.path(), "a.example/image").unwrap());
     assert_eq!(kept, json!({ "username": "kept", "password": "get", "serveraddress": "a.example" }));
 
-    let found = find_in(folder.path(), "b.example/image").unwrap();
-    assert!(matches!(&found, Found::HelperFailed(name) if name == "docker-credential-empty"), "{found:?}");
-
-    let error = find_in(folder.path(), "c.example/image").unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Denied);
+    for image in ["b.example/image", "c.example/image", "d.example/image"] {
+        let found = find_in(folder.path(), image).unwrap();
+        assert!(matches!(&found, Found::HelperFailed(reason) if !reason.contains("secret")), "{found:?}");
+    }
 }
