@@ -109,16 +109,23 @@ impl PodmanEngine {
         if failure.status().is_none() {
             return failure.into_error(WHAT);
         }
-        let (name, image) = tokio::join!(self.inspect(&container.name), self.find_image(&container.image));
+        let (name, image) = tokio::join!(self.is_taken(&container.name), self.find_image(&container.image));
         match (name, image) {
-            (Ok(Some(_)), _) => Error::new(ErrorKind::AlreadyExists, "there is a container of this name")
+            (Ok(true), _) => Error::new(ErrorKind::AlreadyExists, "there is a container of this name")
                 .with("name", &container.name),
             (_, Ok(None)) => {
                 Error::new(ErrorKind::NotFound, "the image is not there").with("image", &container.image)
             }
-            (Ok(None), Ok(Some(_))) => failure.into_error_where_answered(ErrorKind::Invalid, WHAT),
+            (Ok(false), Ok(Some(_))) => failure.into_error_where_answered(ErrorKind::Invalid, WHAT),
             (Err(error), _) | (_, Err(error)) => error,
         }
+    }
+
+    /// Whether a name is taken: in Podman's storage, where it is a little earlier than among its containers.
+    async fn is_taken(&self, name: &str) -> Result<bool> {
+        let call = Call::get(&["containers", name, "exists"]).query("external", "true");
+        let answer = self.libpod.ask(call, self.config.call_timeout).await;
+        found(answer, "Podman does not say whether there is a container").map(|answer| answer.is_some())
     }
 
     pub(crate) async fn find_image(&self, image: &str) -> Result<Option<ImageInfo>> {
@@ -314,7 +321,7 @@ impl ContainerEngine for PodmanEngine {
             failure.into_error_where_answered(ErrorKind::Unavailable, "Podman does not list its containers")
         })?;
         let mut states: Vec<_> = listed.into_iter().filter_map(convert::listed).collect();
-        // Podman takes a `*` in a label for a pattern.
+        // Podman takes a `*` in a label's name for a pattern.
         states.retain(|state| labels.iter().all(|(key, value)| state.labels.get(key) == Some(value)));
         Ok(states)
     }

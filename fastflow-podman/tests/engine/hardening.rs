@@ -1,6 +1,6 @@
 //! What a container can do, found out by a program inside it.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use fastflow_core::executor::container::{Access, ContainerEngine, Mount, Tmpfs};
 
@@ -10,6 +10,7 @@ use crate::lab::Lab;
 const PROBE: &str = r#"
 grep -E '^(NoNewPrivs|CapInh|CapPrm|CapEff|CapBnd|CapAmb|Seccomp|Uid|Gid|Groups):' /proc/self/status
 tried() { if sh -c "$2" 2>/dev/null; then echo "$1: yes"; else echo "$1: no"; fi; }
+echo "root: $(awk '$5 == "/" { print $6 }' /proc/self/mountinfo)"
 tried write-root ': > /etc/x'
 tried write-dev ': > /dev/x'
 tried write-read-only ': > /in/x'
@@ -38,6 +39,7 @@ echo "args: $*"
 
 async fn found(lab: &Lab) -> BTreeMap<String, String> {
     let read_only = tempfile::tempdir().unwrap();
+    fs::set_permissions(read_only.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let mut spec = lab.spec("probe", "");
     spec.entrypoint =
         ["/bin/sh", "-c", &format!("({PROBE}) > /out/found"), "sh", "a b", "c"].map(str::to_owned).to_vec();
@@ -72,6 +74,7 @@ async fn a_container_is_as_hard_as_it_should_be() {
         ("Seccomp", "2"),
         ("Uid", "10001 10001 10001 10001"),
         ("Gid", "10001 10001 10001 10001"),
+        ("root", "ro,relatime"),
         ("write-root", "no"),
         ("write-dev", "no"),
         ("write-read-only", "no"),
@@ -99,8 +102,6 @@ async fn a_container_is_as_hard_as_it_should_be() {
         let ours = fs::read_link(format!("/proc/self/ns/{space}")).unwrap();
         assert_ne!(found[space], ours.to_string_lossy(), "{space}");
     }
-    // Nothing of it was asked for with a network.
-    assert_eq!(lab.engine.list(&lab.labels()).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
