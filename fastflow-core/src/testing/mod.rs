@@ -2,3 +2,5 @@
 
 pub mod conformance;
 pub mod tool;
+#[cfg(feature = "sqlite")]
+pub mod torture;

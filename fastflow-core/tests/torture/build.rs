@@ -2,13 +2,18 @@
 
 use std::{path::Path, process::Command, time::Duration};
 
-use fastflow_core::{Clock, Shutdown, SystemClock, run::Status, testing::tool};
+use fastflow_core::{
+    Clock, Shutdown, SystemClock,
+    run::Status,
+    testing::{
+        tool,
+        torture::{Books, Chance, seed},
+    },
+};
 
 use crate::{
-    driver::Host,
     host,
     kit::{Place, within},
-    seed::{Chance, seed},
 };
 
 const KILLS: u64 = 12;
@@ -52,7 +57,7 @@ async fn a_host_that_dies_while_it_builds_leaves_no_half_environment() {
     let mut chance = Chance::new(seed());
     let clock = SystemClock::new();
     for _ in 0..KILLS {
-        let host = Host::start("idle", &root, 0);
+        let host = host::start("idle", &root);
         clock.sleep(chance.moment(Duration::from_millis(30), Duration::from_millis(900))).await;
         host.kill(chance.below(2) == 0);
     }
@@ -67,7 +72,7 @@ async fn a_host_that_dies_while_it_builds_leaves_no_half_environment() {
     flow.shutdown(how).await.unwrap();
     let environments = environments(&root.join("data/environments"));
     assert_eq!(environments.len(), 1, "built once, and nothing half is left: {environments:?}");
-    let books = crate::audit::Books::open(&root).await;
+    let books = Books::open(&root).await;
     books.check_machine(&root);
 }
 

@@ -2,14 +2,16 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use fastflow_core::{Clock, Shutdown, Submission, SystemClock, run::Status, store::RunQuery};
+use fastflow_core::{
+    Clock, Shutdown, Submission, SystemClock,
+    run::Status,
+    store::RunQuery,
+    testing::torture::{Books, Chance, seed},
+};
 
 use crate::{
-    audit::Books,
-    driver::Host,
     host,
     kit::{Place, until, within},
-    seed::{Chance, seed},
 };
 
 const RUNS: usize = 3;
@@ -51,7 +53,7 @@ async fn a_host_that_dies_while_it_drains_leaves_every_run_with_a_true_end() {
         let place = Place::new();
         let root = place.root().canonicalize().unwrap();
         place.pipeline("deaf", DEAF).file("deaf/pipeline.json", r#"{"stop_grace": 1, "retry_attempts": 2}"#);
-        let mut host = Host::start("drain", &root, 0);
+        let mut host = host::start("drain", &root);
         host.until_there(&root.join("draining")).await;
         clock.sleep(chance.moment(Duration::from_millis(20), Duration::from_secs(1))).await;
         host.kill(true);

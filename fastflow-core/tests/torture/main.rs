@@ -1,22 +1,36 @@
-//! Hosts that die at any moment: nothing is lost, nothing is doubled, nothing is pretended.
-//!
-//! The driver is the test, and is never killed. It keeps the plan of what each run must come to, starts real
-//! hosts (this program again, see [`host`]), kills them, and at the end compares the store, the logs and the
-//! machine with the plan and with witnesses that the programs left outside of everything that is tested.
+//! Hosts that die at any moment: the storm over local processes, and moments of its own that it seldom hits.
 //!
 //! `FASTFLOW_SEED` repeats a plan and its kills, as far as the machine allows; `FASTFLOW_KILLS` sets how many.
 
-#![expect(clippy::print_stdout, reason = "the seed and what was hit belong to the answer of the test")]
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-mod audit;
 mod build;
 mod drain;
-mod driver;
 mod host;
 #[path = "../host/kit.rs"]
 mod kit;
-mod plan;
+mod lock;
 mod restart;
-mod seed;
-mod storm;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use fastflow_core::{Orchestrator, OrchestratorBuilder, testing::torture::TortureFixture};
+
+use self::kit::configured;
+
+/// Local processes.
+struct Process;
+
+#[async_trait]
+impl TortureFixture for Process {
+    fn name(&self) -> &'static str {
+        "torture"
+    }
+
+    async fn builder(&self, stage: &Path) -> Option<OrchestratorBuilder> {
+        Some(configured(Orchestrator::builder(stage.join("data")).pipelines(stage.join("pipelines"))))
+    }
+}
+
+fastflow_core::executor_torture!(Process);

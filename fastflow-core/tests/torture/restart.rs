@@ -2,11 +2,9 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use fastflow_core::{Clock, RunId, Shutdown, Submission, SystemClock, run::Status};
+use fastflow_core::{Clock, RunId, Shutdown, Submission, SystemClock, run::Status, testing::torture::Books};
 
 use crate::{
-    audit::Books,
-    driver::Host,
     host,
     kit::{PATIENCE, Place, started_after, until, within},
 };
@@ -73,7 +71,7 @@ async fn thirty_orchestrators_one_after_the_other_leave_nothing() {
     let place = Place::new();
     let root = place.root().canonicalize().unwrap();
     place.pipeline("nap", "import os, time; time.sleep(float(os.environ['SECONDS']))");
-    Host::start("restart", &root, 0).ended(Duration::from_mins(2)).await;
+    host::start("restart", &root).ended(Duration::from_mins(2)).await;
     let books = Books::open(&root).await;
     assert_eq!(books.runs.len(), ROUNDS * 3);
     books.check_machine(&root);

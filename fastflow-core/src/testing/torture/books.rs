@@ -1,21 +1,16 @@
 //! What must hold when everything has come to rest, found out without the code that should have made it so.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs,
-    num::NonZeroU32,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fs, num::NonZeroU32, path::Path, sync::Arc};
 
-use fastflow_core::{
-    AttemptId, PipelineName, RunId, SystemClock,
-    layout::DataDir,
-    run::{Failure, Run, Status},
-    store::{Event, EventId, RunQuery, SqliteOptions, SqliteStore, Store},
-};
 use fastflow_shim::{LogRecord, Stream};
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use crate::{
+    AttemptId, PipelineName, RunId, SystemClock,
+    layout::DataDir,
+    run::{Run, Status},
+    store::{Event, EventId, RunQuery, SqliteOptions, SqliteStore, Store},
+};
 
 /// Every arrow that a run may take: from, by, to. Written down again here, so that a change there is seen.
 const ARROWS: &[(&str, &str, &[&str])] = &[
@@ -40,18 +35,31 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
 ];
 
 /// Everything the store knows, read when nobody writes.
+///
+/// ```no_run
+/// use fastflow_core::testing::torture::Books;
+///
+/// # async fn example() {
+/// let books = Books::open("/tmp/stage".as_ref()).await;
+/// books.check_machine("/tmp/stage".as_ref());
+/// # }
+/// ```
 #[derive(Debug)]
-pub(crate) struct Books {
-    pub(crate) runs: Vec<Run>,
-    pub(crate) attempts: BTreeMap<RunId, u32>,
-    pub(crate) events: Vec<Event>,
-    data: DataDir,
+pub struct Books {
+    /// All runs.
+    pub runs: Vec<Run>,
+    /// How many attempts each has.
+    pub attempts: BTreeMap<RunId, u32>,
+    /// All events, in their order.
+    pub events: Vec<Event>,
+    pub(super) data: DataDir,
 }
 
 impl Books {
-    /// Opens the store of a host that is gone.
-    pub(crate) async fn open(root: &Path) -> Self {
-        let data = DataDir::new(root.join("data"));
+    /// Opens the store of a host that is gone, below the folder of its test, and checks it against itself: no gap in
+    /// the sequences, only arrows that exist, counters that agree with the runs.
+    pub async fn open(stage: &Path) -> Self {
+        let data = DataDir::new(stage.join("data"));
         assert_eq!(integrity(&data.store_file()).await, "ok");
         let clock = Arc::new(SystemClock::new());
         let store = SqliteStore::open(data.store_file(), SqliteOptions::default(), clock).await.unwrap();
@@ -132,9 +140,9 @@ impl Books {
     }
 
     /// For each stream of each attempt: the log is what the program wrote aside. Returns how many bytes.
-    pub(crate) fn check_logs(&self, root: &Path) -> u64 {
+    pub fn check_logs(&self, stage: &Path) -> u64 {
         let mut compared = 0;
-        for entry in fs::read_dir(root.join("said")).unwrap() {
+        for entry in fs::read_dir(stage.join("said")).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
             let [run, number, stream] = name.split('.').collect::<Vec<_>>().try_into().unwrap();
@@ -151,40 +159,6 @@ impl Books {
             compared += said.len() as u64;
         }
         compared
-    }
-
-    /// Nothing of any run is left on the machine.
-    pub(crate) fn check_machine(&self, root: &Path) {
-        let runs: BTreeSet<String> = self.runs.iter().map(|run| run.id.to_string()).collect();
-        assert_eq!(processes(root, &runs), Vec::<String>::new(), "processes are left");
-        let cgroups: Vec<_> = find(Path::new("/sys/fs/cgroup"), &|path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            runs.iter().any(|run| name.contains(run.as_str()))
-        });
-        assert_eq!(cgroups, Vec::<PathBuf>::new(), "control groups are left");
-        let live: Vec<_> = find(&self.data.executor_dir().join("live"), &|path| path.is_file());
-        assert_eq!(live, Vec::<PathBuf>::new(), "attempts are still listed as live");
-        let half_done = |path: &Path| {
-            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            // Half a guard may stay: who is killed while it writes one leaves it, and it decides nothing.
-            name.starts_with("order.json") || name.ends_with(".reserved") || name.starts_with("log.tail")
-        };
-        let mut left = find(&self.data.runs_dir(), &half_done);
-        // What watched over a lost attempt was killed, and could not clear away.
-        for run in &self.runs {
-            if matches!(run.failure(), Some(Failure::Lost(_))) {
-                left.retain(|path| !path.starts_with(self.data.run_dir(run.pipeline(), run.id)));
-            }
-        }
-        assert_eq!(left, Vec::<PathBuf>::new(), "half done files are left");
-        for dir in [self.data.snapshots_dir(), self.data.executor_dir()] {
-            let hidden = |path: &Path| {
-                path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
-                    && !path.is_dir()
-                    && !path.to_string_lossy().contains("lock")
-            };
-            assert_eq!(find(&dir, &hidden), Vec::<PathBuf>::new(), "temporary files are left");
-        }
     }
 }
 
@@ -212,52 +186,11 @@ fn logged(run_dir: &Path, stream: Stream) -> Vec<u8> {
 }
 
 /// How often each attempt's program started, by what the programs themselves wrote down.
-pub(crate) fn witnesses(root: &Path, key: &str) -> BTreeMap<(RunId, u32), u64> {
+pub(super) fn witnesses(stage: &Path, key: &str) -> BTreeMap<(RunId, u32), u64> {
     let mut starts = BTreeMap::new();
-    for line in fs::read_to_string(root.join("witness").join(key)).unwrap_or_default().lines() {
+    for line in fs::read_to_string(stage.join("witness").join(key)).unwrap_or_default().lines() {
         let [run, attempt, _] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
         *starts.entry((run.parse().unwrap(), attempt.parse().unwrap())).or_default() += 1;
     }
     starts
-}
-
-/// Processes that carry one of these runs in their environment, or execute or work below `root`.
-fn processes(root: &Path, runs: &BTreeSet<String>) -> Vec<String> {
-    let this = std::process::id().to_string();
-    let mut found = Vec::new();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        if name == this || name.parse::<u32>().is_err() {
-            continue;
-        }
-        let proc = entry.path();
-        let environ = fs::read(proc.join("environ")).unwrap_or_default();
-        let of_run = environ.split(|byte| *byte == 0).any(|entry| {
-            let run = entry.strip_prefix(b"FASTFLOW_RUN_ID=").unwrap_or_default();
-            std::str::from_utf8(run).is_ok_and(|run| runs.contains(run))
-        });
-        let below = |link: &str| fs::read_link(proc.join(link)).is_ok_and(|path| path.starts_with(root));
-        if of_run || below("exe") || below("cwd") {
-            let command = fs::read(proc.join("cmdline")).unwrap_or_default();
-            let stat = fs::read_to_string(proc.join("stat")).unwrap_or_default();
-            found.push(format!("{name}: {} [{stat}]", String::from_utf8_lossy(&command).replace('\0', " ")));
-        }
-    }
-    found
-}
-
-/// All paths below `dir` that are wanted; links are not followed.
-fn find(dir: &Path, wanted: &dyn Fn(&Path) -> bool) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if wanted(&path) {
-            found.push(path.clone());
-        }
-        // What programs leave in their own directory is theirs.
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) && entry.file_name() != "work" {
-            found.extend(find(&path, wanted));
-        }
-    }
-    found
 }

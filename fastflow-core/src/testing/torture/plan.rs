@@ -1,34 +1,35 @@
 //! What is run, and what each run must come to.
 
-use std::{fs, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
-use fastflow_core::{
+use serde_json::json;
+
+use super::{Chance, TortureFixture};
+use crate::{
     Submission,
     run::{Exit, Failure, LostCause, RunState},
 };
-
-use crate::seed::Chance;
 
 /// What every planned program is. The first thing it does is to leave a witness of its start.
 const MAIN: &str = include_str!("program.py");
 
 /// One planned run: a function of the seed and its number, so that every process knows the same plan.
 #[derive(Clone, Debug)]
-pub(crate) struct Planned {
-    pub(crate) number: u64,
-    pub(crate) mode: &'static str,
+pub(super) struct Planned {
+    pub(super) number: u64,
+    pub(super) mode: &'static str,
     /// Ends in this state.
-    pub(crate) end: End,
+    pub(super) end: End,
     /// Its program starts so often, each time in an attempt of its own.
-    pub(crate) starts: u64,
+    pub(super) starts: u64,
     /// The seed of what its program says.
-    pub(crate) seed: u64,
+    pub(super) seed: u64,
     /// When the host cancels it.
-    pub(crate) cancel: Option<Cancel>,
+    pub(super) cancel: Option<Cancel>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Cancel {
+pub(super) enum Cancel {
     /// As soon as it is accepted: its program may or may not have started.
     AtOnce,
     /// When its program has left its witness.
@@ -36,19 +37,19 @@ pub(crate) enum Cancel {
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum End {
+pub(super) enum End {
     Success,
     Exit(i32),
     Signal(i32),
     TimedOut,
-    /// Nobody can know how it ended: it has killed the process that watched over it.
+    /// Nobody can know how it ended: what watched over it was killed.
     Lost,
     Cancelled,
 }
 
 impl End {
     /// Whether a run has ended so, and for this reason.
-    pub(crate) fn is(self, state: &RunState) -> bool {
+    pub(super) fn is(self, state: &RunState) -> bool {
         match (self, state) {
             (Self::Success, RunState::Succeeded) | (Self::Cancelled, RunState::Cancelled) => true,
             (Self::TimedOut, RunState::Failed(failure)) => *failure == Failure::TimedOut,
@@ -63,7 +64,7 @@ impl End {
 }
 
 impl Planned {
-    pub(crate) fn new(seed: u64, number: u64) -> Self {
+    pub(super) fn new(seed: u64, number: u64) -> Self {
         let mut chance = Chance::new(seed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d));
         let signals = [9, 15, 11, 6];
         let (mode, end, starts, cancel) = match chance.below(17) {
@@ -84,11 +85,11 @@ impl Planned {
         Self { number, mode, end, starts, seed: chance.next() >> 32, cancel }
     }
 
-    pub(crate) fn key(&self) -> String {
+    pub(super) fn key(&self) -> String {
         format!("planned-{}", self.number)
     }
 
-    pub(crate) fn submission(&self, root: &Path) -> Submission {
+    pub(super) fn submission(&self, root: &Path) -> Submission {
         let signal = if let End::Signal(signal) = self.end { signal } else { 0 };
         Submission::new(pipeline(self.mode))
             .key(self.key())
@@ -110,25 +111,37 @@ fn pipeline(mode: &str) -> &'static str {
 }
 
 /// Writes the pipelines of all plans, and the folders of their witnesses.
-pub(crate) fn write_pipelines(root: &Path) {
-    for (name, json) in [
-        ("plain", "{}"),
+pub(super) fn write_pipelines(fixture: &dyn TortureFixture, stage: &Path) {
+    for (name, own) in [
+        ("plain", json!({})),
         (
             "again",
-            r#"{"retry_attempts": 2, "retry_strategy": {"type": "custom_schedule", "delays": [0, 1]}}"#,
+            json!({
+                "retry_attempts": 2,
+                "retry_strategy": { "type": "custom_schedule", "delays": [0, 1] },
+            }),
         ),
-        ("hurried", r#"{"timeout": 3, "stop_grace": 1}"#),
+        ("hurried", json!({ "timeout": 3, "stop_grace": 1 })),
         (
             "stubborn",
-            r#"{"stop_grace": 1, "retry_attempts": 2, "retry_strategy": {"type": "fixed_delay", "delay": 0}}"#,
+            json!({
+                "stop_grace": 1,
+                "retry_attempts": 2,
+                "retry_strategy": { "type": "fixed_delay", "delay": 0 },
+            }),
         ),
     ] {
-        let dir = root.join("pipelines").join(name);
+        let mut settings = fixture.settings();
+        settings.extend(own.as_object().unwrap().clone());
+        let dir = stage.join("pipelines").join(name);
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("main.py"), MAIN).unwrap();
-        fs::write(dir.join("pipeline.json"), json).unwrap();
+        fs::write(dir.join("pipeline.json"), serde_json::Value::from(settings).to_string()).unwrap();
     }
     for dir in ["witness", "said"] {
-        fs::create_dir_all(root.join(dir)).unwrap();
+        let dir = stage.join(dir);
+        fs::create_dir_all(&dir).unwrap();
+        // Programs may be another user. The folder around it is private.
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
     }
 }
