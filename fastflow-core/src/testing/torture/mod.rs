@@ -35,6 +35,7 @@
 )]
 
 mod books;
+mod container;
 mod driver;
 mod machine;
 mod monitor;
@@ -49,6 +50,7 @@ use async_trait::async_trait;
 
 pub use self::{
     books::Books,
+    container::Containers,
     driver::{HostProcess, Part},
     seed::{Chance, seed},
     storm::storm,
