@@ -23,7 +23,6 @@ use crate::{
             ContainerSpec, ContainerState, EngineInfo, ImageInfo, Mount, PullPolicy,
         },
     },
-    testing::tool,
 };
 
 /// Containers of an engine under torture. The engine has Docker's API on a socket of this machine, besides its own.
@@ -57,7 +56,6 @@ impl TortureFixture for Containers {
 
     async fn builder(&self, stage: &Path) -> Option<OrchestratorBuilder> {
         let (address, image) = (self.engine)()?;
-        let uv = tool::uv()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let engine = Witnessed {
             engine: (self.connect)(&address, Arc::clone(&clock)),
@@ -69,7 +67,7 @@ impl TortureFixture for Containers {
         config.order_dir = Some(order_dir(stage));
         let executor = ContainerExecutor::new(engine, config, clock).unwrap();
         let builder = Orchestrator::builder(stage.join("data")).pipelines(stage.join("pipelines"));
-        Some(builder.executor(self.name, executor).uv(uv))
+        Some(builder.executor(self.name, executor))
     }
 
     fn settings(&self) -> Map<String, Value> {
