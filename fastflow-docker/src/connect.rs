@@ -1,7 +1,7 @@
 //! The way to the engine: a socket, TCP, or TLS; and the version of the API that is spoken on it.
 
 use std::{
-    fmt,
+    fmt, io,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use fastflow_core::{Error, ErrorKind, Result};
 use futures::future::{self, BoxFuture, FutureExt};
 use http_body_util::{BodyExt, Limited};
-use hyper::{Request, Response, Uri, body::Incoming, header::HeaderValue, http::uri::PathAndQuery};
+use hyper::{Method, Request, Response, Uri, body::Incoming, header::HeaderValue, http::uri::PathAndQuery};
 use hyper_util::{
     client::legacy::{
         Client,
@@ -23,7 +23,7 @@ use hyper_util::{
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::{config::Endpoint, error::Failure};
+use crate::{config::Endpoint, error::Failure, filter::Withheld};
 
 /// The version of the API that this crate is written for: that of Docker 20.10, the first with private control
 /// group namespaces.
@@ -201,9 +201,18 @@ fn over<C: Connect + Clone + Send + Sync + 'static>(connector: C) -> Transport {
     builder.pool_max_idle_per_host(0);
     let client = builder.build(connector);
     Arc::new(move |request: BollardRequest| {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let response = client.request(request);
-        response.map(|answer| answer.map_err(bollard::errors::Error::from)).boxed()
+        response.map(move |answer| passed((&method, &path), answer?)).boxed()
     })
+}
+
+/// The answer of the engine, if it is one.
+fn passed(call: (&Method, &str), answer: Response<Incoming>) -> Answer {
+    match Withheld::find(call, answer.status(), answer.headers()) {
+        Some(withheld) => Err(io::Error::new(io::ErrorKind::PermissionDenied, withheld).into()),
+        None => Ok(answer),
+    }
 }
 
 fn tcp(connect_timeout: Duration) -> HttpConnector {

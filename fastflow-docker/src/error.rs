@@ -5,6 +5,8 @@ use std::{error::Error as StdError, io, time::Duration};
 use bollard::errors::Error as Bollard;
 use fastflow_core::{Error, ErrorKind};
 
+use crate::filter::Withheld;
+
 type Cause = Box<dyn StdError + Send + Sync>;
 
 /// The longest text of an engine that is repeated, in characters.
@@ -19,6 +21,8 @@ pub(crate) enum Failure {
     Unreachable(Cause),
     /// This user may not talk to it, or one of both does not accept the other's certificate.
     Refused(Cause),
+    /// Somebody between this process and the engine did not let the call through.
+    Withheld(Withheld),
     /// The engine answered with a code other than success.
     Status { code: u16, words: String },
     /// The engine reported a failure within an answer that had begun as a success.
@@ -58,7 +62,7 @@ impl Failure {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::TimedOut(_) | Self::Unreachable(_) | Self::Late { .. } => ErrorKind::Unavailable,
-            Self::Refused(_) => ErrorKind::Denied,
+            Self::Refused(_) | Self::Withheld(_) => ErrorKind::Denied,
             Self::Garbled(_) => ErrorKind::Internal,
             Self::Unfit(error) => error.kind(),
             Self::Status { code, .. } => match code {
@@ -77,6 +81,7 @@ impl Failure {
         match self {
             Self::TimedOut(limit) => error.with("no answer within", format_args!("{limit:?}")),
             Self::Unreachable(cause) | Self::Refused(cause) | Self::Garbled(cause) => error.because(cause),
+            Self::Withheld(withheld) => error.with("call", &withheld).with("help", withheld.help()),
             Self::Status { code, words } => error.with("status", code).with("docker", short(&words)),
             Self::Late { words } => error.with("docker", short(&words)),
             Self::Unfit(error) => error,
@@ -94,10 +99,13 @@ impl From<Bollard> for Failure {
             Bollard::DockerResponseServerError { status_code, message } => {
                 Self::Status { code: status_code, words: message }
             }
+            Bollard::IOError { err } => match withheld(&err) {
+                Some(withheld) => Self::Withheld(withheld.clone()),
+                None => Self::of_connection(err),
+            },
             Bollard::DockerStreamError { error } => Self::Late { words: error },
             Bollard::JsonSerdeError { err } if !err.is_eof() => Self::Garbled(err.into()),
-            Bollard::IOError { .. }
-            | Bollard::HyperResponseError { .. }
+            Bollard::HyperResponseError { .. }
             | Bollard::HyperLegacyError { .. }
             | Bollard::JsonSerdeError { .. }
             | Bollard::SocketNotFoundError(_)
@@ -105,6 +113,10 @@ impl From<Bollard> for Failure {
             _ => Self::Garbled(error.into()),
         }
     }
+}
+
+fn withheld(error: &io::Error) -> Option<&Withheld> {
+    error.get_ref()?.downcast_ref()
 }
 
 impl Failure {

@@ -1,0 +1,155 @@
+//! The life of attempts, as far as an engine is asked about it.
+
+use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+use fastflow_core::{
+    AttemptId, OsEntropy, OwnerId, Result, RunId, SystemClock,
+    environment::{SetupLog, ToolCall, ToolFailure, ToolStatus},
+    executor::{
+        AttemptRef, AttemptSpec, Ended, Execution, Executor, Network, Reattached, Start,
+        container::{ContainerConfig, ContainerExecutor, PullPolicy},
+    },
+    run::{Exit, StopCause},
+    testing::tool,
+};
+use fastflow_docker::DockerConfig;
+use tempfile::TempDir;
+
+use crate::socket::docker;
+
+/// A grace that no program here needs.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Attempts in folders of their own, and who they belong to.
+pub(crate) struct Life {
+    folder: TempDir,
+    owner: OwnerId,
+    image: String,
+    /// The engine itself, whatever stands before it for others.
+    pub(crate) engine: PathBuf,
+}
+
+struct Silent;
+
+impl SetupLog for Silent {
+    fn line(&self, _: &str) {}
+}
+
+impl Life {
+    /// `None` where there is no engine; then it has said so.
+    pub(crate) fn new() -> Option<Self> {
+        let Some((host, image)) = tool::docker() else {
+            tool::require("docker", "start the engines with `tools/setup-engines`");
+            return None;
+        };
+        let Some(engine) = host.strip_prefix("unix://").map(PathBuf::from) else {
+            tool::require("docker", "the engine has no socket on this machine");
+            return None;
+        };
+        let owner = format!("test-{}", RunId::new(&SystemClock::new(), &OsEntropy)).parse().unwrap();
+        Some(Self { folder: tempfile::tempdir().unwrap(), owner, image, engine })
+    }
+
+    /// An executor over the engine at `address`, as a host of its own would have it.
+    pub(crate) fn executor(&self, address: &str) -> ContainerExecutor {
+        let mut docker = DockerConfig::default();
+        docker.host = Some(address.parse().unwrap());
+        let mut containers = ContainerConfig::new(self.folder.path().join("state"));
+        containers.image = self.image.parse().unwrap();
+        containers.pull = PullPolicy::Never;
+        // Of its own, so that somebody has to make it.
+        containers.network = self.network();
+        fastflow_docker::executor(docker, containers, Arc::new(SystemClock::new())).unwrap()
+    }
+
+    /// An executor that nothing stands before.
+    pub(crate) fn direct(&self) -> ContainerExecutor {
+        self.executor(&format!("unix://{}", self.engine.display()))
+    }
+
+    pub(crate) fn spec(&self, script: &str) -> AttemptSpec {
+        let id = AttemptId { run: RunId::new(&SystemClock::new(), &OsEntropy), number: NonZeroU32::MIN };
+        let run_dir = self.folder.path().join(id.to_string());
+        std::fs::create_dir(&run_dir).unwrap();
+        let argv = ["/bin/sh", "-c", script].map(String::from).to_vec();
+        AttemptSpec::new(id, self.owner.clone(), argv, run_dir)
+    }
+
+    /// Everything that an executor does: tools, starts, waits, finding again, stops, lists, removals.
+    pub(crate) async fn live(&self, executor: &dyn Executor, other: &dyn Executor) -> Result<()> {
+        executor.probe().await?;
+        self.use_tool(executor).await?;
+        assert_eq!(self.run(executor, "exit 3").await?, Exit::Code(3));
+
+        let mut spec = self.spec("touch ready; sleep 60");
+        spec.network = Network::None;
+        let execution = started(executor.start(spec.clone()).await?);
+        let listed = executor.list(&self.owner).await?;
+        assert_eq!(listed.iter().map(|handle| handle.attempt).collect::<Vec<_>>(), [spec.id]);
+        let attempt = AttemptRef {
+            id: spec.id,
+            owner: self.owner.clone(),
+            run_dir: spec.run_dir.clone(),
+            handle: Some(execution.handle().clone()),
+        };
+        let Reattached::Found(again) = other.reattach(&attempt).await? else { panic!("not found") };
+        again.stop(GRACE, StopCause::Cancelled).await?;
+        for execution in [execution, again] {
+            let Ended::Exited(report) = execution.wait().await? else { panic!("not an end") };
+            assert_eq!((report.exit, report.stopped_by), (Exit::Signal(15), Some(StopCause::Cancelled)));
+            execution.remove().await?;
+        }
+        assert!(executor.list(&self.owner).await?.is_empty());
+        Ok(())
+    }
+
+    /// Runs a script to its end.
+    pub(crate) async fn run(&self, executor: &dyn Executor, script: &str) -> Result<Exit> {
+        let execution = started(executor.start(self.spec(script)).await?);
+        let Ended::Exited(report) = execution.wait().await? else { panic!("not an end") };
+        execution.remove().await?;
+        Ok(report.exit)
+    }
+
+    async fn use_tool(&self, executor: &dyn Executor) -> Result<()> {
+        let bench = executor.workbench(None, &Silent).await?.unwrap();
+        let writes = tempfile::tempdir_in(self.folder.path()).unwrap();
+        let call = ToolCall {
+            program: "/bin/true".into(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            directory: writes.path().to_owned(),
+            reads: Vec::new(),
+            writes: vec![writes.path().to_owned()],
+            timeout: Duration::from_mins(1),
+            lock: None,
+        };
+        match bench.run(call, &Silent).await {
+            Ok(end) => assert_eq!(end.status, ToolStatus::Code(0)),
+            Err(ToolFailure::Place(error)) => return Err(error),
+            Err(other) => panic!("{other:?}"),
+        }
+        Ok(())
+    }
+
+    fn network(&self) -> String {
+        format!("fastflow-{}", self.owner)
+    }
+
+    /// Removes the network, which executors leave for the next attempt.
+    pub(crate) async fn clear(&self) {
+        docker(&self.engine).remove_network(&self.network()).await.unwrap();
+    }
+
+    /// Whether nothing is left of any attempt: no container, and no order.
+    pub(crate) async fn is_over(&self) -> bool {
+        self.direct().list(&self.owner).await.unwrap().is_empty()
+    }
+}
+
+pub(crate) fn started(start: Start) -> Box<dyn Execution> {
+    match start {
+        Start::Started(execution) => execution,
+        Start::Failed(failure) => panic!("not started: {failure:?}"),
+    }
+}
