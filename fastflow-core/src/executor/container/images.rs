@@ -46,7 +46,7 @@ impl Images {
 
     /// The image of a pipeline that has chosen `chosen`, fetched if need be and if that is allowed.
     pub(super) async fn get(&self, chosen: Option<&ImageName>, log: &dyn SetupLog) -> Result<ImageInfo> {
-        let name = self.name(chosen)?;
+        let name = self.choose(chosen)?;
         let present = self.look(name).await?;
         match (self.config.pull, present) {
             (PullPolicy::Missing | PullPolicy::Never, Some(info)) => Ok(info),
@@ -70,8 +70,7 @@ impl Images {
     }
 
     /// The image, if it is there. Not asked of the engine again if it was there a moment ago.
-    pub(super) async fn present(&self, chosen: Option<&ImageName>) -> Result<ImageInfo> {
-        let name = self.name(chosen)?;
+    pub(super) async fn present(&self, name: &ImageName) -> Result<ImageInfo> {
         let known = {
             let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             seen.get(name).filter(|(at, _)| self.clock.elapsed().saturating_sub(*at) < SEEN_FOR).cloned()
@@ -87,7 +86,8 @@ impl Images {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
-    fn name<'a>(&'a self, chosen: Option<&'a ImageName>) -> Result<&'a ImageName> {
+    /// The image of a pipeline that has chosen `chosen`, if it may.
+    pub(super) fn choose<'a>(&'a self, chosen: Option<&'a ImageName>) -> Result<&'a ImageName> {
         match chosen {
             None => Ok(&self.config.image),
             Some(image) if *image == self.config.image || self.config.images.allows(image) => Ok(image),

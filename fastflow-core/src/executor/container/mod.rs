@@ -138,7 +138,7 @@ impl Executor for ContainerExecutor {
     }
 
     async fn keep_warm(&self, like: &AttemptSpec, count: u32) -> Result<()> {
-        let image = self.place.images.present(like.image.as_ref()).await?;
+        let image = self.place.images.present(self.place.images.choose(like.image.as_ref())?).await?;
         let (place, warm, like) = (Arc::clone(&self.place), self.warm.clone(), like.clone());
         on_its_own(async move { warm.keep(&place, &image.id, &like, count).await }).await
     }

@@ -39,12 +39,14 @@ pub(super) async fn start(place: Arc<Place>, warm: Warm, spec: AttemptSpec) -> R
     if guard::read(&spec.run_dir)?.is_some() {
         return Err(started_before(&spec));
     }
-    let image = match place.images.present(spec.image.as_ref()).await {
+    let image = match place.images.choose(spec.image.as_ref()) {
+        Ok(name) => place.images.present(name).await,
+        Err(error) => return Ok(image_missing(&error)),
+    };
+    let image = match image {
         Ok(image) => image,
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Denied) => {
-            let kind = StartFailureKind::ImageMissing;
-            return Ok(Start::Failed(StartFailure { kind, message: error.chain() }));
-        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(image_missing(&error)),
+        // An engine that refuses to say is no image that is missing.
         Err(error) => return Err(error),
     };
     place.give(&spec.run_dir).await?;
@@ -77,6 +79,11 @@ pub(super) async fn start(place: Arc<Place>, warm: Warm, spec: AttemptSpec) -> R
         _ => error.with("attempt", spec.id),
     })?;
     conclude(&place, &warm, &spec, (name, launched)).await
+}
+
+/// A choice that is not allowed, or an image that is not there: the pipeline has to change, or the images.
+fn image_missing(error: &Error) -> Start {
+    Start::Failed(StartFailure { kind: StartFailureKind::ImageMissing, message: error.chain() })
 }
 
 /// What the engine cannot do at all is refused before anything is made.
