@@ -83,16 +83,13 @@ impl Breaker {
         answer
     }
 
-    /// The same for calls that last: they do not find out whether an engine answers again.
+    /// The same for calls that last. They say nothing about the engine: whoever stands before it may hang up on all of
+    /// them at once, and whoever waits asks for the container next.
     async fn ask_for_long<T>(&self, call: impl Future<Output = Result<T>> + Send) -> Result<T> {
         if self.state().open.is_some() {
             self.info().await?;
         }
-        let answer = call.await;
-        if answer.is_err() {
-            self.conclude(answer.as_ref().err());
-        }
-        answer
+        call.await
     }
 
     fn admit(&self) -> Result<Option<Asking<'_>>> {
