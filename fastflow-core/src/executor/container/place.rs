@@ -85,6 +85,7 @@ impl Place {
             .with("help", "run the engine rootless instead, or without userns-remap"));
         }
         let host_paths = HostPaths::find(&*self.engine, &self.config.host_paths).await?;
+        host_paths.outside(&self.config.state_dir)?;
         let order_root = order_root(self.config.order_dir.as_deref(), &host_paths)?;
         let user = self.user(&info);
         Ok(Known { info, user, host_paths, order_root })
