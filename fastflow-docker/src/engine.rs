@@ -173,8 +173,8 @@ impl ContainerEngine for DockerEngine {
         let kind = match failure.status() {
             // Also what Docker says of a network that the container needs and that is gone.
             Some(404) if self.look(id).await.is_ok_and(|found| found.is_none()) => ErrorKind::NotFound,
-            // 503 comes from a proxy, or from an engine that is about to end.
-            Some(401 | 403 | 503) | None => {
+            // These come from a proxy, 503 also from an engine that is about to end.
+            Some(401 | 403 | 502..=504) | None => {
                 return Err(failure.into_error(what).with("container", container));
             }
             Some(_) => ErrorKind::Internal,
