@@ -216,15 +216,17 @@ impl From<InspectAnswer> for ContainerState {
         // One that never ran has a code, too, and it is 0.
         state.exit_code = state.ended_at.and(state.started_at).map(|_| answer.state.exit_code);
         state.out_of_memory = answer.state.oom_killed;
-        state.mounts = answer.mounts.unwrap_or_default().into_iter().filter_map(InspectMount::bind).collect();
+        state.mounts =
+            answer.mounts.unwrap_or_default().into_iter().filter_map(InspectMount::folder).collect();
         state
     }
 }
 
 impl InspectMount {
-    fn bind(self) -> Option<Mount> {
+    /// The folder of the machine that it shows: that of a volume is one, too.
+    fn folder(self) -> Option<Mount> {
         let access = if self.rw { Access::ReadWrite } else { Access::ReadOnly };
-        (self.r#type.as_deref() == Some("bind"))
+        matches!(self.r#type.as_deref(), Some("bind" | "volume"))
             .then(|| Some(Mount::new(self.source?, self.destination?, access)))?
     }
 }

@@ -318,9 +318,11 @@ impl From<InspectAnswer> for ContainerState {
 }
 
 impl MountAnswer {
+    /// The folder of the machine that it shows: that of a volume is one, too.
     fn into_mount(self) -> Option<Mount> {
         let access = if self.is_writable { Access::ReadWrite } else { Access::ReadOnly };
-        (self.kind == "bind").then(|| Mount::new(self.source, self.destination, access))
+        matches!(self.kind.as_str(), "bind" | "volume")
+            .then(|| Mount::new(self.source, self.destination, access))
     }
 }
 

@@ -261,11 +261,12 @@ fn every_state_has_a_meaning() {
         assert_eq!((state.started_at, state.ended_at, state.exit_code), (None, None, None), "{word}");
         assert!(state.out_of_memory);
         assert_eq!(state.name, "ff-1");
-        let (first, second) = (("/s", "/d", Access::ReadOnly), ("/t", "/e", Access::ReadWrite));
-        assert_eq!(
-            state.mounts,
-            [first, second].map(|(source, target, access)| Mount::new(source, target, access))
-        );
+        let folders = [
+            Mount::new("/s", "/d", Access::ReadOnly),
+            Mount::new("/t", "/e", Access::ReadWrite),
+            Mount::new("/v", "/f", Access::ReadWrite),
+        ];
+        assert_eq!(state.mounts, folders);
     }
 }
 

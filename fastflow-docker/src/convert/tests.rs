@@ -274,6 +274,7 @@ fn inspected(state: &Value) -> ContainerState {
             { "Type": "bind", "Source": "/srv", "Destination": "/in", "Mode": "", "RW": false, "Propagation": "rprivate" },
             { "Type": "bind", "Source": "/run", "Destination": "/out", "RW": true, "Propagation": "new word" },
             { "Type": "volume", "Name": "x", "Source": "/var", "Destination": "/v", "RW": true },
+            { "Type": "tmpfs", "Source": "", "Destination": "/t", "RW": true },
             { "Type": "something new", "Destination": "/w" },
         ],
         "HostConfig": { "RestartPolicy": { "Name": "a new policy" } },
@@ -291,8 +292,12 @@ fn a_container_that_never_ran_has_no_exit_code() {
     assert_eq!((state.pid, state.started_at, state.ended_at, state.exit_code), (None, None, None, None));
     assert_eq!((state.name.as_str(), state.id.as_str()), ("ff-1", "4f2a"));
     assert_eq!(state.labels, [("a", "b")].map(own).into());
-    let bind = [Mount::new("/srv", "/in", Access::ReadOnly), Mount::new("/run", "/out", Access::ReadWrite)];
-    assert_eq!(state.mounts, bind);
+    let folders = [
+        Mount::new("/srv", "/in", Access::ReadOnly),
+        Mount::new("/run", "/out", Access::ReadWrite),
+        Mount::new("/var", "/v", Access::ReadWrite),
+    ];
+    assert_eq!(state.mounts, folders);
 }
 
 #[test]
