@@ -9,12 +9,14 @@ mod outer;
 #[path = "../proxy/socket.rs"]
 mod socket;
 
+use fastflow_core::run::Status;
+
 use self::{host::Case, outer::Outer};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_host_in_a_container_finds_its_folders_outside() {
     let Some(outer) = Outer::new() else { return };
-    assert_eq!(outer.host(Case::Found).await, "success");
+    assert_eq!(outer.host(Case::Found).await, Status::Success.to_string());
     // What the host has as `/data` lies here, and holds what the attempt has left.
     assert!(outer.data().join("var").is_dir());
     assert!(outer.orders_are_gone());
@@ -23,7 +25,7 @@ async fn a_host_in_a_container_finds_its_folders_outside() {
 #[tokio::test(flavor = "multi_thread")]
 async fn folders_that_are_configured_count() {
     let Some(outer) = Outer::new() else { return };
-    assert_eq!(outer.host(Case::Told).await, "success");
+    assert_eq!(outer.host(Case::Told).await, Status::Success.to_string());
 }
 
 #[tokio::test(flavor = "multi_thread")]

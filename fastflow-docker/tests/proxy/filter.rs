@@ -27,6 +27,7 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream, UnixStream},
+    sync::Notify,
     task::JoinSet,
 };
 
@@ -79,6 +80,7 @@ struct Shared {
     patience: Duration,
     asked: Mutex<Vec<Asked>>,
     cut: AtomicUsize,
+    hang_up: Notify,
 }
 
 /// What was asked, and whether it came through.
@@ -100,6 +102,7 @@ impl Filter {
             patience,
             asked: Mutex::default(),
             cut: AtomicUsize::new(0),
+            hang_up: Notify::new(),
         });
         let mut serving = JoinSet::new();
         serving.spawn(accept(listener, Arc::clone(&shared)));
@@ -118,6 +121,11 @@ impl Filter {
     /// How many answers were cut short.
     pub(crate) fn cut(&self) -> usize {
         self.shared.cut.load(Ordering::Relaxed)
+    }
+
+    /// Cuts all answers that are on their way, as one that is restarted does.
+    pub(crate) fn hang_up(&self) {
+        self.shared.hang_up.notify_waiters();
     }
 }
 
@@ -159,11 +167,13 @@ impl Shared {
             let (shared, mut pieces) = state?;
             let clock = SystemClock::new();
             let piece = tokio::select! {
-                piece = pieces.next() => piece?,
-                () = clock.sleep(shared.patience) => {
-                    shared.cut.fetch_add(1, Ordering::Relaxed);
-                    return Some((Err(io::ErrorKind::TimedOut.into()), None));
-                }
+                piece = pieces.next() => Some(piece?),
+                () = clock.sleep(shared.patience) => None,
+                () = shared.hang_up.notified() => None,
+            };
+            let Some(piece) = piece else {
+                shared.cut.fetch_add(1, Ordering::Relaxed);
+                return Some((Err(io::ErrorKind::TimedOut.into()), None));
             };
             Some((piece.map(Frame::data).map_err(io::Error::other), Some((shared, pieces))))
         });

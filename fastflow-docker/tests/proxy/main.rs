@@ -6,11 +6,11 @@ mod filter;
 mod life;
 mod socket;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use fastflow_core::{
-    ErrorKind,
-    executor::{Executor as _, Health},
+    Clock as _, ErrorKind, Result, SystemClock,
+    executor::{Ended, Execution, Executor, Health},
     run::Exit,
 };
 
@@ -29,6 +29,8 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const IMPATIENCE: Duration = Duration::from_secs(1);
 /// More than the failures in a row after which an engine is left alone.
 const MANY: usize = 8;
+/// How often a condition is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_least_set_is_enough() {
@@ -78,30 +80,79 @@ async fn answers_that_are_cut_change_no_outcome() {
     let Some(life) = Life::new() else { return };
     let filter = Filter::start(&life.engine, &LEAST, IMPATIENCE).await;
     let executor = life.executor(filter.address());
-    let mut waiting = Vec::new();
-    for number in 0..MANY {
-        // They go on until a file appears, so that all waits are cut together, and more than once.
-        let spec = life.spec(&format!("until [ -e go ]; do sleep 0.1; done; exit {number}"));
-        let go = spec.run_dir.join("go");
-        waiting.push((number, go, started(executor.start(spec).await.unwrap())));
-    }
-    let waits = futures::future::join_all(waiting.iter().map(|(_, _, execution)| execution.wait()));
+    let crowd = Crowd::new(&life, &executor).await;
     let meanwhile = async {
         while filter.cut() < 3 * MANY {
-            // An engine that was taken for one that does not answer would start nothing.
             assert_eq!(life.run(&executor, "exit 0").await.unwrap(), Exit::Code(0));
-            assert_eq!(executor.health(), Health::Up);
         }
-        for (_, go, _) in &waiting {
-            std::fs::write(go, "").unwrap();
-        }
+        crowd.let_go();
     };
-    let (ends, ()) = tokio::join!(waits, meanwhile);
-    for ((number, _, execution), end) in waiting.iter().zip(ends) {
-        let fastflow_core::executor::Ended::Exited(report) = end.unwrap() else { panic!("not an end") };
-        assert_eq!(report.exit, Exit::Code(i32::try_from(*number).unwrap()));
-        execution.remove().await.unwrap();
-    }
+    let (ends, ()) = tokio::join!(crowd.wait(), meanwhile);
+    crowd.check(ends).await;
     life.live(&executor, &executor).await.unwrap();
     life.clear().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_all_cut_at_once_are_no_engine_that_is_down() {
+    let Some(life) = Life::new() else { return };
+    let filter = Filter::start(&life.engine, &LEAST, PATIENCE).await;
+    let executor = life.executor(filter.address());
+    let crowd = Crowd::new(&life, &executor).await;
+    let waits = || filter.asked().iter().filter(|asked| asked.path.ends_with("/wait")).count();
+    let meanwhile = async {
+        until(|| waits() >= MANY).await;
+        // Those whose answer has not begun are cut the next time.
+        until(|| {
+            filter.hang_up();
+            assert_eq!(executor.health(), Health::Up);
+            filter.cut() >= 3 * MANY
+        })
+        .await;
+        crowd.let_go();
+    };
+    let (ends, ()) = tokio::join!(crowd.wait(), meanwhile);
+    crowd.check(ends).await;
+    life.clear().await;
+}
+
+/// Looks until `condition` holds. A test that hangs is ended from outside.
+async fn until(mut condition: impl FnMut() -> bool) {
+    while !condition() {
+        SystemClock::new().sleep(LOOK_INTERVAL).await;
+    }
+}
+
+/// Attempts that go on until they are let go, all of them waited for at once.
+struct Crowd(Vec<(PathBuf, Box<dyn Execution>)>);
+
+impl Crowd {
+    async fn new(life: &Life, executor: &dyn Executor) -> Self {
+        let mut attempts = Vec::new();
+        for number in 0..MANY {
+            let spec = life.spec(&format!("until [ -e go ]; do sleep 0.1; done; exit {number}"));
+            let go = spec.run_dir.join("go");
+            attempts.push((go, started(executor.start(spec).await.unwrap())));
+        }
+        Self(attempts)
+    }
+
+    fn wait(&self) -> impl Future<Output = Vec<Result<Ended>>> {
+        futures::future::join_all(self.0.iter().map(|(_, execution)| execution.wait()))
+    }
+
+    fn let_go(&self) {
+        for (go, _) in &self.0 {
+            std::fs::write(go, "").unwrap();
+        }
+    }
+
+    /// Each has its own end, and is removed.
+    async fn check(&self, ends: Vec<Result<Ended>>) {
+        for (number, (end, (_, execution))) in ends.into_iter().zip(&self.0).enumerate() {
+            let Ended::Exited(report) = end.unwrap() else { panic!("not an end") };
+            assert_eq!(report.exit, Exit::Code(i32::try_from(number).unwrap()));
+            execution.remove().await.unwrap();
+        }
+    }
 }
