@@ -86,6 +86,17 @@ impl Workplace {
         Ok(())
     }
 
+    /// Adds a pipeline with a `pipeline.json`.
+    ///
+    /// # Errors
+    ///
+    /// By the file system's word.
+    pub fn configured(&self, name: &str, main: &str, manifest: &serde_json::Value) -> Result<()> {
+        self.pipeline(name, main, &[])?;
+        fs::write(self.pipelines().join(name).join("pipeline.json"), manifest.to_string())?;
+        Ok(())
+    }
+
     /// The engine as an application would build it.
     pub fn engine(&self) -> OrchestratorBuilder {
         let builder = Orchestrator::builder(self.data())
@@ -117,11 +128,29 @@ impl Workplace {
     pub async fn probe(&self, flow: &Orchestrator, requirements: &[&str]) -> Result<Started> {
         let name = if requirements.is_empty() { "probe" } else { "probe_packages" };
         self.pipeline(name, PROBE, requirements)?;
-        let run = succeed(flow, name).await?;
-        let text = fs::read(work_dir(flow, run.id).await?.join("started.json"))?;
-        serde_json::from_slice(&text)
-            .map_err(|error| Error::new(ErrorKind::Internal, "the probe wrote something else").because(error))
+        started(flow, name).await
     }
+
+    /// The same with a `pipeline.json`.
+    ///
+    /// # Errors
+    ///
+    /// When it does not end well.
+    pub async fn probe_configured(
+        &self,
+        flow: &Orchestrator,
+        manifest: &serde_json::Value,
+    ) -> Result<Started> {
+        self.configured("probe", PROBE, manifest)?;
+        started(flow, "probe").await
+    }
+}
+
+async fn started(flow: &Orchestrator, probe: &str) -> Result<Started> {
+    let run = succeed(flow, probe).await?;
+    let text = fs::read(work_dir(flow, run.id).await?.join("started.json"))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::new(ErrorKind::Internal, "the probe wrote something else").because(error))
 }
 
 /// Runs a pipeline and waits for its good end.

@@ -7,5 +7,7 @@ pub mod engine;
 pub mod floor;
 pub mod noop;
 pub mod process;
+pub mod raw_engine;
 pub mod report;
 pub mod sample;
+pub mod watched;

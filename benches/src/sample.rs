@@ -36,6 +36,11 @@ impl Samples {
         self.quantile(95)
     }
 
+    /// The longest; zero when there is none.
+    pub fn longest(&self) -> Duration {
+        self.0.iter().max().copied().unwrap_or_default()
+    }
+
     fn quantile(&self, percent: usize) -> Duration {
         let mut sorted = self.0.clone();
         sorted.sort_unstable();

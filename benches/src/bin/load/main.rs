@@ -7,6 +7,7 @@
 //! A figure that misses its target is printed as such and fails nothing; the exit status says whether
 //! something is broken.
 
+mod containers;
 mod fsync;
 mod idle;
 mod log;
@@ -18,7 +19,10 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Args, Parser, Subcommand};
 use fastflow_benches::{engine::Workplace, report::Report};
-use fastflow_core::Result;
+use fastflow_core::{
+    Result,
+    executor::{ImageName, container::ContainerConfig},
+};
 
 /// Measures the engine as a whole.
 #[derive(Debug, Parser)]
@@ -37,6 +41,15 @@ struct Common {
     /// Where the throw-away data directories are made. It should be on a real disk.
     #[arg(long, global = true, default_value = "target/bench-data")]
     dir: PathBuf,
+    /// The socket of a Docker engine, for `containers`, such as `/var/run/docker.sock`.
+    #[arg(long, global = true, value_parser = containers::socket)]
+    docker: Option<PathBuf>,
+    /// The socket of a Podman engine, for `containers`, such as `/run/podman/podman.sock`.
+    #[arg(long, global = true, value_parser = containers::socket)]
+    podman: Option<PathBuf>,
+    /// An image that these engines have, with Python and uv.
+    #[arg(long, global = true, default_value = ContainerConfig::DEFAULT_IMAGE)]
+    image: ImageName,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,6 +64,8 @@ enum What {
     Log(log::Arguments),
     /// What a host with nothing to do costs.
     Idle(idle::Arguments),
+    /// Runs in containers against the engine's own API.
+    Containers(containers::Arguments),
     /// All of them.
     All,
     /// One run between two marks, for a tracer.
@@ -99,6 +114,7 @@ async fn run(cli: Cli) -> Result<()> {
         What::Noop(arguments) => print(&noop::measure(common, &arguments).await?),
         What::Log(arguments) => print(&log::measure(common, &arguments)?),
         What::Idle(arguments) => print(&idle::measure(common, &arguments)?),
+        What::Containers(arguments) => containers::measure(common, &arguments).await,
         What::All => all(common).await,
         What::TracedRun => fsync::traced_run(common).await,
         What::LogHost { place } => log::host(&place, common.uv()?).await,
@@ -111,7 +127,8 @@ async fn all(common: &Common) -> Result<()> {
     print(&trigger::measure(common, &trigger::Arguments::default()).await?)?;
     print(&noop::measure(common, &noop::Arguments::default()).await?)?;
     print(&log::measure(common, &log::Arguments::default())?)?;
-    print(&idle::measure(common, &idle::Arguments::default())?)
+    print(&idle::measure(common, &idle::Arguments::default())?)?;
+    containers::measure(common, &containers::Arguments::default()).await
 }
 
 fn print(report: &Report) -> Result<()> {
