@@ -99,7 +99,7 @@ impl Bench {
         let attempt = run.attempt_id().ok_or_else(nothing)?;
         let mut lines = self.flow.runs().logs(attempt, Offset::START);
         while let Some((_, line)) = lines.try_next().await? {
-            if line.stream == LogStream::Stdout {
+            if line.stream == LogStream::Out {
                 let at = line
                     .text()
                     .trim()
