@@ -12,8 +12,9 @@ use async_trait::async_trait;
 use fastflow_core::{
     AttemptId, OwnerId, SystemClock,
     executor::{AttemptSpec, Executor, ProcessConfig, ProcessExecutor, process::CgroupMode},
-    testing::conformance::executor::ExecutorFixture,
+    testing::conformance::executor::{ExecutorFixture, Interference},
 };
+use rustix::process::{Pid, Signal, kill_process};
 
 /// The executor of this machine, as far as it goes.
 struct Process(CgroupMode);
@@ -43,8 +44,19 @@ impl ExecutorFixture for Process {
     }
 
     fn does_without(&self, capability: &str) -> bool {
+        // Processes have no sandbox that anybody could take away, hold or start again.
+        let nowhere = ["images", "network", "isolation", "warm", "remove", "pause", "restart"];
         let limits = ["cpu_limit", "memory_limit", "process_limit"];
-        matches!(self.0, CgroupMode::Off) && limits.contains(&capability)
+        nowhere.contains(&capability) || matches!(self.0, CgroupMode::Off) && limits.contains(&capability)
+    }
+
+    fn places(&self) -> Vec<PathBuf> {
+        vec![state_dir()]
+    }
+
+    async fn interfere(&self, sandbox: &str, how: Interference) -> bool {
+        let shim = Pid::from_raw(sandbox.parse().unwrap()).unwrap();
+        how == Interference::Kill && kill_process(shim, Signal::KILL).is_ok()
     }
 }
 

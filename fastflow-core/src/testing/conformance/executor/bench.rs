@@ -3,16 +3,18 @@
 use std::{
     fmt, fs,
     future::Future,
-    io,
     num::NonZeroU32,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use tempfile::TempDir;
 
-use super::ExecutorFixture;
+use super::{
+    ExecutorFixture, Interference,
+    outside::{self, MARK, processes},
+};
 use crate::{
     AttemptId, Clock as _, OsEntropy, OwnerId, RunId, SystemClock,
     executor::{AttemptRef, AttemptSpec, Capabilities, Ended, Execution, Executor, Reattached, Start},
@@ -30,9 +32,6 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 /// How long something that must not happen is watched for.
 const WATCH: Duration = Duration::from_millis(300);
 
-/// The variable by which the processes of an attempt are found in `/proc`.
-const MARK: &str = "FASTFLOW_TEST_ATTEMPT";
-
 /// An executor at work on attempts in a directory of their own.
 pub struct Bench<'a> {
     fixture: &'a dyn ExecutorFixture,
@@ -40,6 +39,8 @@ pub struct Bench<'a> {
     other: Arc<dyn Executor>,
     owner: OwnerId,
     dir: TempDir,
+    /// What sandboxes were made ahead of time for.
+    warm: Mutex<Vec<AttemptSpec>>,
     clock: SystemClock,
 }
 
@@ -58,7 +59,7 @@ impl<'a> Bench<'a> {
         let owner = format!("test-{}", RunId::new(&clock, &OsEntropy));
         let owner = owner.parse().expect("a name of letters and digits");
         let dir = tempfile::tempdir().expect("room for temporary files");
-        Self { fixture, executor, other, owner, dir, clock }
+        Self { fixture, executor, other, owner, dir, warm: Mutex::default(), clock }
     }
 
     pub(super) fn executor(&self) -> &Arc<dyn Executor> {
@@ -80,10 +81,93 @@ impl<'a> Bench<'a> {
     /// Whether the executor can do this. If not, the case says that it is skipped.
     pub(super) fn can(&self, what: &str, capability: impl Fn(Capabilities) -> bool) -> bool {
         let can = capability(self.executor.capabilities());
-        if !can && !self.fixture.does_without(what) {
-            tool::require(&format!("{}/{what}", self.fixture.name()), "the executor does not claim it here");
+        if !can {
+            self.lacks(what, "the executor does not claim it here");
         }
         can
+    }
+
+    /// Says that a case is skipped for want of this, if somebody need hear of it.
+    pub(super) fn lacks(&self, what: &str, why: &str) {
+        if !self.fixture.does_without(what) {
+            tool::require(&format!("{}/{what}", self.fixture.name()), why);
+        }
+    }
+
+    /// Whether attempts find this program. If not, the case says that it is skipped.
+    pub(super) async fn finds(&self, program: &str) -> bool {
+        let found = self.run(&format!("command -v {program}")).await.exit == Exit::Code(0);
+        if !found {
+            self.lacks(program, "the program is not there where attempts run");
+        }
+        found
+    }
+
+    /// Has somebody else do this to an execution. If that cannot be, the case says that it is skipped.
+    pub(super) async fn interfere(&self, execution: &dyn Execution, how: Interference) -> bool {
+        let done = self.fixture.interfere(&execution.handle().native_id, how).await;
+        if !done {
+            self.lacks(how.name(), "the runtime has no such thing here");
+        }
+        done
+    }
+
+    /// As often as the fixture has it, and at least half as often as usual.
+    pub(super) fn rounds(&self, usual: u32) -> u32 {
+        self.fixture.rounds(usual).clamp(usual.div_ceil(2), usual)
+    }
+
+    pub(super) fn fixture(&self) -> &dyn ExecutorFixture {
+        self.fixture
+    }
+
+    /// A new folder that belongs to no attempt.
+    pub(super) fn folder(&self) -> PathBuf {
+        let path = self.dir.path().join(format!("folder-{}", RunId::new(&self.clock, &OsEntropy)));
+        fs::create_dir(&path).expect("room for temporary files");
+        path
+    }
+
+    /// Where the program of an attempt finds this.
+    pub(super) fn inside(&self, spec: &AttemptSpec, path: &Path) -> String {
+        let path = self.executor.path_inside(&spec.run_dir, path);
+        path.to_str().expect("a path of ASCII").to_owned()
+    }
+
+    /// Has an executor make sandboxes ahead of time, and waits until so many wait.
+    pub(super) async fn keep_warm(
+        &self,
+        executor: &dyn Executor,
+        like: &AttemptSpec,
+        count: u32,
+    ) -> Vec<String> {
+        self.warm.lock().unwrap_or_else(PoisonError::into_inner).push(like.clone());
+        executor.keep_warm(like, count).await.expect("sandboxes can be made ahead of time");
+        let end = self.clock.elapsed() + WAIT_TIMEOUT;
+        loop {
+            let waiting = self.waiting().await;
+            if waiting.len() == usize::try_from(count).expect("a small number") {
+                return waiting;
+            }
+            assert!(self.clock.elapsed() < end, "not {count} sandboxes wait, but {waiting:?}");
+            self.clock.sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// The sandboxes that the runtime has and that belong to no attempt.
+    pub(super) async fn waiting(&self) -> Vec<String> {
+        let listed = self.executor.list(&self.owner).await.expect("the runtime can be asked");
+        let mut sandboxes = self.fixture.sandboxes(&self.owner).await;
+        sandboxes.retain(|sandbox| listed.iter().all(|handle| *handle.native_id != **sandbox));
+        sandboxes.sort();
+        sandboxes
+    }
+
+    /// The files in which the executor has this, but for those of the program.
+    pub(super) fn files_that_know(&self, spec: &AttemptSpec, secret: &str) -> Vec<PathBuf> {
+        let mut folders = self.fixture.places();
+        folders.push(spec.run_dir.clone());
+        outside::files_that_know(&folders, &spec.working_dir, secret)
     }
 
     /// An attempt that runs `script`, with its directories made.
@@ -105,6 +189,19 @@ impl<'a> Bench<'a> {
             Ok(Start::Started(execution)) => execution,
             other => panic!("not started: {other:?}"),
         }
+    }
+
+    /// Starts a program that says that it runs by a line in `ready`, and then is one process that stays. The process
+    /// is as this machine numbers it.
+    pub(super) async fn start_and_find(&self, spec: &AttemptSpec) -> (Box<dyn Execution>, u32) {
+        let execution = self.start(spec).await;
+        let mut seen = Vec::new();
+        self.until("the program is ready, and one process", || {
+            seen = processes(spec);
+            lines(spec, "ready") > 0 && seen.len() == 1
+        })
+        .await;
+        (execution, seen[0])
     }
 
     /// Runs a script to its end.
@@ -207,6 +304,10 @@ impl<'a> Bench<'a> {
                 let _ = execution.remove().await;
             }
         }
+        let warm = std::mem::take(&mut *self.warm.lock().unwrap_or_else(PoisonError::into_inner));
+        for like in warm {
+            let _ = self.executor.keep_warm(&like, 0).await;
+        }
     }
 }
 
@@ -260,16 +361,4 @@ pub(super) fn lines(spec: &AttemptSpec, name: &str) -> usize {
 
 pub(super) fn size(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-/// Every living process of an attempt, wherever it has gone: they all inherit its environment.
-pub(super) fn processes(spec: &AttemptSpec) -> Vec<u32> {
-    let mark = format!("{MARK}={}", spec.id);
-    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
-    let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let has_mark = |pid: &u32| {
-        let environment: io::Result<Vec<u8>> = fs::read(format!("/proc/{pid}/environ"));
-        environment.is_ok_and(|bytes| bytes.split(|byte| *byte == 0).any(|entry| entry == mark.as_bytes()))
-    };
-    pids.filter(has_mark).collect()
 }

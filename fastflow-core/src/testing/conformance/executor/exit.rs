@@ -10,6 +10,9 @@ use crate::{
 
 const MIB: u64 = 1024 * 1024;
 
+/// What a program takes that stays within its limit.
+const TAKEN: u64 = 100 * MIB;
+
 /// A program that takes memory without end.
 const EAT_MEMORY: &str = "tail /dev/zero";
 
@@ -94,16 +97,15 @@ pub async fn a_missing_program_is_a_typed_failure(bench: &Bench<'_>) {
 ///
 /// Kills: every failure to start reported with the same kind.
 pub async fn a_program_that_cannot_be_executed_is_a_typed_failure(bench: &Bench<'_>) {
-    let spec = bench.spec("exit 0");
-    let program = file(&spec, "program");
-    fs::write(&program, "#!/bin/sh\n").unwrap();
-    fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
-    for program in [program.as_path(), &spec.working_dir] {
+    for name in ["program", "."] {
         let mut spec = bench.spec("exit 0");
-        spec.argv = vec![program.to_str().expect("a path of ASCII").to_owned()];
+        let program = file(&spec, "program");
+        fs::write(&program, "#!/bin/sh\n").unwrap();
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o644)).unwrap();
+        spec.argv = vec![bench.inside(&spec, &file(&spec, name))];
         match bench.executor().start(spec).await {
             Ok(Start::Failed(failure)) => assert_eq!(failure.kind, StartFailureKind::CommandNotExecutable),
-            other => panic!("{}: {other:?}", program.display()),
+            other => panic!("{name}: {other:?}"),
         }
     }
 }
@@ -137,4 +139,30 @@ pub async fn times_are_reported(bench: &Bench<'_>) {
     assert!(report.duration >= Duration::from_millis(300), "{report:?}");
     assert!(report.cpu_time.is_none_or(|time| time > Duration::ZERO && time < report.duration), "{report:?}");
     assert!(report.peak_memory_bytes.is_none_or(|peak| peak > 0), "{report:?}");
+}
+
+/// The peak of memory is that of everything that the program has started, in bytes, and right at the limit when the
+/// limit was what ended it.
+///
+/// Kills: the peak of the first process only; a peak in another unit; a sample in place of the peak.
+pub async fn the_peak_of_memory_is_that_of_the_whole_program(bench: &Bench<'_>) {
+    if !bench.can("memory_limit", |can| can.memory_limit) {
+        return;
+    }
+    // The one that takes it has ended long before anybody asks.
+    let mut spec =
+        bench.spec(&format!("head -c {TAKEN} /dev/zero | tail -c {TAKEN} | wc -c >> witness; sleep 0.5"));
+    spec.limits.memory_bytes = Some(256 * MIB);
+    let report = bench.run_spec(&spec).await;
+    assert_eq!((report.exit, lines(&spec, "witness")), (Exit::Code(0), 1));
+    assert!(
+        report.peak_memory_bytes.is_some_and(|peak| (TAKEN..TAKEN + 96 * MIB).contains(&peak)),
+        "{report:?}"
+    );
+
+    let mut spec = bench.spec(&format!("exec {EAT_MEMORY}"));
+    spec.limits.memory_bytes = Some(64 * MIB);
+    let report = bench.run_spec(&spec).await;
+    assert_eq!(report.exit, Exit::OutOfMemory);
+    assert!(report.peak_memory_bytes.is_some_and(|peak| (56 * MIB..=64 * MIB).contains(&peak)), "{report:?}");
 }

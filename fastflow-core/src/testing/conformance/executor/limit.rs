@@ -2,8 +2,16 @@
 
 use std::{fs, time::Duration};
 
-use super::bench::{Bench, file, lines, processes};
-use crate::run::{Exit, StopCause};
+use fastflow_shim::layout;
+
+use super::{
+    bench::{Bench, file, lines, report},
+    outside::{idle_and_all_ticks, limit, processes},
+};
+use crate::{
+    journal::UsageSample,
+    run::{Exit, StopCause},
+};
 
 /// A program gets no more of the CPU than it may have.
 ///
@@ -71,4 +79,84 @@ pub async fn the_process_limit_holds(bench: &Bench<'_>) {
     assert!((3..8).contains(&forked), "{forked} of 40 could be forked");
     assert!(most <= 8, "{most} processes at one time");
     execution.remove().await.unwrap();
+}
+
+/// A program that wants the CPU gets what it may have, within a tenth.
+///
+/// Kills: a quota over the wrong period; cores rounded to whole ones.
+pub async fn the_cpu_limit_is_neither_above_nor_below_what_was_asked_for(bench: &Bench<'_>) {
+    if !bench.can("cpu_limit", |can| can.cpu_limit && can.output) {
+        return;
+    }
+    let mut spec = bench.spec("(while :; do :; done) & while :; do :; done");
+    spec.limits.cpu_millis = Some(500);
+    spec.limits.usage_interval = Duration::from_millis(500);
+    spec.limits.timeout = Some(Duration::from_secs(3));
+    spec.limits.stop_grace = Duration::ZERO;
+    let before = idle_and_all_ticks();
+    let report = bench.run_spec(&spec).await;
+    let after = idle_and_all_ticks();
+    let used = report.cpu_time.expect("what keeps a limit on CPU knows what was used");
+    let share = used.div_duration_f64(report.duration);
+    assert!(share <= 0.55, "{share} of a core");
+    let samples: Vec<UsageSample> = bench.journal(&spec, layout::USAGE).await;
+    let share = |pair: &[UsageSample]| {
+        let time = pair[1].time.duration_since(pair[0].time);
+        (pair[1].cpu_time.saturating_sub(pair[0].cpu_time)).as_secs_f64() / time.as_secs_f64()
+    };
+    let best = samples.windows(2).map(share).fold(0.0, f64::max);
+    // What a machine that is busy with something else does not give is not held back by the limit.
+    let (idle, all) = (after.0 - before.0, after.1 - before.1);
+    assert!(
+        best >= 0.45 || idle * 10 < all,
+        "at most {best} of a core, {idle} of {all} ticks idle: {samples:?}"
+    );
+}
+
+/// Processes that make processes without end do not get beyond their limit, and end with their attempt.
+///
+/// Kills: process limit of the first process only; a kill of the tree that new processes outrun.
+pub async fn a_fork_bomb_is_contained(bench: &Bench<'_>) {
+    if !bench.can("process_limit", |can| can.process_limit) {
+        return;
+    }
+    // Without a limit each bomb comes to a thousand at most: this machine is not what is tested.
+    let mut spec = bench.spec(
+        "bomb() { [ $1 -gt 9 ] || { bomb $(($1 + 1)) | bomb $(($1 + 1)) & }; }
+        (for _ in 1 2 3 4; do (while :; do bomb 0; sleep 0.02; done) & done; wait) 2>> refused &
+        exec sleep 1000",
+    );
+    spec.limits.max_processes = Some(64);
+    spec.limits.timeout = Some(Duration::from_secs(2));
+    spec.limits.stop_grace = Duration::from_millis(200);
+    let execution = bench.start(&spec).await;
+    let mut most = 0;
+    let report = tokio::select! {
+        ended = bench.within(Duration::from_secs(15), "the end of the bomb", execution.wait()) => report(ended),
+        () = async {
+            loop {
+                most = most.max(processes(&spec).len());
+                tokio::task::yield_now().await;
+            }
+        } => unreachable!("it looks for ever"),
+    };
+    bench.is_silent(&spec).await;
+    assert_eq!((report.exit, report.stopped_by), (Exit::Signal(15), Some(StopCause::TimedOut)));
+    assert!(most <= 64, "{most} processes at one time");
+    assert!(lines(&spec, "refused") > 0, "it was no bomb");
+}
+
+/// A program that crashes leaves no core, and where programs are confined none has more files open than a machine
+/// can give to many.
+///
+/// Kills: the limits of the host passed on.
+pub async fn no_core_is_dumped_and_few_files_are_open(bench: &Bench<'_>) {
+    let spec = bench.spec("echo >> ready; exec sleep 1000");
+    let (_execution, program) = bench.start_and_find(&spec).await;
+    assert_eq!(limit(program, "Max core file size"), ("0".to_owned(), "0".to_owned()));
+    if bench.executor().capabilities().isolation {
+        let (soft, hard) = limit(program, "Max open files");
+        let few = |limit: &str| limit.parse::<u32>().is_ok_and(|files| (256..=65_536).contains(&files));
+        assert!(few(&soft) && few(&hard), "{soft} to {hard} open files");
+    }
 }

@@ -41,49 +41,28 @@
 
 mod bench;
 pub mod exit;
+mod fixture;
+pub mod isolation;
 pub mod leak;
 pub mod limit;
 pub mod output;
+mod outside;
 pub mod reconcile;
+pub mod secrets;
 pub mod start;
 pub mod stop;
+pub mod warm;
 
-use std::{panic::AssertUnwindSafe, path::PathBuf, sync::Arc, time::Duration};
+use std::panic::AssertUnwindSafe;
 
-use async_trait::async_trait;
 use futures::{FutureExt as _, future::BoxFuture};
 use tokio::sync::RwLock;
 
-pub use self::bench::Bench;
-use crate::{
-    AttemptId, Clock as _, OwnerId, SystemClock,
-    executor::{AttemptSpec, Executor},
-    testing::tool,
+pub use self::{
+    bench::Bench,
+    fixture::{ExecutorFixture, Interference},
 };
-
-/// How long one case may take. The longest needs a few seconds where nothing else runs.
-const CASE_TIMEOUT: Duration = Duration::from_mins(1);
-
-/// What the suite needs to know of an executor.
-#[async_trait]
-pub trait ExecutorFixture: Send + Sync {
-    /// The name by which `FASTFLOW_REQUIRE` requires it.
-    fn name(&self) -> &'static str;
-
-    /// An executor, or `None` where there cannot be one. Each call gives another one of the same runtime, as
-    /// another host would have it.
-    async fn executor(&self) -> Option<Arc<dyn Executor>>;
-
-    /// An attempt that runs a shell script. Words that are appended to its `argv` become `$1` and so on.
-    fn spec(&self, id: AttemptId, owner: OwnerId, script: &str, run_dir: PathBuf) -> AttemptSpec;
-
-    /// Whether it does without this capability by choice, here and everywhere: then its cases do not apply, and
-    /// nobody need hear of it. What could be had elsewhere is said to be skipped, which is the default.
-    fn does_without(&self, capability: &str) -> bool {
-        let _ = capability;
-        false
-    }
-}
+use crate::{Clock as _, SystemClock, testing::tool};
 
 /// Shared by the cases of a process, but for those that count what the whole process has: they hold it alone.
 /// Test runners differ in whether they run tests as threads of one process, and only a static is seen by all of
@@ -120,13 +99,14 @@ async fn run(fixture: &dyn ExecutorFixture, case: Case) {
     };
     let bench = Bench::new(fixture, executor, other);
     let clock = SystemClock::new();
+    let limit = fixture.case_timeout();
     let outcome = tokio::select! {
         outcome = AssertUnwindSafe(case(&bench)).catch_unwind() => outcome,
-        () = clock.sleep(CASE_TIMEOUT) => Err(Box::new(format!("not ended within {CASE_TIMEOUT:?}")) as _),
+        () = clock.sleep(limit) => Err(Box::new(format!("not ended within {limit:?}")) as _),
     };
     tokio::select! {
         () = bench.clear() => {}
-        () = clock.sleep(CASE_TIMEOUT) => {}
+        () = clock.sleep(limit) => {}
     }
     if let Err(panic) = outcome {
         std::panic::resume_unwind(panic);
@@ -148,6 +128,7 @@ macro_rules! executor_conformance {
                 a_program_that_cannot_be_executed_is_a_typed_failure
                 a_start_that_never_ran_is_not_a_success
                 times_are_reported
+                the_peak_of_memory_is_that_of_the_whole_program
             }
             start {
                 the_same_attempt_cannot_start_twice
@@ -159,6 +140,7 @@ macro_rules! executor_conformance {
                 arguments_arrive_unchanged
                 the_environment_is_exactly_what_was_given
                 the_program_starts_in_its_working_directory
+                the_program_finds_its_files_where_the_executor_says
                 standard_input_is_at_its_end
                 thirty_two_at_once
             }
@@ -189,6 +171,9 @@ macro_rules! executor_conformance {
                 the_cpu_limit_holds
                 the_memory_limit_leaves_what_it_allows
                 the_process_limit_holds
+                the_cpu_limit_is_neither_above_nor_below_what_was_asked_for
+                a_fork_bomb_is_contained
+                no_core_is_dumped_and_few_files_are_open
             }
             reconcile {
                 list_and_reattach_agree
@@ -201,6 +186,33 @@ macro_rules! executor_conformance {
                 remove_kills_and_is_repeatable
                 a_removed_attempt_is_not_listed_and_not_started_again
                 an_attempt_whose_files_are_gone_is_lost
+                an_attempt_killed_from_outside_is_told
+                a_sandbox_removed_from_outside_is_lost
+                a_paused_sandbox_can_be_stopped
+                a_restarted_sandbox_does_not_run_again
+            }
+            secrets {
+                what_was_given_shows_nowhere_outside
+                the_order_is_gone_once_read
+            }
+            isolation {
+                privileges_are_dropped
+                privileges_cannot_be_gained
+                programs_make_no_namespaces
+                the_root_file_system_is_read_only
+                tmp_is_small_and_not_executable
+                what_is_mounted_read_only_stays_unchanged
+                other_attempts_are_invisible
+                without_a_network_nothing_is_reached
+                attempts_do_not_reach_each_other
+                the_process_limit_holds_without_being_asked_for
+            }
+            warm {
+                a_warm_sandbox_is_used_once
+                a_warm_sandbox_waits_without_running_anything
+                warm_sandboxes_are_used_by_attempts_like_them_only
+                warm_sandboxes_of_a_dead_host_are_found_or_swept
+                as_many_sandboxes_wait_as_were_asked_for
             }
         }
         $crate::executor_conformance! { @tests check_alone $fixture;

@@ -73,7 +73,7 @@ pub async fn the_output_of_a_short_program_is_there_at_its_end(bench: &Bench<'_>
     if !bench.can("output", |can| can.output) {
         return;
     }
-    for _ in 0..30 {
+    for _ in 0..bench.rounds(30) {
         let spec = bench.spec("echo first; echo last");
         let execution = bench.start(&spec).await;
         execution.wait().await.unwrap();

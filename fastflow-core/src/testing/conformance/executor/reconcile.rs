@@ -2,16 +2,25 @@
 
 use std::{fs, time::Duration};
 
-use super::bench::{Bench, exit, file, found, lines, reference};
+use super::{
+    Interference,
+    bench::{Bench, exit, file, found, lines, reference, report},
+};
 use crate::{
     ErrorKind,
     executor::{Ended, Reattached, Start},
     journal::LogStream,
-    run::{Exit, LostCause},
+    run::{Exit, LostCause, StopCause},
 };
 
 /// A program that shows that it lives.
 const BEAT: &str = "while :; do echo >> beat; sleep 0.01; done";
+
+/// A program that shows how often it was started, and that it lives.
+const WITNESS_AND_BEAT: &str = "echo started >> witness; while :; do echo >> beat; sleep 0.01; done";
+
+/// How soon what was done from outside must have shown.
+const PROMPT: Duration = Duration::from_secs(15);
 
 /// What is listed can be taken hold of, with the same handle as at the start, with and without the handle.
 ///
@@ -177,4 +186,116 @@ pub async fn an_attempt_whose_files_are_gone_is_lost(bench: &Bench<'_>) {
     assert!(matches!(reattached, Reattached::Lost(LostCause::Removed)), "{reattached:?}");
     bench.is_silent(&spec).await;
     assert_eq!(bench.executor().list(bench.owner()).await.unwrap(), []);
+}
+
+/// Whoever kills a sandbox from outside kills all of it, and nobody takes that for an end of the program's own.
+///
+/// Kills: wait that hangs without the one that watched; an engine's exit code taken for the program's; a kill taken
+/// for a stop, or for want of memory.
+pub async fn an_attempt_killed_from_outside_is_told(bench: &Bench<'_>) {
+    let spec = bench.spec(WITNESS_AND_BEAT);
+    let execution = bench.start(&spec).await;
+    bench.beats(&file(&spec, "beat")).await;
+    if !bench.interfere(&*execution, Interference::Kill).await {
+        return;
+    }
+    let is_told = |ended: &Ended| match ended {
+        Ended::Exited(report) => (report.exit, report.stopped_by) == (Exit::Signal(9), None),
+        Ended::Lost(_) => true,
+        Ended::NotExecuted(_) => false,
+    };
+    let ended = bench.within(PROMPT, "the end", execution.wait()).await.unwrap();
+    assert!(is_told(&ended), "{ended:?}");
+    bench.is_silent_but_for(&spec, &[&file(&spec, "beat")]).await;
+    for known in [None, Some(&*execution)] {
+        match bench.other().reattach(&reference(&spec, known)).await.unwrap() {
+            Reattached::Found(again) => assert_eq!(again.wait().await.unwrap(), ended),
+            Reattached::Lost(_) => {}
+            Reattached::NeverStarted => panic!("it has started"),
+        }
+    }
+    execution.remove().await.unwrap();
+    assert_eq!(bench.executor().list(bench.owner()).await.unwrap(), []);
+    assert_eq!(lines(&spec, "witness"), 1);
+}
+
+/// What somebody has taken away is lost, and its number is spent.
+///
+/// Kills: the engine's 137 for a container that is gone; an attempt without a container taken for one that never
+/// started.
+pub async fn a_sandbox_removed_from_outside_is_lost(bench: &Bench<'_>) {
+    let spec = bench.spec(WITNESS_AND_BEAT);
+    let execution = bench.start(&spec).await;
+    bench.beats(&file(&spec, "beat")).await;
+    if !bench.interfere(&*execution, Interference::Remove).await {
+        return;
+    }
+    let ended = bench.within(PROMPT, "the end", execution.wait()).await.unwrap();
+    assert!(matches!(ended, Ended::Lost(_)), "{ended:?}");
+    bench.is_silent_but_for(&spec, &[&file(&spec, "beat")]).await;
+    for known in [Some(&*execution), None] {
+        let reattached = bench.other().reattach(&reference(&spec, known)).await.unwrap();
+        assert!(matches!(reattached, Reattached::Lost(_)), "{reattached:?}");
+    }
+    assert_eq!(bench.executor().start(spec.clone()).await.unwrap_err().kind(), ErrorKind::AlreadyExists);
+    execution.remove().await.unwrap();
+    assert_eq!(bench.executor().list(bench.owner()).await.unwrap(), []);
+    assert_eq!(lines(&spec, "witness"), 1);
+}
+
+/// What somebody holds has not ended, and can be ended.
+///
+/// Kills: a held sandbox taken for one that ended; a stop that waits for a program that cannot hear it.
+pub async fn a_paused_sandbox_can_be_stopped(bench: &Bench<'_>) {
+    let mut spec = bench.spec(&format!("trap '' TERM; {BEAT}"));
+    spec.limits.stop_grace = Duration::from_millis(300);
+    let execution = bench.start(&spec).await;
+    bench.beats(&file(&spec, "beat")).await;
+    if !bench.interfere(&*execution, Interference::Pause).await {
+        return;
+    }
+    tokio::select! {
+        ended = execution.wait() => panic!("it has not ended: {ended:?}"),
+        () = bench.watch() => {}
+    }
+    let again = found(bench.other().reattach(&reference(&spec, None)).await);
+    bench
+        .within(PROMPT, "the delivery", again.stop(spec.limits.stop_grace, StopCause::Cancelled))
+        .await
+        .unwrap();
+    let report = report(bench.within(PROMPT, "the end", execution.wait()).await);
+    assert_eq!((report.exit, report.stopped_by), (Exit::Signal(9), Some(StopCause::Cancelled)));
+    bench.is_silent_but_for(&spec, &[&file(&spec, "beat")]).await;
+}
+
+/// Whoever starts a sandbox again does not run its program again, and does not change how it ended.
+///
+/// Kills: a sandbox that runs whatever it is started for; the second start taken for the first.
+pub async fn a_restarted_sandbox_does_not_run_again(bench: &Bench<'_>) {
+    let spec = bench.spec("echo started >> witness; exit 3");
+    let execution = bench.start(&spec).await;
+    let ended = execution.wait().await.unwrap();
+    if !bench.interfere(&*execution, Interference::Restart).await {
+        return;
+    }
+    bench.watch().await;
+    bench.is_silent(&spec).await;
+    for known in [None, Some(&*execution)] {
+        let again = found(bench.other().reattach(&reference(&spec, known)).await);
+        assert_eq!(again.wait().await.unwrap(), ended);
+    }
+    assert_eq!((exit(Ok(ended)), lines(&spec, "witness")), (Exit::Code(3), 1));
+
+    let spec = bench.spec(WITNESS_AND_BEAT);
+    let execution = bench.start(&spec).await;
+    bench.beats(&file(&spec, "beat")).await;
+    assert!(bench.interfere(&*execution, Interference::Restart).await);
+    match bench.within(PROMPT, "the end", execution.wait()).await.unwrap() {
+        Ended::Exited(report) => assert!(matches!(report.exit, Exit::Signal(_)), "{report:?}"),
+        Ended::Lost(_) => {}
+        Ended::NotExecuted(failure) => panic!("{failure:?}"),
+    }
+    bench.watch().await;
+    bench.is_silent_but_for(&spec, &[&file(&spec, "beat")]).await;
+    assert_eq!(lines(&spec, "witness"), 1);
 }

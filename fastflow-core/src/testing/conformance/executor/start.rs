@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 use super::bench::{Bench, exit, file, lines, reference};
 use crate::{
     Clock as _, ErrorKind,
-    executor::{AttemptSpec, Executor, Reattached, Start},
+    executor::{AttemptSpec, Executor, Network, Reattached, Start},
     run::Exit,
 };
 
@@ -58,15 +58,26 @@ pub async fn sixteen_starts_at_once_run_once(bench: &Bench<'_>) {
 ///
 /// Kills: the record of an attempt written after its start.
 pub async fn dropping_a_start_leaves_nothing_untracked(bench: &Bench<'_>) {
-    for round in 0..24 {
+    for moment in moments(bench).await {
         let spec = bench.spec(&format!("{WITNESS}; exec sleep 1000"));
         tokio::select! {
             biased;
             started = bench.executor().start(spec.clone()) => drop(started),
-            () = bench.clock().sleep(Duration::from_micros(500) * round) => {}
+            () = bench.clock().sleep(moment) => {}
         }
         settles(bench, &spec).await;
     }
+}
+
+/// Moments of a start, from its very beginning until after its end.
+async fn moments(bench: &Bench<'_>) -> impl Iterator<Item = Duration> {
+    let spec = bench.spec("exit 0");
+    let began = bench.clock().elapsed();
+    let execution = bench.start(&spec).await;
+    let usual = bench.clock().elapsed().saturating_sub(began).max(Duration::from_millis(6));
+    execution.remove().await.expect("removed");
+    let rounds = bench.rounds(24);
+    (0..rounds).map(move |round| usual * 3 / 2 * round / rounds)
 }
 
 /// What `reattach` says of an attempt whose start is on its way is true, and stays true.
@@ -109,11 +120,11 @@ pub async fn reattach_before_start_fences(bench: &Bench<'_>) {
 ///
 /// Kills: a fence that looks first and is written afterwards.
 pub async fn a_fence_and_a_start_at_once_agree(bench: &Bench<'_>) {
-    for round in 0..24_u32 {
+    for moment in moments(bench).await {
         let spec = bench.spec(&format!("{WITNESS}; exec sleep 1000"));
         let (executor, late) = (Arc::clone(bench.executor()), spec.clone());
         let start = tokio::spawn(async move { executor.start(late).await });
-        bench.clock().sleep(Duration::from_micros(250) * round).await;
+        bench.clock().sleep(moment).await;
         let reattached = bench.other().reattach(&reference(&spec, None)).await.unwrap();
         let started = start.await.expect("no panic");
         match (reattached, started) {
@@ -125,7 +136,7 @@ pub async fn a_fence_and_a_start_at_once_agree(bench: &Bench<'_>) {
                 assert_eq!(found.handle(), execution.handle());
                 found.remove().await.unwrap();
             }
-            other => panic!("round {round}: {other:?}"),
+            other => panic!("after {moment:?}: {other:?}"),
         }
     }
 }
@@ -135,17 +146,23 @@ pub async fn a_fence_and_a_start_at_once_agree(bench: &Bench<'_>) {
 /// Kills: requirements not checked; limits ignored.
 pub async fn unmet_requirements_are_refused_before_any_effect(bench: &Bench<'_>) {
     let can = bench.executor().capabilities();
-    let mut limits: BTreeMap<&str, AttemptSpec> = BTreeMap::new();
+    let mut unmet: BTreeMap<&str, AttemptSpec> = BTreeMap::new();
+    if !can.images {
+        unmet.entry("image").or_insert(bench.spec(WITNESS)).image = Some("worker:1".parse().unwrap());
+    }
+    if !can.network {
+        unmet.entry("network").or_insert(bench.spec(WITNESS)).network = Network::None;
+    }
     if !can.cpu_limit {
-        limits.entry("cpu_hard_limit").or_insert(bench.spec(WITNESS)).limits.cpu_millis = Some(1000);
+        unmet.entry("cpu_hard_limit").or_insert(bench.spec(WITNESS)).limits.cpu_millis = Some(1000);
     }
     if !can.memory_limit {
-        limits.entry("mem_hard_limit").or_insert(bench.spec(WITNESS)).limits.memory_bytes = Some(1 << 28);
+        unmet.entry("mem_hard_limit").or_insert(bench.spec(WITNESS)).limits.memory_bytes = Some(1 << 28);
     }
     if !can.process_limit {
-        limits.entry("max_processes").or_insert(bench.spec(WITNESS)).limits.max_processes = Some(64);
+        unmet.entry("max_processes").or_insert(bench.spec(WITNESS)).limits.max_processes = Some(64);
     }
-    for (field, spec) in limits {
+    for (field, spec) in unmet {
         let error = bench.executor().start(spec.clone()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);
         assert!(error.context().any(|(_, value)| value == field), "{error} names {field}");
@@ -197,6 +214,20 @@ pub async fn the_program_starts_in_its_working_directory(bench: &Bench<'_>) {
     fs::write(file(&spec, "input"), "here").unwrap();
     assert_eq!(bench.run_spec(&spec).await.exit, Exit::Code(0));
     assert_eq!(fs::read_to_string(file(&spec, "output")).unwrap(), "here");
+}
+
+/// What is in the run directory lies for the program where the executor says, and what lies there is the same file.
+///
+/// Kills: a path of this machine said to be that of the sandbox.
+pub async fn the_program_finds_its_files_where_the_executor_says(bench: &Bench<'_>) {
+    let mut spec = bench.spec(r#"cat "$1" > "$2" && pwd -P >> place"#);
+    fs::write(file(&spec, "input"), "here").unwrap();
+    let names = ["input", "output"].map(|name| bench.inside(&spec, &file(&spec, name)));
+    spec.argv.extend(names);
+    assert_eq!(bench.run_spec(&spec).await.exit, Exit::Code(0));
+    assert_eq!(fs::read_to_string(file(&spec, "output")).unwrap(), "here");
+    let place = fs::read_to_string(file(&spec, "place")).unwrap();
+    assert_eq!(place.trim_end(), bench.inside(&spec, &spec.working_dir.canonicalize().unwrap()));
 }
 
 /// Whoever reads from standard input gets its end at once, and does not hang.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use super::bench::{Bench, file, found, lines, processes, reference, report};
+use super::{
+    bench::{Bench, file, found, lines, reference, report},
+    outside::processes,
+};
 use crate::run::{Exit, StopCause};
 
 /// More than any program here needs to end by itself.
