@@ -2,7 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::{path::PathBuf, sync::Arc};
+#[path = "../../../fastflow-docker/tests/conformance/outside.rs"]
+mod outside;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use fastflow_core::{
@@ -11,9 +14,14 @@ use fastflow_core::{
         AttemptSpec, Executor,
         container::{ContainerConfig, PullPolicy},
     },
-    testing::{conformance::executor::ExecutorFixture, tool},
+    testing::{
+        conformance::executor::{ExecutorFixture, Interference},
+        tool,
+    },
 };
 use fastflow_podman::PodmanConfig;
+
+use outside::Outside;
 
 struct Podman;
 
@@ -44,6 +52,42 @@ impl ExecutorFixture for Podman {
         let argv = ["/bin/sh", "-c", script, "sh"].map(String::from).to_vec();
         AttemptSpec::new(id, owner, argv, run_dir)
     }
+
+    /// A start takes a quarter of a second where nothing else runs.
+    fn rounds(&self, usual: u32) -> u32 {
+        usual / 2
+    }
+
+    fn case_timeout(&self) -> Duration {
+        Duration::from_mins(5)
+    }
+
+    fn places(&self) -> Vec<PathBuf> {
+        let orders = format!("/dev/shm/fastflow-{}", rustix::process::geteuid().as_raw());
+        vec![state_dir(), orders.into()]
+    }
+
+    async fn sandboxes(&self, owner: &OwnerId) -> Vec<String> {
+        outside().sandboxes(owner)
+    }
+
+    async fn outside_view(&self, sandbox: &str) -> Vec<String> {
+        outside().view(sandbox)
+    }
+
+    async fn interfere(&self, sandbox: &str, how: Interference) -> bool {
+        outside().interfere(sandbox, how)
+    }
+
+    /// Podman's seccomp profile lets programs make user namespaces, in which they are root over nothing but these.
+    fn does_without(&self, capability: &str) -> bool {
+        capability == "namespaces"
+    }
+}
+
+fn outside() -> Outside {
+    let (host, _) = tool::podman().expect("there is an engine: the executor was made");
+    Outside::new(&host, "v4.0.0/libpod")
 }
 
 fastflow_core::executor_conformance!(Podman);
