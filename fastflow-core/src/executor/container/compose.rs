@@ -117,7 +117,7 @@ impl Blueprint<'_> {
         spec.mounts = vec![
             mount(facts.shim, Path::new(SHIM), Access::ReadOnly)?,
             mount(self.run_dir, Path::new(RUN), Access::ReadWrite)?,
-            mount(&facts.order_root.join(self.name), Path::new(ORDER), Access::ReadWrite)?,
+            mount(&facts.order_root.join(self.name), Path::new(ORDER), Access::ReadOnly)?,
         ];
         for (folders, access) in [(self.reads, Access::ReadOnly), (self.writes, Access::ReadWrite)] {
             for folder in folders {

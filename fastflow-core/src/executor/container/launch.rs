@@ -7,7 +7,7 @@ use fastflow_shim::{Order, Reply, layout, regular};
 use super::{
     ContainerId, ContainerNetwork, ContainerSpec, ContainerState,
     compose::{Blueprint, SHIM},
-    place::{Place, create_order_dir, remove_order_dir, write_order},
+    place::{Place, create_order_dir, remove_order, remove_order_dir, write_order},
 };
 use crate::{Error, ErrorKind, Result};
 
@@ -36,6 +36,7 @@ pub(super) async fn launch(place: &Place, blueprint: &Blueprint<'_>, order: &Ord
     let launched = async {
         place.engine.start(&id).await?;
         let reply = reply(place, blueprint.run_dir, &id).await?;
+        remove_order(&place.order_dir(blueprint.name).await?);
         Ok(Launched { id: id.clone(), reply })
     };
     match launched.await {
@@ -60,7 +61,6 @@ pub(super) async fn make(
     let dir = place.order_dir(blueprint.name).await?;
     create_order_dir(&dir)?;
     let made = async {
-        place.give(&dir).await?;
         if let Some(order) = order {
             write_order(&dir, order, spec.user)?;
         }

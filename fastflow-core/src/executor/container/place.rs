@@ -19,6 +19,8 @@ use crate::{Clock, Error, ErrorKind, Result, shim::ShimBinary};
 
 /// Only the owner may see what is there.
 const PRIVATE: u32 = 0o700;
+/// Whoever gets there may read: that is this user and the container, for it lies below a folder that is private.
+const READABLE: u32 = 0o755;
 /// The file systems whose files never reach a disk: `TMPFS_MAGIC` and `RAMFS_MAGIC` of `linux/magic.h`.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 /// Where there may be such a file system.
@@ -159,7 +161,7 @@ fn give(path: &Path, user: ContainerUser) -> io::Result<()> {
 /// Makes the folder over which a container gets its order; that it is there already means that somebody else is at it.
 pub(super) fn create_order_dir(dir: &Path) -> Result<()> {
     let describe = |error: io::Error| Error::from(error).with("order_dir", dir.display());
-    fs::DirBuilder::new().mode(PRIVATE).create(dir).map_err(describe)
+    fs::DirBuilder::new().mode(READABLE).create(dir).map_err(describe)
 }
 
 /// Lets the order appear in one step.
@@ -175,6 +177,16 @@ pub(super) fn write_order(dir: &Path, order: &Order, user: ContainerUser) -> Res
             let _ = fs::remove_file(&aside);
             describe(error)
         })
+}
+
+/// Takes the order away once it has been read: a program must not be able to write where it lies, and neither can the
+/// shim then.
+pub(super) fn remove_order(dir: &Path) {
+    if let Err(error) = fs::remove_file(dir.join(layout::ORDER))
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %dir.display(), %error, "an order that was read could not be removed");
+    }
 }
 
 pub(super) fn remove_order_dir(dir: &Path) {

@@ -67,6 +67,8 @@ pub(super) async fn reattach(
         }
         Settled::Removed => lose(place, serving, attempt, &name, LostCause::Removed).await,
         Settled::Started(_) => {
+            // The host that started it may not have lived to do that.
+            super::place::remove_order(&place.order_dir(&name).await?);
             // Life first, then the record: it is there when the one who writes it has ended.
             let state = place.engine.inspect(&name).await?.filter(|state| is_own(state, attempt));
             let is_known = state.as_ref().is_some_and(|state| state.status.is_alive() || state.out_of_memory)

@@ -29,7 +29,7 @@ use super::{
     ContainerId,
     compose::{Blueprint, CLASS_LABEL, Kind},
     launch::{Launched, clear, make, reply},
-    place::{Place, write_order},
+    place::{Place, remove_order, write_order},
     serving::Serving,
 };
 use crate::{Entropy as _, Error, ErrorKind, OsEntropy, Result, executor::AttemptSpec};
@@ -157,6 +157,7 @@ impl Warm {
             write_order(&place.order_dir(&name).await?, order, user)?;
             let id = ContainerId::new(name.as_str());
             let reply = reply(place, &spec.run_dir, &id).await?;
+            remove_order(&place.order_dir(&name).await?);
             let id = match place.engine.inspect(&name).await {
                 Ok(Some(state)) => state.id,
                 _ => id,

@@ -82,7 +82,7 @@ proptest! {
         // Mounts are ours, and only the attempt's own can be written to.
         let writable: Vec<&Path> =
             container.mounts.iter().filter(|mount| mount.access == Access::ReadWrite).map(|mount| &*mount.source).collect();
-        prop_assert_eq!(writable, [Path::new("/dev/shm/fastflow-0/fastflow-019aa2f0-7c3c-7def-8000-000000000001-2"), &attempt.run_dir]);
+prop_assert_eq!(writable, [&attempt.run_dir]);
         prop_assert!(container.mounts.iter().all(|mount| mount.source.starts_with(DATA) || mount.target == Path::new(ORDER)));
         prop_assert_eq!(container.mounts.len(), 4);
         // Everything has a limit.
