@@ -130,7 +130,7 @@ pub async fn programs_make_no_namespaces(bench: &Bench<'_>) {
     if !is_isolated(bench) || bench.fixture().does_without("namespaces") {
         return;
     }
-    let report = bench.run(r#"unshare -r true || unshare -U true || unshare -m true || exit 5"#).await;
+    let report = bench.run("unshare -r true || unshare -U true || unshare -m true || exit 5").await;
     assert_eq!(report.exit, Exit::Code(5));
 }
 

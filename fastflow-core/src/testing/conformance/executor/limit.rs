@@ -89,26 +89,31 @@ pub async fn the_cpu_limit_is_neither_above_nor_below_what_was_asked_for(bench: 
         return;
     }
     let mut spec = bench.spec("(while :; do :; done) & while :; do :; done");
-    spec.limits.cpu_millis = Some(500);
-    spec.limits.usage_interval = Duration::from_millis(500);
-    spec.limits.timeout = Some(Duration::from_secs(3));
+    // So little that a busy machine has it, too.
+    spec.limits.cpu_millis = Some(200);
+    spec.limits.usage_interval = Duration::from_secs(1);
+    spec.limits.timeout = Some(Duration::from_secs(4));
     spec.limits.stop_grace = Duration::ZERO;
     let before = idle_and_all_ticks();
     let report = bench.run_spec(&spec).await;
     let after = idle_and_all_ticks();
     let used = report.cpu_time.expect("what keeps a limit on CPU knows what was used");
     let share = used.div_duration_f64(report.duration);
-    assert!(share <= 0.55, "{share} of a core");
+    assert!(share <= 0.22, "{share} of a core");
     let samples: Vec<UsageSample> = bench.journal(&spec, layout::USAGE).await;
-    let share = |pair: &[UsageSample]| {
-        let time = pair[1].time.duration_since(pair[0].time);
-        (pair[1].cpu_time.saturating_sub(pair[0].cpu_time)).as_secs_f64() / time.as_secs_f64()
-    };
-    let best = samples.windows(2).map(share).fold(0.0, f64::max);
-    // What a machine that is busy with something else does not give is not held back by the limit.
+    let seconds = samples.windows(2).filter_map(|pair| {
+        let seconds = pair[1].time.duration_since(pair[0].time).as_secs_f64();
+        let used = pair[1].cpu_time.saturating_sub(pair[0].cpu_time).as_secs_f64();
+        // The last one is taken early, at the end.
+        (seconds >= 0.9).then_some(used / seconds)
+    });
+    let best = seconds.fold(0.0, f64::max);
+    // A second may hold what eleven tenths of one may have.
+    assert!(best <= 0.24, "{best} of a core: {samples:?}");
+    // What a machine that has nothing left does not give is not held back by the limit.
     let (idle, all) = (after.0 - before.0, after.1 - before.1);
     assert!(
-        best >= 0.45 || idle * 10 < all,
+        best >= 0.18 || idle * 10 < all,
         "at most {best} of a core, {idle} of {all} ticks idle: {samples:?}"
     );
 }
@@ -120,10 +125,10 @@ pub async fn a_fork_bomb_is_contained(bench: &Bench<'_>) {
     if !bench.can("process_limit", |can| can.process_limit) {
         return;
     }
-    // Without a limit each bomb comes to a thousand at most: this machine is not what is tested.
+    // Without a limit it comes to some thousand at most, which stay: this machine is not what is tested.
     let mut spec = bench.spec(
-        "bomb() { [ $1 -gt 9 ] || { bomb $(($1 + 1)) | bomb $(($1 + 1)) & }; }
-        (for _ in 1 2 3 4; do (while :; do bomb 0; sleep 0.02; done) & done; wait) 2>> refused &
+        "bomb() { [ $1 -le 8 ] || exec sleep 1000; bomb $(($1 + 1)) | bomb $(($1 + 1)) & }
+        (for _ in 1 2 3 4; do bomb 0; done; while :; do (:); done) 2>> refused &
         exec sleep 1000",
     );
     spec.limits.max_processes = Some(64);

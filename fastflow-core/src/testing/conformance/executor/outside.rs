@@ -123,7 +123,7 @@ pub(super) fn files_that_know(folders: &[PathBuf], except: &Path, secret: &str) 
                 Ok(kind)
                     if kind.is_file() && fs::read(entry.path()).is_ok_and(|bytes| has(&bytes, secret)) =>
                 {
-                    known.push(entry.path())
+                    known.push(entry.path());
                 }
                 _ => {}
             }
