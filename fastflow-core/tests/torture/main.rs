@@ -25,7 +25,7 @@ struct Process;
 #[async_trait]
 impl TortureFixture for Process {
     fn name(&self) -> &'static str {
-        "torture"
+        "process"
     }
 
     async fn builder(&self, stage: &Path) -> Option<OrchestratorBuilder> {

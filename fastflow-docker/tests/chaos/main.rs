@@ -26,3 +26,8 @@ fn connect(address: &str, clock: Arc<dyn Clock>) -> DockerEngine {
     config.host = Some(address.parse().unwrap());
     DockerEngine::new(config, clock).unwrap()
 }
+
+/// The call that kills a container and removes it.
+fn removal(container: &str) -> String {
+    format!("/containers/{container}?force=1")
+}

@@ -42,24 +42,21 @@ impl Stage {
     /// A host that has so many runs in flight.
     pub(crate) async fn new(engine: &Engine, slots: u32) -> Self {
         let dir = TempDir::new().unwrap();
-        let pipelines = dir.path().join("pipelines");
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let mut config = ContainerConfig::new(dir.path().join("containers"));
-        config.image = engine.image().parse().unwrap();
-        config.pull = PullPolicy::Never;
-        let executor =
-            ContainerExecutor::new(crate::connect(engine.address(), Arc::clone(&clock)), config, clock);
-        let flow = Orchestrator::builder(dir.path().join("data"))
-            .pipelines(&pipelines)
-            .executor(KIND, executor.unwrap())
-            .max_concurrent_runs(NonZeroU32::new(slots).unwrap())
-            .build()
-            .await
-            .unwrap();
-        let stage = Self { flow, dir };
+        let stage = Self { flow: host(&dir, engine, slots).await, dir };
         stage.pipeline("count", r#"{"network": "none", "stop_grace": 1}"#);
         stage.flow.start().await.unwrap();
         stage
+    }
+
+    /// The same with another host, after something that happens while there is none.
+    pub(crate) async fn without_host(self, engine: &Engine, meanwhile: impl FnOnce()) -> Self {
+        self.flow.shutdown(Shutdown::Detach).await.unwrap();
+        let Self { flow, dir } = self;
+        drop(flow);
+        meanwhile();
+        let flow = host(&dir, engine, 1).await;
+        flow.start().await.unwrap();
+        Self { flow, dir }
     }
 
     /// Writes a pipeline that counts.
@@ -142,6 +139,19 @@ impl Stage {
         let how = Shutdown::Drain { patience: Duration::ZERO, grace: Duration::ZERO };
         self.flow.shutdown(how).await.unwrap();
     }
+}
+
+async fn host(dir: &TempDir, engine: &Engine, slots: u32) -> Orchestrator {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let mut config = ContainerConfig::new(dir.path().join("containers"));
+    config.image = engine.image().parse().unwrap();
+    config.pull = PullPolicy::Never;
+    let engine = crate::connect(engine.address(), Arc::clone(&clock));
+    let builder = Orchestrator::builder(dir.path().join("data"))
+        .pipelines(dir.path().join("pipelines"))
+        .executor(KIND, ContainerExecutor::new(engine, config, clock).unwrap())
+        .max_concurrent_runs(NonZeroU32::new(slots).unwrap());
+    builder.build().await.unwrap()
 }
 
 fn attempt(run: RunId) -> AttemptId {

@@ -29,3 +29,8 @@ fn connect(address: &str, clock: Arc<dyn Clock>) -> PodmanEngine {
     config.host = Some(address.parse().unwrap());
     PodmanEngine::new(config, clock).unwrap()
 }
+
+/// The call that kills a container and removes it. Without a time of zero, it is asked to stop first.
+fn removal(container: &str) -> String {
+    format!("/v4.0.0/libpod/containers/{container}?force=true&timeout=0")
+}

@@ -18,6 +18,10 @@ use crate::{
 
 /// How long a shim that was told to kill everything may take for that and for the rest of the log.
 const SHIM_KILL_TIMEOUT: Duration = Duration::from_secs(20);
+/// How long a container whose shim was killed is watched for being removed: whoever removes one kills it first.
+const REMOVAL_TIME: Duration = Duration::from_secs(1);
+/// Between two looks at that.
+const REMOVAL_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a signal that does not arrive is tried again.
 const MAX_SIGNAL_TRIES: u32 = 5;
 
@@ -162,8 +166,23 @@ impl Attempt {
             return Ok(Ended::Exited(report));
         }
         // What the engine holds for alive without knowing, too.
+        let state = self.unless_removed(state).await?;
         self.place.engine.remove(&self.name).await?;
         Ok(Ended::Lost(lost_cause(&self.run_dir, state.as_ref())))
+    }
+
+    /// The container, unless somebody else is removing it.
+    async fn unless_removed(&self, mut state: Option<ContainerState>) -> Result<Option<ContainerState>> {
+        let clock = &self.place.clock;
+        let enough = clock.elapsed().saturating_add(REMOVAL_TIME);
+        while state.as_ref().is_some_and(|state| state.status != ContainerStatus::Removing) {
+            if clock.elapsed() >= enough {
+                return Ok(state);
+            }
+            clock.sleep(REMOVAL_LOOK_INTERVAL).await;
+            state = self.place.engine.inspect(self.container.as_str()).await?;
+        }
+        Ok(None)
     }
 
     /// Kills what runs of it, and frees what was made for it. Last the entry: it is what leads to the rest.
