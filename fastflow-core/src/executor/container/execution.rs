@@ -165,9 +165,8 @@ impl Attempt {
         {
             return Ok(Ended::Exited(report));
         }
-        // What the engine holds for alive without knowing, too.
+        // The container stays until its end is recorded: a host that comes meanwhile finds the same cause.
         let state = self.unless_removed(state).await?;
-        self.place.engine.remove(&self.name).await?;
         Ok(Ended::Lost(lost_cause(&self.run_dir, state.as_ref())))
     }
 

@@ -69,10 +69,10 @@ pub(super) async fn reattach(
         Settled::Started(_) => {
             // The host that started it may not have lived to do that.
             super::place::remove_order(&place.order_dir(&name).await?);
-            // Life first, then the record: it is there when the one who writes it has ended.
+            // Life first, then the record: it is there when the one who writes it has ended. Where there is none, the
+            // container tells why, as often as it is asked, until it is taken away.
             let state = place.engine.inspect(&name).await?.filter(|state| is_own(state, attempt));
-            let is_known = state.as_ref().is_some_and(|state| state.status.is_alive() || state.out_of_memory)
-                || outcome::read(&attempt.run_dir, attempt.id)?.is_some();
+            let is_known = state.is_some() || outcome::read(&attempt.run_dir, attempt.id)?.is_some();
             if is_known {
                 let recorded =
                     attempt.handle.as_ref().map(|handle| ContainerId::new(handle.native_id.clone()));

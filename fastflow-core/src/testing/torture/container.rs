@@ -74,12 +74,12 @@ impl TortureFixture for Containers {
         json!({ "network": "none" }).as_object().unwrap().clone()
     }
 
-    /// Containers take a while to make, and their hosts live longer, so that they get somewhere.
+    /// Containers take a while to make. Their hosts live so long that many die in the middle of that.
     fn storm(&self) -> Storm {
         Storm {
             in_flight: 4,
-            shortest_life: Duration::from_millis(10),
-            longest_life: Duration::from_secs(8),
+            shortest_life: Duration::from_millis(100),
+            longest_life: Duration::from_secs(5),
             calm: Duration::from_secs(90),
             ..Storm::default()
         }
