@@ -67,19 +67,19 @@ impl StdError for Withheld {}
 mod tests {
     use super::*;
 
-    fn find(method: Method, path: &str, status: u16, kind: Option<&'static str>) -> Option<Withheld> {
+    fn find(method: &Method, path: &str, status: u16, kind: Option<&'static str>) -> Option<Withheld> {
         let kind = kind.map(|kind| (CONTENT_TYPE, HeaderValue::from_static(kind)));
         let status = StatusCode::from_u16(status).unwrap();
-        Withheld::find((&method, path), status, &kind.into_iter().collect())
+        Withheld::find((method, path), status, &kind.into_iter().collect())
     }
 
     #[test]
     fn only_what_the_engine_did_not_say_itself_was_withheld() {
         for kind in [Some("text/html"), Some("text/plain; charset=utf-8"), None] {
-            assert!(find(Method::GET, "/info", 403, kind).is_some(), "{kind:?}");
+            assert!(find(&Method::GET, "/info", 403, kind).is_some(), "{kind:?}");
         }
-        assert_eq!(find(Method::GET, "/info", 403, Some("application/json")), None);
-        assert_eq!(find(Method::GET, "/info", 404, Some("text/html")), None);
+        assert_eq!(find(&Method::GET, "/info", 403, Some("application/json")), None);
+        assert_eq!(find(&Method::GET, "/info", 404, Some("text/html")), None);
     }
 
     #[test]
@@ -91,10 +91,10 @@ mod tests {
             (Method::POST, "/v1.41/containers/create", "CONTAINERS=1 and POST=1"),
             (Method::DELETE, "/v1.41/networks/x", "NETWORKS=1 and POST=1"),
         ] {
-            let help = find(method, path, 403, None).unwrap().help();
+            let help = find(&method, path, 403, None).unwrap().help();
             assert!(help.ends_with(&format!(" needs {needed}")), "{path}: {help}");
         }
-        let help = find(Method::GET, "/v1.41/elsewhere", 403, None).unwrap().help();
+        let help = find(&Method::GET, "/v1.41/elsewhere", 403, None).unwrap().help();
         assert!(help.ends_with("through"), "{help}");
     }
 }

@@ -5,6 +5,7 @@ use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use fastflow_core::{
@@ -23,6 +24,8 @@ pub(crate) const ORDERS: &str = "/orders";
 pub(crate) const ENGINE: &str = "/engine.sock";
 /// Where it leaves its answer, below [`DATA`].
 pub(crate) const ANSWER: &str = "answer";
+/// How long the end of a run may take to be tidied up after.
+const PATIENCE: Duration = Duration::from_mins(1);
 /// By which variables it is told what to do.
 pub(crate) const CASE: &str = "FASTFLOW_TEST_CASE";
 pub(crate) const OUTSIDE: &str = "FASTFLOW_TEST_OUTSIDE";
@@ -91,7 +94,7 @@ async fn run(case: Case) -> Result<String> {
         Some(failure) => format!("{}: {failure:?}", run.status()),
         None => run.status().to_string(),
     };
-    flow.shutdown(Shutdown::Detach).await?;
+    flow.shutdown(Shutdown::Drain { patience: PATIENCE, grace: PATIENCE }).await?;
     Ok(answer)
 }
 

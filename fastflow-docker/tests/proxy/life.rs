@@ -1,6 +1,18 @@
 //! The life of attempts, as far as an engine is asked about it.
 
-use std::{collections::BTreeMap, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
+    panic::{AssertUnwindSafe, resume_unwind},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use bollard::{
+    errors::Error,
+    query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
+};
 
 use fastflow_core::{
     AttemptId, OsEntropy, OwnerId, Result, RunId, SystemClock,
@@ -12,7 +24,8 @@ use fastflow_core::{
     run::{Exit, StopCause},
     testing::tool,
 };
-use fastflow_docker::DockerConfig;
+use fastflow_docker::{DockerConfig, DockerHost};
+use futures::FutureExt as _;
 use tempfile::TempDir;
 
 use crate::socket::docker;
@@ -23,6 +36,8 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Attempts in folders of their own, and who they belong to.
 pub(crate) struct Life {
     folder: TempDir,
+    /// In memory.
+    orders: TempDir,
     owner: OwnerId,
     image: String,
     /// The engine itself, whatever stands before it for others.
@@ -35,21 +50,25 @@ impl SetupLog for Silent {
     fn line(&self, _: &str) {}
 }
 
-impl Life {
-    /// `None` where there is no engine; then it has said so.
-    pub(crate) fn new() -> Option<Self> {
-        let Some((host, image)) = tool::docker() else {
-            tool::require("docker", "start the engines with `tools/setup-engines`");
-            return None;
-        };
-        let Some(engine) = host.strip_prefix("unix://").map(PathBuf::from) else {
-            tool::require("docker", "the engine has no socket on this machine");
-            return None;
-        };
-        let owner = format!("test-{}", RunId::new(&SystemClock::new(), &OsEntropy)).parse().unwrap();
-        Some(Self { folder: tempfile::tempdir().unwrap(), owner, image, engine })
+/// Runs a test with an engine, and takes away what it made there, also if it fails.
+pub(crate) async fn with_life(test: impl AsyncFnOnce(&Life)) {
+    let Some((host, image)) = tool::docker() else {
+        return tool::require("docker", "start the engines with `tools/setup-engines`");
+    };
+    let Ok(DockerHost::Unix(engine)) = host.parse() else {
+        return tool::require("docker", "the engine has no socket on this machine");
+    };
+    let owner = format!("test-{}", RunId::new(&SystemClock::new(), &OsEntropy)).parse().unwrap();
+    let (folder, orders) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+    let life = Life { folder, orders, owner, image, engine };
+    let result = AssertUnwindSafe(test(&life)).catch_unwind().await;
+    life.clear().await;
+    if let Err(panic) = result {
+        resume_unwind(panic);
     }
+}
 
+impl Life {
     /// An executor over the engine at `address`, as a host of its own would have it.
     pub(crate) fn executor(&self, address: &str) -> ContainerExecutor {
         let mut docker = DockerConfig::default();
@@ -57,6 +76,7 @@ impl Life {
         let mut containers = ContainerConfig::new(self.folder.path().join("state"));
         containers.image = self.image.parse().unwrap();
         containers.pull = PullPolicy::Never;
+        containers.order_dir = Some(self.orders.path().to_owned());
         // Of its own, so that somebody has to make it.
         containers.network = self.network();
         fastflow_docker::executor(docker, containers, Arc::new(SystemClock::new())).unwrap()
@@ -136,14 +156,24 @@ impl Life {
         format!("fastflow-{}", self.owner)
     }
 
-    /// Removes the network, which executors leave for the next attempt.
-    pub(crate) async fn clear(&self) {
-        docker(&self.engine).remove_network(&self.network()).await.unwrap();
+    /// Removes what is left: at least the network, which executors keep for the next attempt.
+    async fn clear(&self) {
+        let docker = docker(&self.engine);
+        let filters = HashMap::from([("label", vec![format!("fastflow.owner={}", self.owner)])]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        let force = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+        for container in docker.list_containers(Some(options)).await.unwrap() {
+            docker.remove_container(&container.id.unwrap(), Some(force.clone())).await.unwrap();
+        }
+        if let Err(error) = docker.remove_network(&self.network()).await {
+            assert!(matches!(error, Error::DockerResponseServerError { status_code: 404, .. }), "{error}");
+        }
     }
 
     /// Whether nothing is left of any attempt: no container, and no order.
     pub(crate) async fn is_over(&self) -> bool {
-        self.direct().list(&self.owner).await.unwrap().is_empty()
+        let orders = std::fs::read_dir(self.orders.path()).unwrap();
+        orders.count() == 0 && self.direct().list(&self.owner).await.unwrap().is_empty()
     }
 }
 

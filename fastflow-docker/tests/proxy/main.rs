@@ -18,7 +18,7 @@ use hyper::Method;
 
 use self::{
     filter::Filter,
-    life::{Life, started},
+    life::{Life, started, with_life},
 };
 
 /// The least that has to be set to 1.
@@ -34,86 +34,91 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_least_set_is_enough() {
-    let Some(life) = Life::new() else { return };
-    let filter = Filter::start(&life.engine, &LEAST, PATIENCE).await;
-    life.live(&life.executor(filter.address()), &life.executor(filter.address())).await.unwrap();
-    let asked = filter.asked();
-    assert!(asked.iter().all(|asked| asked.passed), "{asked:?}");
-    // Nothing is watched but single containers: events of the whole machine are nobody's here.
-    assert!(asked.iter().all(|asked| !asked.path.contains("/events")), "{asked:?}");
-    assert!(asked.iter().any(|asked| asked.method == Method::DELETE), "{asked:?}");
-    life.clear().await;
+    with_life(async |life| {
+        let filter = Filter::start(&life.engine, &LEAST, PATIENCE).await;
+        life.live(&life.executor(filter.address()), &life.executor(filter.address())).await.unwrap();
+        let asked = filter.asked();
+        assert!(asked.iter().all(|asked| asked.passed), "{asked:?}");
+        // Nothing is watched but single containers: events of the whole machine are nobody's here.
+        assert!(asked.iter().all(|asked| !asked.path.contains("/events")), "{asked:?}");
+        assert!(asked.iter().any(|asked| asked.method == Method::DELETE), "{asked:?}");
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_is_missing_is_named_and_nothing_is_left() {
-    let Some(life) = Life::new() else { return };
-    for missing in LEAST {
-        let others: Vec<_> = LEAST.into_iter().filter(|variable| *variable != missing).collect();
-        let filter = Filter::start(&life.engine, &others, PATIENCE).await;
-        let executor = life.executor(filter.address());
-        let error = life.live(&executor, &executor).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Denied, "{missing}: {error:?}");
-        assert!(error.chain().contains(&format!("{missing}=1")), "{missing}: {error:?}");
-        assert_eq!(executor.health(), Health::Up, "{missing}: an engine that refuses is there");
-        assert!(life.is_over().await, "{missing}");
-    }
-    life.clear().await;
+    with_life(async |life| {
+        for missing in LEAST {
+            let others: Vec<_> = LEAST.into_iter().filter(|variable| *variable != missing).collect();
+            let filter = Filter::start(&life.engine, &others, PATIENCE).await;
+            let executor = life.executor(filter.address());
+            let error = life.live(&executor, &executor).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Denied, "{missing}: {error:?}");
+            assert!(error.chain().contains(&format!("{missing}=1")), "{missing}: {error:?}");
+            assert_eq!(executor.health(), Health::Up, "{missing}: an engine that refuses is there");
+            assert!(life.is_over().await, "{missing}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_says_what_is_missing() {
-    let Some(life) = Life::new() else { return };
-    for missing in LEAST {
-        let others: Vec<_> = LEAST.into_iter().filter(|variable| *variable != missing).collect();
-        let filter = Filter::start(&life.engine, &others, PATIENCE).await;
-        let error = life.executor(filter.address()).start(life.spec("exit 0")).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Denied, "{missing}: {error:?}");
-        assert!(error.chain().contains(&format!("{missing}=1")), "{missing}: {error:?}");
-        assert!(life.is_over().await, "{missing}");
-    }
-    life.clear().await;
+    with_life(async |life| {
+        for missing in LEAST {
+            let others: Vec<_> = LEAST.into_iter().filter(|variable| *variable != missing).collect();
+            let filter = Filter::start(&life.engine, &others, PATIENCE).await;
+            let error = life.executor(filter.address()).start(life.spec("exit 0")).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Denied, "{missing}: {error:?}");
+            assert!(error.chain().contains(&format!("{missing}=1")), "{missing}: {error:?}");
+            assert!(life.is_over().await, "{missing}");
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_are_cut_change_no_outcome() {
-    let Some(life) = Life::new() else { return };
-    let filter = Filter::start(&life.engine, &LEAST, IMPATIENCE).await;
-    let executor = life.executor(filter.address());
-    let crowd = Crowd::new(&life, &executor).await;
-    let meanwhile = async {
-        while filter.cut() < 3 * MANY {
-            assert_eq!(life.run(&executor, "exit 0").await.unwrap(), Exit::Code(0));
-        }
-        crowd.let_go();
-    };
-    let (ends, ()) = tokio::join!(crowd.wait(), meanwhile);
-    crowd.check(ends).await;
-    life.live(&executor, &executor).await.unwrap();
-    life.clear().await;
+    with_life(async |life| {
+        let filter = Filter::start(&life.engine, &LEAST, IMPATIENCE).await;
+        let executor = life.executor(filter.address());
+        let crowd = Crowd::new(life, &executor).await;
+        let meanwhile = async {
+            while filter.cut() < 3 * MANY {
+                assert_eq!(life.run(&executor, "exit 0").await.unwrap(), Exit::Code(0));
+            }
+            crowd.let_go();
+        };
+        let (ends, ()) = tokio::join!(crowd.wait(), meanwhile);
+        crowd.check(ends).await;
+        life.live(&executor, &executor).await.unwrap();
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_that_are_all_cut_at_once_are_no_engine_that_is_down() {
-    let Some(life) = Life::new() else { return };
-    let filter = Filter::start(&life.engine, &LEAST, PATIENCE).await;
-    let executor = life.executor(filter.address());
-    let crowd = Crowd::new(&life, &executor).await;
-    let waits = || filter.asked().iter().filter(|asked| asked.path.ends_with("/wait")).count();
-    let meanwhile = async {
-        until(|| waits() >= MANY).await;
-        // Those whose answer has not begun are cut the next time.
-        until(|| {
-            filter.hang_up();
-            assert_eq!(executor.health(), Health::Up);
-            filter.cut() >= 3 * MANY
-        })
-        .await;
-        crowd.let_go();
-    };
-    let (ends, ()) = tokio::join!(crowd.wait(), meanwhile);
-    crowd.check(ends).await;
-    life.clear().await;
+    with_life(async |life| {
+        let filter = Filter::start(&life.engine, &LEAST, PATIENCE).await;
+        let executor = life.executor(filter.address());
+        let crowd = Crowd::new(life, &executor).await;
+        let waits = || filter.asked().iter().filter(|asked| asked.path.ends_with("/wait")).count();
+        let meanwhile = async {
+            until(|| waits() >= MANY).await;
+            // Those whose answer has not begun are cut the next time.
+            until(|| {
+                filter.hang_up();
+                assert_eq!(executor.health(), Health::Up);
+                filter.cut() >= 3 * MANY
+            })
+            .await;
+            crowd.let_go();
+        };
+        let (ends, ()) = tokio::join!(crowd.wait(), meanwhile);
+        crowd.check(ends).await;
+    })
+    .await;
 }
 
 /// Looks until `condition` holds. A test that hangs is ended from outside.
