@@ -1,4 +1,4 @@
-//! The contract of [`Executor`] as tests.
+//! The contract of [`Executor`](crate::executor::Executor) as tests.
 //!
 //! Each case is one sentence of the contract. It proves an effect by something that the executor does not
 //! report: files that the program writes, processes in `/proc`, the bytes of the log. What an executor claims
