@@ -235,11 +235,21 @@ impl ContainerEngine for PodmanEngine {
     }
 
     async fn inspect(&self, container: &str) -> Result<Option<ContainerState>> {
-        let answer =
-            self.libpod.ask(Call::get(&["containers", container, "json"]), self.config.call_timeout).await;
-        let state: Option<InspectAnswer> =
-            found(answer.and_then(|answer| answer.json()), "Podman does not describe the container")?;
-        Ok(state.map(ContainerState::from))
+        let mut pauses = pauses(SETTLE_LIMIT);
+        loop {
+            let call = Call::get(&["containers", container, "json"]);
+            let answer = self.libpod.ask(call, self.config.call_timeout).await;
+            // Podman fails over a container that is taken away while it looks. Asked again, it does not find it.
+            if answer.as_ref().is_err_and(|failure| failure.status() == Some(500))
+                && let Some(pause) = pauses.next()
+            {
+                self.clock.sleep(pause).await;
+                continue;
+            }
+            let state: Option<InspectAnswer> =
+                found(answer.and_then(|answer| answer.json()), "Podman does not describe the container")?;
+            return Ok(state.map(ContainerState::from));
+        }
     }
 
     async fn wait(&self, container: &ContainerId) -> Result<()> {

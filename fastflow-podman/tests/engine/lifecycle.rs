@@ -248,6 +248,27 @@ async fn removing_kills_and_may_be_done_by_several() {
 }
 
 #[tokio::test]
+async fn every_call_for_a_container_that_is_being_removed_succeeds() {
+    let Some(lab) = Lab::new().await else { return };
+    let engine = &lab.engine;
+    for round in 0..8 {
+        let id = engine.create(&lab.spec(&format!("looked-at-{round}"), "sleep 100")).await.unwrap();
+        engine.start(&id).await.unwrap();
+        let look = async || {
+            while engine.inspect(id.as_str()).await.unwrap().is_some() {
+                engine.signal(&id, ContainerSignal::Terminate).await.unwrap();
+                engine.list(&lab.labels()).await.unwrap();
+            }
+        };
+        let looks = future::join_all((0..6).map(|_| look()));
+        let waits = future::try_join_all((0..4).map(|_| engine.wait(&id)));
+        let (removed, _, waited) = tokio::join!(engine.remove(id.as_str()), looks, waits);
+        removed.unwrap();
+        waited.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_list_has_what_carries_all_labels_and_nothing_else() {
     let Some(lab) = Lab::new().await else { return };
     let mut wanted = lab.spec("a", "true");
