@@ -2,7 +2,9 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs::Permissions,
     num::NonZeroU32,
+    os::unix::fs::PermissionsExt as _,
     panic::{AssertUnwindSafe, resume_unwind},
     path::PathBuf,
     sync::Arc,
@@ -15,7 +17,7 @@ use bollard::{
 };
 
 use fastflow_core::{
-    AttemptId, OsEntropy, OwnerId, Result, RunId, SystemClock,
+    AttemptId, Clock as _, OsEntropy, OwnerId, Result, RunId, SystemClock,
     environment::{SetupLog, ToolCall, ToolFailure, ToolStatus},
     executor::{
         AttemptRef, AttemptSpec, Ended, Execution, Executor, Network, Reattached, Start,
@@ -30,6 +32,9 @@ use tempfile::TempDir;
 
 use crate::socket::docker;
 
+/// How long what was used may stay in use.
+const CLEAR_TIMEOUT: Duration = Duration::from_secs(20);
+const CLEAR_INTERVAL: Duration = Duration::from_millis(50);
 /// A grace that no program here needs.
 const GRACE: Duration = Duration::from_secs(10);
 
@@ -59,7 +64,9 @@ pub(crate) async fn with_life(test: impl AsyncFnOnce(&Life)) {
         return tool::require("docker", "the engine has no socket on this machine");
     };
     let owner = format!("test-{}", RunId::new(&SystemClock::new(), &OsEntropy)).parse().unwrap();
-    let (folder, orders) = (tempfile::tempdir().unwrap(), tempfile::tempdir_in("/dev/shm").unwrap());
+    let private = Permissions::from_mode(0o700);
+    let orders = tempfile::Builder::new().permissions(private).tempdir_in("/dev/shm").unwrap();
+    let folder = tempfile::tempdir().unwrap();
     let life = Life { folder, orders, owner, image, engine };
     let result = AssertUnwindSafe(test(&life)).catch_unwind().await;
     life.clear().await;
@@ -165,8 +172,15 @@ impl Life {
         for container in docker.list_containers(Some(options)).await.unwrap() {
             docker.remove_container(&container.id.unwrap(), Some(force.clone())).await.unwrap();
         }
-        if let Err(error) = docker.remove_network(&self.network()).await {
-            assert!(matches!(error, Error::DockerResponseServerError { status_code: 404, .. }), "{error}");
+        // The container of a tool goes after the tool, and until then the network is in use.
+        let clock = SystemClock::new();
+        let end = clock.elapsed() + CLEAR_TIMEOUT;
+        loop {
+            match docker.remove_network(&self.network()).await {
+                Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => return,
+                Err(error) => assert!(clock.elapsed() < end, "{error}"),
+            }
+            clock.sleep(CLEAR_INTERVAL).await;
         }
     }
 
