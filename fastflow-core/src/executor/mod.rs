@@ -93,7 +93,8 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `NotFound` and `Denied` when the image cannot be had, `StorageFull`, `Unavailable` for what may work later.
+    /// `NotFound` when the image cannot be had, `Denied` when it may not be chosen or the runtime refuses, `StorageFull`,
+    /// `Unavailable` for what may work later.
     ///
     /// # Cancel safety
     ///

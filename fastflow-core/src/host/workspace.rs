@@ -116,7 +116,7 @@ async fn place(
     executor.workbench(run.spec.pipeline.definition.image.as_ref(), log).await.map_err(|error| {
         log.line(&error.chain());
         match error.kind() {
-            ErrorKind::NotFound | ErrorKind::Denied => failed(StartFailureKind::ImageMissing, &error),
+            ErrorKind::NotFound => failed(StartFailureKind::ImageMissing, &error),
             _ => start_failure(&error),
         }
     })

@@ -44,7 +44,7 @@ impl Outside {
     pub(crate) fn interfere(&self, container: &str, how: Interference) -> bool {
         let (method, path) = match how {
             Interference::Kill => ("POST", format!("containers/{container}/kill?signal=SIGKILL")),
-            Interference::Remove => ("DELETE", format!("containers/{container}?force=true&v=true")),
+            Interference::Remove => ("DELETE", format!("containers/{container}?force=true&v=true&timeout=0")),
             Interference::Pause => ("POST", format!("containers/{container}/pause")),
             Interference::Restart => ("POST", format!("containers/{container}/restart?t=1")),
             _ => return false,

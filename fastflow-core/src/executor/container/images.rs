@@ -129,8 +129,9 @@ impl Images {
             }
         };
         ended.map_err(|error| {
-            let again = Error::new(error.kind(), "the image could not be pulled");
-            again.with("image", name).because(error.chain())
+            // A registry that refuses has no image for us; an engine that refuses is another matter.
+            let kind = if error.kind() == ErrorKind::Denied { ErrorKind::NotFound } else { error.kind() };
+            Error::new(kind, "the image could not be pulled").with("image", name).because(error.chain())
         })
     }
 

@@ -90,6 +90,15 @@ impl Place {
         host_paths.outside(&self.config.state_dir)?;
         let order_root = order_root(self.config.order_dir.as_deref(), &host_paths)?;
         let user = self.user(&info);
+        let lacks_default =
+            !info.process_limit || (!info.memory_limit && self.config.default_memory_bytes.is_some());
+        if lacks_default {
+            let engine = self.engine.kind();
+            tracing::warn!(
+                engine,
+                "this engine has no control groups to keep default limits with; a pipeline that asks for one is refused"
+            );
+        }
         Ok(Known { info, user, host_paths, order_root })
     }
 

@@ -9,7 +9,7 @@ use super::{
     place::Place,
     serving::Serving,
     start::container_name,
-    warm::Warm,
+    warm::{WARM_PREFIX, Warm},
 };
 use crate::{
     AttemptId, OwnerId, Result,
@@ -37,7 +37,7 @@ pub(super) async fn list(place: &Arc<Place>, warm: &Warm, owner: &OwnerId) -> Re
             found.extend(attempt.map(|attempt| handle(attempt, &container.id, &container.name)));
         } else if let Some(attempt) = serving.get(&container.name) {
             found.push(handle(*attempt, &container.id, &container.name));
-        } else if kind == Some(Kind::Warm.as_str()) {
+        } else if kind == Some(Kind::Warm.as_str()) && container.name.starts_with(WARM_PREFIX) {
             let is_usable = container.status.is_alive() || container.status == ContainerStatus::Created;
             let class = container.labels.get(CLASS_LABEL).map(String::as_str).unwrap_or_default();
             if !is_usable || !waiting.contains(&container.name) {

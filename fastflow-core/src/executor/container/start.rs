@@ -41,11 +41,13 @@ pub(super) async fn start(place: Arc<Place>, warm: Warm, spec: AttemptSpec) -> R
     }
     let image = match place.images.choose(spec.image.as_ref()) {
         Ok(name) => place.images.present(name).await,
-        Err(error) => return Ok(image_missing(&error)),
+        Err(error) => return Ok(failed(StartFailureKind::Denied, &error)),
     };
     let image = match image {
         Ok(image) => image,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(image_missing(&error)),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(failed(StartFailureKind::ImageMissing, &error));
+        }
         // An engine that refuses to say is no image that is missing.
         Err(error) => return Err(error),
     };
@@ -81,9 +83,9 @@ pub(super) async fn start(place: Arc<Place>, warm: Warm, spec: AttemptSpec) -> R
     conclude(&place, &warm, &spec, (name, launched)).await
 }
 
-/// A choice that is not allowed, or an image that is not there: the pipeline has to change, or the images.
-fn image_missing(error: &Error) -> Start {
-    Start::Failed(StartFailure { kind: StartFailureKind::ImageMissing, message: error.chain() })
+/// The pipeline has to change, or the images of the engine.
+fn failed(kind: StartFailureKind, error: &Error) -> Start {
+    Start::Failed(StartFailure { kind, message: error.chain() })
 }
 
 /// What the engine cannot do at all is refused before anything is made.

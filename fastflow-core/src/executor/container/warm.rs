@@ -34,6 +34,8 @@ use super::{
 };
 use crate::{Entropy as _, Error, ErrorKind, OsEntropy, Result, executor::AttemptSpec};
 
+/// How the names of warm containers begin.
+pub(super) const WARM_PREFIX: &str = "fastflow-warm-";
 /// How many characters of its hash name a class.
 const CLASS_CHARS: usize = 16;
 
@@ -226,7 +228,7 @@ fn class(place: &Place, image: &str, spec: &AttemptSpec) -> String {
 fn new_name() -> String {
     let mut random = [0; 8];
     OsEntropy.fill(&mut random);
-    format!("fastflow-warm-{:016x}", u64::from_be_bytes(random))
+    format!("{WARM_PREFIX}{:016x}", u64::from_be_bytes(random))
 }
 
 /// Takes the folder of a warm sandbox, and puts it in the place of `run_dir` with all that lies there. `false` when

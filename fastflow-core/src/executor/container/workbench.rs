@@ -6,18 +6,19 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::{MetadataExt as _, lchown},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use async_trait::async_trait;
-use fastflow_shim::{ExitRecord, Outcome, Reply, StopCause, layout, proc, regular};
+use fastflow_shim::{ExitRecord, Outcome, Reply, StopCause, layout, regular};
 
 use super::{
     ContainerId, ContainerUser, ImageInfo,
-    compose::{Blueprint, KIND_LABEL, Kind, tool_order},
+    compose::{Blueprint, Kind, tool_order},
     launch::{Launched, clear, ended, launch},
     place::Place,
 };
@@ -38,8 +39,6 @@ const MAX_EXIT_BYTES: u64 = 64 << 10;
 const MAX_PROCESSES: u32 = 1024;
 /// Whose the containers of tools are: they belong to no attempt, so no list of attempts shows them.
 const OWNER: &str = "tools";
-/// Which process waits for a tool. When it is gone, nobody needs the tool.
-const HOST_LABEL: &str = "fastflow.host";
 
 /// An image as a place where environments are made.
 #[derive(Debug)]
@@ -78,7 +77,7 @@ impl ContainerWorkbench {
             name: &tool.name,
             kind: Kind::Tool,
             owner: &owner,
-            labels: &[(HOST_LABEL, own_host().map_err(ToolFailure::Place)?)],
+            labels: &[],
             image: &self.image.id,
             run_dir: &tool.run_dir,
             network: Network::Bridge,
@@ -156,36 +155,60 @@ impl Workbench for ContainerWorkbench {
     }
 }
 
-/// Removes the containers of tools whose hosts are gone, as far as their folders are here.
+/// Removes what tools have left whose hosts are gone: containers, orders and folders.
 pub(super) async fn sweep(place: &Place) -> Result<()> {
-    let labels = BTreeMap::from([(KIND_LABEL.to_owned(), Kind::Tool.as_str().to_owned())]);
-    for container in place.engine.list(&labels).await? {
-        let run_dir = tools_dir(place).join(&container.name);
-        let host = container.labels.get(HOST_LABEL).map(String::as_str).unwrap_or_default();
-        if run_dir.is_dir() && !is_alive(host) {
-            tracing::info!(container = container.name, "removing a tool whose host is gone");
-            clear(place, &container.name).await;
-            fs::remove_dir_all(&run_dir)
-                .map_err(|error| Error::from(error).with("path", run_dir.display()))?;
+    for lock in locks(&tools_dir(place))? {
+        // Whoever waits for a tool holds its lock, and cannot outlive that.
+        let Ok(held) = File::open(&lock) else { continue };
+        if held.try_lock().is_err() {
+            continue;
         }
+        let run_dir = lock.with_extension("");
+        let name = run_dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        tracing::info!(container = name, "removing a tool whose host is gone");
+        place.engine.remove(&name).await?;
+        clear(place, &name).await;
+        remove_folder(&run_dir);
     }
     Ok(())
 }
 
-/// This process, named so that no other ever has the same name.
-fn own_host() -> Result<String> {
-    let pid = std::process::id();
-    Ok(format!("{pid} {} {}", proc::start_time_ticks(pid)?, proc::boot_id()?))
+fn locks(folder: &Path) -> Result<Vec<PathBuf>> {
+    let describe = |error: io::Error| Error::from(error).with("path", folder.display());
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(describe(error)),
+    };
+    let paths = entries.map(|entry| Ok(entry.map_err(describe)?.path())).collect::<Result<Vec<_>>>()?;
+    Ok(paths.into_iter().filter(|path| path.extension().is_some_and(|ending| ending == "lock")).collect())
 }
 
-fn is_alive(host: &str) -> bool {
-    let mut parts = host.split(' ');
-    let (Some(pid), Some(start), Some(boot)) = (parts.next(), parts.next(), parts.next()) else {
-        return false;
+/// A lock under its name is held already, for as long as its maker lives.
+fn take_lock(run_dir: &Path) -> io::Result<File> {
+    let aside = run_dir.with_extension("unheld");
+    let lock = File::create(&aside)?;
+    lock.lock()?;
+    fs::rename(&aside, lock_of(run_dir))?;
+    Ok(lock)
+}
+
+/// The lock beside a tool's folder, where the tool cannot reach it.
+fn lock_of(run_dir: &Path) -> PathBuf {
+    run_dir.with_extension("lock")
+}
+
+/// Last the lock: it is what leads to the rest.
+fn remove_folder(run_dir: &Path) {
+    let removed = match fs::remove_dir_all(run_dir) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => fs::remove_file(lock_of(run_dir)),
     };
-    let (Ok(pid), Ok(start)) = (pid.parse(), start.parse()) else { return false };
-    // One that cannot be asked after may well live.
-    proc::is_alive(pid, start, boot).unwrap_or(true)
+    if let Err(error) = removed
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %run_dir.display(), %error, "the folder of a tool could not be removed");
+    }
 }
 
 fn tools_dir(place: &Place) -> PathBuf {
@@ -245,6 +268,8 @@ struct Tool {
     place: Arc<Place>,
     name: String,
     run_dir: PathBuf,
+    /// Held for as long as somebody waits.
+    lock: Option<File>,
 }
 
 impl Tool {
@@ -255,21 +280,25 @@ impl Tool {
         // Writing into a String cannot fail.
         let _ = write!(name, "{:016x}", u64::from_be_bytes(random));
         let run_dir = tools_dir(place).join(&name);
-        fs::create_dir_all(&run_dir).map_err(|error| Error::from(error).with("path", run_dir.display()))?;
-        Ok(Self { place: Arc::clone(place), name, run_dir })
+        // First the lock: it leads to the rest.
+        let lock = fs::create_dir_all(tools_dir(place)).and_then(|()| {
+            let lock = take_lock(&run_dir)?;
+            fs::create_dir(&run_dir)?;
+            Ok(Some(lock))
+        });
+        let lock = lock.map_err(|error| Error::from(error).with("path", run_dir.display()))?;
+        Ok(Self { place: Arc::clone(place), name, run_dir, lock })
     }
 }
 
 impl Drop for Tool {
     fn drop(&mut self) {
         let (place, name, run_dir) = (Arc::clone(&self.place), self.name.clone(), self.run_dir.clone());
+        let lock = self.lock.take();
         let clear = async move {
             clear(&place, &name).await;
-            if let Err(error) = fs::remove_dir_all(&run_dir)
-                && error.kind() != io::ErrorKind::NotFound
-            {
-                tracing::warn!(path = %run_dir.display(), %error, "the folder of a tool could not be removed");
-            }
+            remove_folder(&run_dir);
+            drop(lock);
         };
         // Without a runtime the process ends; what is left is removed with other leftovers.
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
