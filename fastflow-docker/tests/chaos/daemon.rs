@@ -10,7 +10,7 @@ use crate::{
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_outlive_a_killed_daemon_that_keeps_containers_alive() {
-    let Some(engine) = Engine::start(json!({ "live-restore": true })) else { return };
+    let Some(engine) = Engine::start(&json!({ "live-restore": true })) else { return };
     let stage = Stage::new(&engine, 1).await;
     let run = stage.counting().await;
     engine.kill("dockerd").await;
@@ -25,7 +25,7 @@ async fn runs_outlive_a_killed_daemon_that_keeps_containers_alive() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_that_a_restarted_daemon_ends_were_interrupted() {
-    let Some(engine) = Engine::start(json!({})) else { return };
+    let Some(engine) = Engine::start(&json!({})) else { return };
     let stage = Stage::new(&engine, 1).await;
     let run = stage.counting().await;
     engine.kill("dockerd").await;

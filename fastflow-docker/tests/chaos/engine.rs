@@ -28,7 +28,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Starts it anew with these settings of its daemon, if it has a file for such. `None`, loudly, where tests have no
     /// engines.
-    pub(crate) fn start(settings: Value) -> Option<Self> {
+    pub(crate) fn start(settings: &Value) -> Option<Self> {
         if crate::shared().is_none() {
             tool::require(KIND, "run tools/setup-engines, and set what it prints");
             return None;

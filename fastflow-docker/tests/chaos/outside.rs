@@ -19,7 +19,7 @@ const OUTAGE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_is_removed_while_it_runs_is_lost_soon() {
-    let Some(engine) = Engine::start(json!({})) else { return };
+    let Some(engine) = Engine::start(&json!({})) else { return };
     let stage = Stage::new(&engine, 1).await;
     let run = stage.counting().await;
     engine.ask("DELETE", &crate::removal(&engine.container(&run.id.to_string())));
@@ -32,7 +32,7 @@ async fn a_container_that_is_removed_while_it_runs_is_lost_soon() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_container_is_cancelled_all_the_same() {
-    let Some(engine) = Engine::start(json!({})) else { return };
+    let Some(engine) = Engine::start(&json!({})) else { return };
     let stage = Stage::new(&engine, 1).await;
     let run = stage.counting().await;
     engine.ask("POST", &format!("/containers/{}/pause", engine.container(&run.id.to_string())));
@@ -47,7 +47,7 @@ async fn a_paused_container_is_cancelled_all_the_same() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_container_that_is_restarted_does_not_run_its_program_twice() {
-    let Some(engine) = Engine::start(json!({})) else { return };
+    let Some(engine) = Engine::start(&json!({})) else { return };
     let stage = Stage::new(&engine, 1).await;
     let run = stage.counting().await;
     // A host that is there takes the container away before it starts again.
@@ -63,7 +63,7 @@ async fn a_container_that_is_restarted_does_not_run_its_program_twice() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_image_that_is_removed_between_two_runs_is_missing() {
-    let Some(engine) = Engine::start(json!({})) else { return };
+    let Some(engine) = Engine::start(&json!({})) else { return };
     let stage = Stage::new(&engine, 1).await;
     let like = json!({ "Image": engine.image(), "Cmd": ["true"] });
     let made = engine.ask_with("POST", "/containers/create?name=fastflow-chaos", &like);
@@ -86,7 +86,7 @@ async fn an_image_that_is_removed_between_two_runs_is_missing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_engine_that_is_out_of_reach_fails_nothing() {
-    let Some(engine) = Engine::start(json!({})) else { return };
+    let Some(engine) = Engine::start(&json!({})) else { return };
     let stage = Stage::new(&engine, 3).await;
     let mut running = Vec::new();
     for _ in 0..3 {

@@ -24,7 +24,7 @@ fn conmon_of(container: &str) -> i32 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_whose_conmon_was_killed_ends_with_its_true_end() {
-    let Some(engine) = Engine::start(json!({})) else { return };
+    let Some(engine) = Engine::start(&json!({})) else { return };
     let stage = Stage::new(&engine, 1).await;
     let run = stage.counting().await;
     kill(conmon_of(&engine.container(&run.id.to_string()))).await;
@@ -41,7 +41,7 @@ async fn a_run_whose_conmon_was_killed_ends_with_its_true_end() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn runs_outlive_a_killed_service() {
-    let Some(engine) = Engine::start(json!({})) else { return };
+    let Some(engine) = Engine::start(&json!({})) else { return };
     let stage = Stage::new(&engine, 1).await;
     let run = stage.counting().await;
     engine.kill("podman").await;
