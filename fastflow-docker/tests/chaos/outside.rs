@@ -98,7 +98,7 @@ async fn an_engine_that_is_out_of_reach_fails_nothing() {
     }
     let hidden = engine.socket().with_extension("hidden");
     std::fs::rename(engine.socket(), &hidden).unwrap();
-    let since = std::time::Instant::now();
+    let clock = SystemClock::new();
     for run in &running {
         stage.go(run, 0);
     }
@@ -115,7 +115,7 @@ async fn an_engine_that_is_out_of_reach_fails_nothing() {
         all
     })
     .await;
-    SystemClock::new().sleep(OUTAGE.saturating_sub(since.elapsed())).await;
+    clock.sleep(OUTAGE.saturating_sub(clock.elapsed())).await;
     std::fs::rename(&hidden, engine.socket()).unwrap();
     for run in &queued {
         stage.until_counting(run).await;
