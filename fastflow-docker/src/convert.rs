@@ -318,16 +318,19 @@ pub(crate) struct ImageAnswer {
 #[serde(rename_all = "PascalCase")]
 struct ImageConfig {
     env: Option<Vec<String>>,
+    volumes: Option<serde_json::Map<String, serde_json::Value>>,
 }
 
 impl From<ImageAnswer> for ImageInfo {
     fn from(answer: ImageAnswer) -> Self {
         let digests = answer.repo_digests.unwrap_or_default();
-        let env = answer.config.and_then(|config| config.env).unwrap_or_default();
+        let (env, volumes) = answer.config.map(|config| (config.env, config.volumes)).unwrap_or_default();
+        let env = env.unwrap_or_default();
         Self {
             id: answer.id,
             repo_digest: digests.iter().find_map(|name| Some(name.split_once('@')?.1.to_owned())),
             env: env.iter().filter_map(|line| line.split_once('=')).map(own).collect(),
+            volumes: volumes.unwrap_or_default().into_iter().map(|(path, _)| path.into()).collect(),
         }
     }
 }

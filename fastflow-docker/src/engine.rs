@@ -171,8 +171,9 @@ impl ContainerEngine for DockerEngine {
             .await;
         let Err(failure) = started else { return Ok(()) };
         let kind = match failure.status() {
-            // Also what Docker says of a network that the container needs and that is gone.
             Some(404) if self.look(id).await.is_ok_and(|found| found.is_none()) => ErrorKind::NotFound,
+            // What the container needs is gone, such as its network: one that is made anew finds it made again.
+            Some(404) => ErrorKind::Unavailable,
             // These come from a proxy, 503 also from an engine that is about to end.
             Some(401 | 403 | 502..=504) | None => {
                 return Err(failure.into_error(what).with("container", container));

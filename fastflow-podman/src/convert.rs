@@ -377,6 +377,8 @@ impl From<ImageAnswer> for ImageInfo {
             id: format!("sha256:{}", answer.id.trim_start_matches("sha256:")),
             repo_digest: answer.repo_digests.unwrap_or_default().into_iter().next(),
             env: pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+            // Podman is told to ignore them.
+            volumes: Vec::new(),
         }
     }
 }

@@ -120,8 +120,10 @@ pub fn take(run_dir: &Path, guard: &Guard) -> io::Result<Option<GuardState>> {
 /// A new file of its own for each caller, next to the guard.
 fn create_aside(run_dir: &Path) -> io::Result<(PathBuf, File)> {
     let mut result = Err(io::ErrorKind::AlreadyExists.into());
+    // Whoever writes to this folder too must not be able to have every name taken beforehand.
+    let moment = clock::now().as_nanosecond();
     for number in 0..MAX_ASIDE {
-        let path = run_dir.join(format!(".guard.{}.{number}", process::id()));
+        let path = run_dir.join(format!(".guard.{}.{moment}.{number}", process::id()));
         match OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path) {
             Ok(file) => return Ok((path, file)),
             // Another thread of this process, or one that died with this id, was here.

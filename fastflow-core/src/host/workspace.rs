@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use fastflow_shim::regular;
+
 use super::{Ports, program};
 use crate::{
     Clock, Error, ErrorKind, Result,
@@ -31,6 +33,8 @@ pub(super) struct Workspace {
 
 /// Where an attempt's [`Setup`] is kept until the store has it.
 const SETUP_FILE: &str = "setup.json";
+/// The largest such file, far above what one needs.
+const MAX_SETUP_BYTES: u64 = 64 << 10;
 
 impl Workspace {
     /// Keeps what was made ready beside the attempt. It is worth no failure of its own: a disk without room for
@@ -50,7 +54,8 @@ impl Workspace {
 
 /// What [`Workspace::keep`] kept. Half a file, left by a host that was killed, says nothing.
 pub(super) fn kept(run_dir: &Path) -> Option<Setup> {
-    serde_json::from_slice(&std::fs::read(run_dir.join(SETUP_FILE)).ok()?).ok()
+    // The program may have put anything there.
+    serde_json::from_slice(&regular::read(&run_dir.join(SETUP_FILE), MAX_SETUP_BYTES).ok()?).ok()
 }
 
 /// Makes everything ready, or says why the run fails.

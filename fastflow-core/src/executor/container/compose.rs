@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use fastflow_shim::{Order, layout};
+use fastflow_shim::{LogLimits, Order, layout};
 
 use super::{
-    Access, ContainerConfig, ContainerNetwork, ContainerSpec, ContainerUser, Mount, Tmpfs,
+    Access, ContainerConfig, ContainerNetwork, ContainerSpec, ContainerUser, ImageInfo, Mount, Tmpfs,
     host_paths::HostPaths,
 };
 use crate::{
@@ -36,9 +36,9 @@ pub(super) const KIND_LABEL: &str = "fastflow.kind";
 pub(super) const ATTEMPT_LABEL: &str = "fastflow.attempt";
 /// The run of that attempt, for people.
 const RUN_LABEL: &str = "fastflow.run";
-/// The class of a warm one.
-pub(super) const CLASS_LABEL: &str = "fastflow.class";
 
+/// The most that is kept of what a tool writes: its longest answer, and much beside it.
+const MAX_TOOL_LOG_BYTES: u64 = 128 << 20;
 /// How much longer the engine waits than the shim, when the engine itself stops a container.
 const STOP_MARGIN: Duration = Duration::from_secs(5);
 /// The least that a container needs besides its program: the shim is one process.
@@ -73,8 +73,7 @@ pub(super) struct Blueprint<'a> {
     pub(super) owner: &'a OwnerId,
     /// Further labels.
     pub(super) labels: &'a [(&'a str, String)],
-    /// The image, by its id.
-    pub(super) image: &'a str,
+    pub(super) image: &'a ImageInfo,
     /// Mounted as the run directory.
     pub(super) run_dir: &'a Path,
     pub(super) network: Network,
@@ -105,7 +104,7 @@ impl Blueprint<'_> {
     ///
     /// `Invalid` for a folder that no container may have; `Unsupported` for one that the engine cannot reach.
     pub(super) fn container(&self, facts: Facts<'_>) -> Result<ContainerSpec> {
-        let mut spec = ContainerSpec::new(self.name, self.image, self.entrypoint(), facts.user);
+        let mut spec = ContainerSpec::new(self.name, &*self.image.id, self.entrypoint(), facts.user);
         spec.labels = [(OWNER_LABEL, self.owner.to_string()), (KIND_LABEL, self.kind.as_str().to_owned())]
             .into_iter()
             .chain(self.labels.iter().cloned())
@@ -129,8 +128,12 @@ impl Blueprint<'_> {
         spec.mounts.sort_by(|one, other| one.target.cmp(&other.target));
         spec.mounts.dedup_by(|one, other| one.target == other.target);
         let config = facts.config;
-        spec.tmpfs =
-            vec![Tmpfs { target: "/tmp".into(), size_bytes: config.tmp_bytes, allow_execution: false }];
+        // What an image declares as volumes would be folders on the disk, without a limit, that anybody can write to.
+        let folders = [PathBuf::from("/tmp")].into_iter().chain(self.image.volumes.iter().cloned());
+        spec.tmpfs = folders
+            .map(|target| Tmpfs { target, size_bytes: config.tmp_bytes, allow_execution: false })
+            .collect();
+        spec.tmpfs.dedup_by(|one, other| one.target == other.target);
         if self.network == Network::Bridge {
             spec.network = ContainerNetwork::Named(config.network.clone());
         }
@@ -197,6 +200,7 @@ pub(super) fn tool_order(name: &str, call: &ToolCall, env: BTreeMap<String, Stri
     let mut order = Order::new(name, argv, call.directory.clone(), RUN);
     order.env = env;
     order.timeout_ms = Some(millis(call.timeout));
+    order.log = LogLimits { max_bytes: MAX_TOOL_LOG_BYTES, tail_bytes: MAX_TOOL_LOG_BYTES / 8 };
     Ok(order)
 }
 

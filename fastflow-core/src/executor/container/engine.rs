@@ -187,6 +187,8 @@ pub struct ImageInfo {
     pub repo_digest: Option<String>,
     /// The variables that it sets.
     pub env: BTreeMap<String, String>,
+    /// The folders that it declares as volumes, where the engine would make one of each by itself.
+    pub volumes: Vec<PathBuf>,
 }
 
 /// Everything that distinguishes one container from another. This is the whole of what can be asked of an engine:

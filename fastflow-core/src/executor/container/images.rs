@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
-use tokio::sync::watch;
+use tokio::{sync::watch, task::AbortHandle};
 
 use super::{ContainerConfig, ContainerEngine, ImageInfo, PullPolicy};
 use crate::{Clock, Error, ErrorKind, Result, environment::SetupLog, executor::ImageName};
@@ -33,6 +33,8 @@ struct Pull {
     outcome: Shared<BoxFuture<'static, Result<(), Arc<Error>>>>,
     /// The newest line; who comes late hears how far it is, and who is slow misses some.
     line: watch::Receiver<Arc<str>>,
+    /// The pull itself, which may have ended without anybody waiting.
+    task: AbortHandle,
 }
 
 impl Images {
@@ -116,7 +118,7 @@ impl Images {
     }
 
     async fn pull(&self, name: &ImageName, log: &dyn SetupLog) -> Result<()> {
-        let Pull { mut outcome, mut line } = self.board(name);
+        let Pull { mut outcome, mut line, .. } = self.board(name);
         log.line(&format!("pulling the image {name}"));
         line.mark_unchanged();
         let ended = loop {
@@ -138,20 +140,21 @@ impl Images {
     /// The pull that is on its way, begun if there is none.
     fn board(&self, name: &ImageName) -> Pull {
         let mut pulls = self.pulls.lock().unwrap_or_else(PoisonError::into_inner);
-        pulls.retain(|_, pull| pull.outcome.peek().is_none());
+        pulls.retain(|_, pull| !pull.task.is_finished());
         if let Some(pull) = pulls.get(name) {
             return pull.clone();
         }
         let (say, line) = watch::channel(Arc::from(""));
         let (engine, image) = (Arc::clone(&self.engine), name.clone());
         let task = tokio::spawn(async move { engine.pull(&image, &Newest(say)).await });
+        let handle = task.abort_handle();
         let outcome = async move {
             let ended = task.await.unwrap_or_else(|panic| {
                 Err(Error::new(ErrorKind::Internal, "pulling an image panicked").because(panic))
             });
             ended.map_err(Arc::new)
         };
-        let pull = Pull { outcome: outcome.boxed().shared(), line };
+        let pull = Pull { outcome: outcome.boxed().shared(), line, task: handle };
         pulls.insert(name.clone(), pull.clone());
         pull
     }

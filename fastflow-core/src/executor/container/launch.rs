@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use fastflow_shim::{Order, Reply, layout, regular};
+use fastflow_shim::{Guard, GuardState, Order, Reply, guard, layout, regular};
 
 use super::{
     ContainerId, ContainerNetwork, ContainerSpec, ContainerState,
@@ -39,13 +39,22 @@ pub(super) async fn launch(place: &Place, blueprint: &Blueprint<'_>, order: &Ord
         remove_order(&place.order_dir(blueprint.name).await?);
         Ok(Launched { id: id.clone(), reply })
     };
-    match launched.await {
-        Ok(launched) => Ok(launched),
-        Err(error) => {
-            clear(place, blueprint.name).await;
-            Err(error)
-        }
+    let launched: Result<Launched> = launched.await;
+    let error = match launched {
+        Ok(launched) => return Ok(launched),
+        Err(error) => error,
+    };
+    // It may run all the same. Whoever has the guard decides.
+    if let Ok(Some(GuardState::Known(Guard::Taken { .. }) | GuardState::Unreadable)) =
+        guard::void(blueprint.run_dir)
+    {
+        tracing::warn!(container = blueprint.name, error = error.chain(), "started, and the answer was lost");
+        return Ok(Launched { id, reply: None });
     }
+    if let Err(error) = clear(place, blueprint.name).await {
+        tracing::warn!(container = blueprint.name, error = error.chain(), "not removed yet");
+    }
+    Err(error)
 }
 
 /// Makes the container, and the folder over which it gets its order: with the order in it, if there is one already.
@@ -82,10 +91,10 @@ async fn create(place: &Place, spec: &ContainerSpec) -> Result<ContainerId> {
             ErrorKind::NotFound => place.images.forget(),
             ErrorKind::Invalid => {
                 return created.map_err(|error| {
-                    let missing = Error::new(ErrorKind::Unsupported, "the engine does not make this container");
-                    missing
+                    let refused = Error::new(ErrorKind::Unsupported, "the engine refuses to make this container");
+                    refused
                         .with("container", &spec.name)
-                        .with("help", "does the engine see the files of this machine? One on another machine, or in a virtual machine that shares no folders, cannot be used")
+                        .with("help", "if it speaks of a limit, this machine has less than the pipeline asks for; if of a path, it does not see the files of this machine, and an engine elsewhere, or in a virtual machine that shares no folders, cannot be used")
                         .because(error)
                 });
             }
@@ -95,14 +104,11 @@ async fn create(place: &Place, spec: &ContainerSpec) -> Result<ContainerId> {
     created
 }
 
-/// Removes a container and the folder of its order. What cannot be removed now is found by its label later.
-pub(super) async fn clear(place: &Place, name: &str) {
-    if let Ok(dir) = place.order_dir(name).await {
-        remove_order_dir(&dir);
-    }
-    if let Err(error) = place.engine.remove(name).await {
-        tracing::warn!(container = name, error = error.chain(), "a container could not be removed yet");
-    }
+/// Removes a container and the folder of its order. Last the folder: it shows that there is something to remove.
+pub(super) async fn clear(place: &Place, name: &str) -> Result<()> {
+    place.engine.remove(name).await?;
+    remove_order_dir(&place.order_dir(name).await?);
+    Ok(())
 }
 
 /// What the shim says, or `None` when its container ends without a word.

@@ -140,7 +140,7 @@ impl Executor for ContainerExecutor {
     async fn keep_warm(&self, like: &AttemptSpec, count: u32) -> Result<()> {
         let image = self.place.images.present(self.place.images.choose(like.image.as_ref())?).await?;
         let (place, warm, like) = (Arc::clone(&self.place), self.warm.clone(), like.clone());
-        on_its_own(async move { warm.keep(&place, &image.id, &like, count).await }).await
+        on_its_own(async move { warm.keep(&place, &image, &like, count).await }).await
     }
 
     async fn start(&self, spec: AttemptSpec) -> Result<Start> {
@@ -149,6 +149,7 @@ impl Executor for ContainerExecutor {
 
     async fn list(&self, owner: &OwnerId) -> Result<Vec<ExecutionHandle>> {
         workbench::sweep(&self.place).await?;
+        self.warm.sweep(&self.place, owner).await?;
         reattach::list(&self.place, &self.warm, owner).await
     }
 

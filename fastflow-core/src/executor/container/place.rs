@@ -5,7 +5,8 @@ use std::{
     io::{self, Write as _},
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use fastflow_shim::{Order, layout};
@@ -23,6 +24,8 @@ const PRIVATE: u32 = 0o700;
 const READABLE: u32 = 0o755;
 /// The file systems whose files never reach a disk: `TMPFS_MAGIC` and `RAMFS_MAGIC` of `linux/magic.h`.
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
+/// How long a network that was seen is taken to be there.
+const NETWORK_SEEN_FOR: Duration = Duration::from_secs(5);
 /// Where there may be such a file system.
 const ORDER_ROOTS: [&str; 2] = ["/dev/shm", "/run"];
 
@@ -36,7 +39,8 @@ pub(super) struct Place {
     /// The shim on this machine.
     shim: PathBuf,
     known: OnceCell<Known>,
-    network: OnceCell<()>,
+    /// When the network was seen, by the clock's time that never jumps.
+    network: Mutex<Option<Duration>>,
 }
 
 /// What only the engine can tell.
@@ -64,7 +68,7 @@ impl Place {
         let shim = ShimBinary::install(&config.state_dir)?;
         let images = Images::new(Arc::clone(&engine), config.clone(), Arc::clone(&clock));
         let watch = FolderWatch::new(Arc::clone(&clock));
-        let (known, network) = (OnceCell::new(), OnceCell::new());
+        let (known, network) = (OnceCell::new(), Mutex::default());
         Ok(Self { engine, config, clock, watch, images, shim, known, network })
     }
 
@@ -85,6 +89,16 @@ impl Place {
                 "the engine maps users of containers to others (userns-remap), who cannot reach the files of attempts",
             )
             .with("help", "run the engine rootless instead, or without userns-remap"));
+        }
+        if !info.seccomp {
+            return Err(Error::new(
+                ErrorKind::Unsupported,
+                "the engine does not filter system calls (seccomp)",
+            )
+            .with(
+                "help",
+                "programs are confined by it: switch it on in the engine, or use a kernel that has it",
+            ));
         }
         let host_paths = HostPaths::find(&*self.engine, &self.config.host_paths).await?;
         host_paths.outside(&self.config.state_dir)?;
@@ -114,9 +128,16 @@ impl Place {
         ContainerUser { uid, gid, keep_id: info.rootless && info.keeps_user && own == (uid, gid) }
     }
 
-    /// Makes sure of the network, once.
+    /// Makes sure of the network, unless it was there a moment ago: somebody may remove it while nobody is on it.
     pub(super) async fn ensure_network(&self) -> Result<()> {
-        self.network.get_or_try_init(|| self.engine.ensure_network(&self.config.network)).await.map(drop)
+        let now = self.clock.elapsed();
+        let seen = *self.network.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.is_some_and(|seen| now.saturating_sub(seen) < NETWORK_SEEN_FOR) {
+            return Ok(());
+        }
+        self.engine.ensure_network(&self.config.network).await?;
+        *self.network.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        Ok(())
     }
 
     /// What is the same for all containers.
@@ -170,7 +191,19 @@ fn give(path: &Path, user: ContainerUser) -> io::Result<()> {
 /// Makes the folder over which a container gets its order; that it is there already means that somebody else is at it.
 pub(super) fn create_order_dir(dir: &Path) -> Result<()> {
     let describe = |error: io::Error| Error::from(error).with("order_dir", dir.display());
-    fs::DirBuilder::new().mode(READABLE).create(dir).map_err(describe)
+    let create = || fs::DirBuilder::new().mode(READABLE).create(dir);
+    match create() {
+        // The folder for all of them is in memory, and somebody may have cleaned up there.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let root = dir.parent().unwrap_or(dir);
+            fs::DirBuilder::new().mode(PRIVATE).create(root).and_then(|()| create()).map_err(|error| {
+                Error::new(ErrorKind::Unavailable, "the folder for orders is gone")
+                    .with("path", root.display())
+                    .because(error)
+            })
+        }
+        created => created.map_err(describe),
+    }
 }
 
 /// Lets the order appear in one step.

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use super::{
-    ContainerId, ContainerState, ContainerStatus,
-    compose::{ATTEMPT_LABEL, CLASS_LABEL, KIND_LABEL, Kind, OWNER_LABEL},
+    ContainerId, ContainerState,
+    compose::{ATTEMPT_LABEL, KIND_LABEL, Kind, OWNER_LABEL},
     execution::{Attempt, ContainerExecution, handle, lost_cause},
     place::Place,
     serving::Serving,
     start::container_name,
-    warm::{WARM_PREFIX, Warm},
+    warm::Warm,
 };
 use crate::{
     AttemptId, OwnerId, Result,
@@ -20,12 +20,10 @@ use crate::{
     run::LostCause,
 };
 
-/// The attempts of `owner` that the engine has containers of. Warm ones that nobody can use are removed in passing.
+/// The attempts of `owner` that the engine has containers of.
 pub(super) async fn list(place: &Arc<Place>, warm: &Warm, owner: &OwnerId) -> Result<Vec<ExecutionHandle>> {
     let labels = BTreeMap::from([(OWNER_LABEL.to_owned(), owner.to_string())]);
     let containers = place.engine.list(&labels).await?;
-    // After the list, and in this order: what waited then waits now, or serves, or is not needed.
-    let waiting = warm.waiting()?;
     let serving = warm.serving().all(owner)?;
     let mut found = Vec::new();
     for container in containers {
@@ -35,14 +33,9 @@ pub(super) async fn list(place: &Arc<Place>, warm: &Warm, owner: &OwnerId) -> Re
             // Labels may come from an image; the name is given by us alone.
             let attempt = attempt.filter(|attempt| container.name == container_name(*attempt));
             found.extend(attempt.map(|attempt| handle(attempt, &container.id, &container.name)));
-        } else if let Some(attempt) = serving.get(&container.name) {
-            found.push(handle(*attempt, &container.id, &container.name));
-        } else if kind == Some(Kind::Warm.as_str()) && container.name.starts_with(WARM_PREFIX) {
-            let is_usable = container.status.is_alive() || container.status == ContainerStatus::Created;
-            let class = container.labels.get(CLASS_LABEL).map(String::as_str).unwrap_or_default();
-            if !is_usable || !waiting.contains(&container.name) {
-                warm.discard(place, class, &container.name).await;
-            }
+        } else if let Some(attempts) = serving.get(&container.name) {
+            let handles = attempts.iter().map(|attempt| handle(*attempt, &container.id, &container.name));
+            found.extend(handles);
         }
     }
     Ok(found)
@@ -111,6 +104,11 @@ async fn lose(
 }
 
 async fn free(place: &Place, serving: &Serving, attempt: &AttemptRef, name: &str) -> Result<()> {
+    let others = serving.all(&attempt.owner)?;
+    if others.get(name).is_some_and(|attempts| attempts.iter().any(|other| *other != attempt.id)) {
+        // Two wanted the same sandbox, and their host died before the slower one had said that it has none.
+        return serving.remove(&attempt.owner, attempt.id);
+    }
     if place.engine.inspect(name).await?.is_some_and(|state| is_own(&state, attempt)) {
         place.engine.remove(name).await?;
     }

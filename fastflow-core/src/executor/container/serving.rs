@@ -56,8 +56,8 @@ impl Serving {
         }
     }
 
-    /// All of them, by the container.
-    pub(super) fn all(&self, owner: &OwnerId) -> Result<BTreeMap<String, AttemptId>> {
+    /// All of them, by the container. Two attempts have the same one only where a host died while both reached for it.
+    pub(super) fn all(&self, owner: &OwnerId) -> Result<BTreeMap<String, Vec<AttemptId>>> {
         let dir = self.0.join(owner.as_str());
         let describe = |error: io::Error| Error::from(error).with("path", dir.display());
         let entries = match fs::read_dir(&dir) {
@@ -65,7 +65,7 @@ impl Serving {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
             Err(error) => return Err(describe(error)),
         };
-        let mut found = BTreeMap::new();
+        let mut found: BTreeMap<String, Vec<AttemptId>> = BTreeMap::new();
         for entry in entries {
             let name = entry.map_err(describe)?.file_name();
             // Entries that are only just being written have other names.
@@ -73,7 +73,7 @@ impl Serving {
                 continue;
             };
             if let Some(container) = self.read(owner, attempt)? {
-                found.insert(container, attempt);
+                found.entry(container).or_default().push(attempt);
             }
         }
         Ok(found)

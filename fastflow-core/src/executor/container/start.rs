@@ -52,7 +52,7 @@ pub(super) async fn start(place: Arc<Place>, warm: Warm, spec: AttemptSpec) -> R
         Err(error) => return Err(error),
     };
     place.give(&spec.run_dir).await?;
-    if let Some((name, launched)) = warm.serve(&place, &image.id, &spec, &order).await? {
+    if let Some((name, launched)) = warm.serve(&place, &image, &spec, &order).await? {
         if launched.reply.is_some() {
             return conclude(&place, &warm, &spec, (name, launched)).await;
         }
@@ -68,7 +68,7 @@ pub(super) async fn start(place: Arc<Place>, warm: Warm, spec: AttemptSpec) -> R
         kind: Kind::Attempt,
         owner: &spec.owner,
         labels: &attempt_labels(spec.id),
-        image: &image.id,
+        image: &image,
         run_dir: &spec.run_dir,
         network: spec.network,
         limits: &spec.limits,
@@ -76,10 +76,15 @@ pub(super) async fn start(place: Arc<Place>, warm: Warm, spec: AttemptSpec) -> R
         writes: &[],
         order_wait: None,
     };
-    let launched = launch(&place, &blueprint, &order).await.map_err(|error| match error.kind() {
-        ErrorKind::AlreadyExists => started_before(&spec),
-        _ => error.with("attempt", spec.id),
-    })?;
+    let launched = match launch(&place, &blueprint, &order).await {
+        Ok(launched) => launched,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(started_before(&spec)),
+        // Removed since it was looked at.
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            return Ok(failed(StartFailureKind::ImageMissing, &error));
+        }
+        Err(error) => return Err(error.with("attempt", spec.id)),
+    };
     conclude(&place, &warm, &spec, (name, launched)).await
 }
 
@@ -157,6 +162,6 @@ async fn conclude(
 
 /// Frees what was made for an attempt of which nothing runs.
 async fn free(place: &Place, warm: &Warm, spec: &AttemptSpec, name: &str) -> Result<()> {
-    clear(place, name).await;
+    clear(place, name).await?;
     warm.serving().remove(&spec.owner, spec.id)
 }

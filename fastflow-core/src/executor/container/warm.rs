@@ -5,18 +5,20 @@
 //! mind: it holds the folder, not its name.
 //!
 //! ```text
-//! <state_dir>/warm/<class>/<container>       waits, and is taken by a rename, which only one can do
-//! <state_dir>/warm/<class>/.<container>      is being made, or removed
-//! <state_dir>/serving/<owner>/<attempt>      serves this attempt
+//! <state_dir>/warm/<owner>/<class>/<container>    waits, and is taken by a rename, which only one can do
+//! <state_dir>/warm/<owner>/<class>/.<container>   is being made, or removed
+//! <state_dir>/warm/.lock                          held while that is done
+//! <state_dir>/serving/<owner>/<attempt>           serves this attempt
 //! ```
 //!
 //! Whatever has a container and neither folder nor entry is needed by nobody. So nothing is kept in memory, any host
 //! finds what another has left, and one that ends by itself after a while holds nobody up.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -26,16 +28,18 @@ use rustix::fs::RenameFlags;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    ContainerId,
-    compose::{Blueprint, CLASS_LABEL, Kind},
+    ContainerId, ImageInfo,
+    compose::{Blueprint, KIND_LABEL, Kind, OWNER_LABEL},
     launch::{Launched, clear, make, reply},
-    place::{Place, remove_order, write_order},
+    place::{Place, remove_order, remove_order_dir, write_order},
     serving::Serving,
 };
-use crate::{Entropy as _, Error, ErrorKind, OsEntropy, Result, executor::AttemptSpec};
+use crate::{Entropy as _, Error, OsEntropy, OwnerId, Result, executor::AttemptSpec};
 
 /// How the names of warm containers begin.
 pub(super) const WARM_PREFIX: &str = "fastflow-warm-";
+/// The lock in the folder of all warm sandboxes.
+const LOCK: &str = ".lock";
 /// How many characters of its hash name a class.
 const CLASS_CHARS: usize = 16;
 
@@ -44,72 +48,148 @@ const CLASS_CHARS: usize = 16;
 pub(super) struct Warm {
     root: PathBuf,
     serving: Serving,
-    /// Held while some are made: two callers would make twice as many.
-    making: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Warm {
     pub(super) fn new(state_dir: &Path) -> Self {
-        Self { root: state_dir.join("warm"), serving: Serving::new(state_dir), making: Arc::default() }
+        Self { root: state_dir.join("warm"), serving: Serving::new(state_dir) }
     }
 
     pub(super) fn serving(&self) -> &Serving {
         &self.serving
     }
 
-    /// The names of all that wait or are being made.
-    pub(super) fn waiting(&self) -> Result<BTreeSet<String>> {
-        let mut found = BTreeSet::new();
-        for class in names(&self.root)? {
-            found.extend(
-                names(&self.root.join(class))?
-                    .into_iter()
-                    .map(|name| name.trim_start_matches('.').to_owned()),
-            );
-        }
-        Ok(found)
-    }
-
     /// Makes or removes some, until `count` wait for attempts like `like`.
     pub(super) async fn keep(
         &self,
         place: &Arc<Place>,
-        image: &str,
+        image: &ImageInfo,
         like: &AttemptSpec,
         count: u32,
     ) -> Result<()> {
-        let _only_one = self.making.lock().await;
-        let class = class(place, image, like);
-        let folder = self.root.join(&class);
+        let _only_one = self.making().await?;
+        let folder = self.folder(place, image, like);
         let mut usable = Vec::new();
-        for name in names(&folder)?.into_iter().filter(|name| !name.starts_with('.')) {
+        for name in waiting(&folder)? {
             let state = place.engine.inspect(&name).await?;
-            if state.is_some_and(|state| state.status.is_alive()) {
+            if state.is_some_and(|state| state.status.is_alive()) && usable.len() < count as usize {
                 usable.push(name);
             } else {
-                self.discard(place, &class, &name).await;
-            }
-        }
-        while usable.len() > count as usize {
-            if let Some(name) = usable.pop() {
-                self.discard(place, &class, &name).await;
+                discard(place, &folder, &name).await;
             }
         }
         let missing = (count as usize).saturating_sub(usable.len());
-        let room = (place.config.max_warm as usize).saturating_sub(self.waiting()?.len());
+        let room = (place.config.max_warm as usize).saturating_sub(self.all()?.len());
         if room < missing {
             let max_warm = place.config.max_warm;
             tracing::info!(max_warm, "no more warm sandboxes: the most of them wait already");
         }
         for _ in 0..missing.min(room) {
-            self.make(place, image, like, &class).await?;
+            self.make(place, image, like, &folder).await?;
         }
         Ok(())
     }
 
-    async fn make(&self, place: &Arc<Place>, image: &str, like: &AttemptSpec, class: &str) -> Result<()> {
+    /// Held while some are made or removed, by any host: two would make twice as many, or take for left what is just
+    /// being made.
+    async fn making(&self) -> Result<File> {
+        let root = self.root.clone();
+        super::blocking(move || {
+            let held = fs::create_dir_all(&root).and_then(|()| {
+                let lock = File::create(root.join(LOCK))?;
+                lock.lock()?;
+                Ok(lock)
+            });
+            held.map_err(|error| Error::from(error).with("path", root.display()))
+        })
+        .await
+    }
+
+    /// Where those wait that attempts like `like` can use.
+    fn folder(&self, place: &Place, image: &ImageInfo, like: &AttemptSpec) -> PathBuf {
+        self.root.join(like.owner.as_str()).join(class(place, image, like))
+    }
+
+    /// All that wait, are being made, or are left by a host that died over it: by name, with their class's folder.
+    fn all(&self) -> Result<BTreeMap<String, PathBuf>> {
+        let mut found = BTreeMap::new();
+        for owner in names(&self.root)? {
+            found.extend(self.all_of(&owner)?);
+        }
+        Ok(found)
+    }
+
+    fn all_of(&self, owner: &str) -> Result<BTreeMap<String, PathBuf>> {
+        let mut found = BTreeMap::new();
+        let root = self.root.join(owner);
+        for class in names(&root)? {
+            let folder = root.join(class);
+            for name in names(&folder)? {
+                found.insert(name.trim_start_matches('.').to_owned(), folder.clone());
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes what nobody can use: sandboxes that have ended, folders and orders without one, and containers that
+    /// lead to nobody. Nothing, while some are being made.
+    pub(super) async fn sweep(&self, place: &Place, owner: &OwnerId) -> Result<()> {
+        let held = match File::open(self.root.join(LOCK)) {
+            Ok(lock) => lock,
+            // There never were any.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::from(error).with("path", self.root.display())),
+        };
+        if held.try_lock().is_err() {
+            return Ok(());
+        }
+        let labels = [(OWNER_LABEL, owner.as_str()), (KIND_LABEL, Kind::Warm.as_str())];
+        let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        let alive: BTreeSet<String> = place
+            .engine
+            .list(&labels)
+            .await?
+            .into_iter()
+            // Labels may come from an image; the name is given by us alone.
+            .filter(|container| container.name.starts_with(WARM_PREFIX))
+            .map(|container| (container.name, container.status.is_alive()))
+            .filter_map(|(name, is_alive)| is_alive.then_some(name))
+            .collect();
+        // What is taken meanwhile serves before it leaves its folder.
+        let slots = self.all_of(owner.as_str())?;
+        for (name, folder) in &slots {
+            if !alive.contains(name) || folder.join(format!(".{name}")).exists() {
+                discard(place, folder, name).await;
+            }
+        }
+        let serving = self.serving.all(owner)?;
+        for name in alive.iter().filter(|name| !slots.contains_key(*name) && !serving.contains_key(*name)) {
+            clear(place, name).await?;
+        }
+        self.sweep_orders(place).await
+    }
+
+    /// Orders of sandboxes that are gone, whoever's they were: nothing else leads to them.
+    async fn sweep_orders(&self, place: &Place) -> Result<()> {
+        let slots = self.all()?;
+        let Some(root) = place.order_dir("x").await?.parent().map(Path::to_owned) else { return Ok(()) };
+        let orders = names(&root)?.into_iter().filter(|name| name.starts_with(WARM_PREFIX));
+        for name in orders.filter(|name| !slots.contains_key(name)) {
+            if place.engine.inspect(&name).await?.is_none() {
+                remove_order_dir(&root.join(name));
+            }
+        }
+        Ok(())
+    }
+
+    async fn make(
+        &self,
+        place: &Arc<Place>,
+        image: &ImageInfo,
+        like: &AttemptSpec,
+        folder: &Path,
+    ) -> Result<()> {
         let name = new_name();
-        let folder = self.root.join(class);
         let unfinished = folder.join(format!(".{name}"));
         let describe = |error: io::Error| Error::from(error).with("path", unfinished.display());
         fs::create_dir_all(&unfinished).map_err(describe)?;
@@ -119,7 +199,7 @@ impl Warm {
                 name: &name,
                 kind: Kind::Warm,
                 owner: &like.owner,
-                labels: &[(CLASS_LABEL, class.to_owned())],
+                labels: &[],
                 image,
                 run_dir: &unfinished,
                 network: like.network,
@@ -134,35 +214,48 @@ impl Warm {
         };
         let ended = made.await;
         if ended.is_err() {
-            self.discard(place, class, &name).await;
+            discard(place, folder, &name).await;
         }
         ended
     }
 
-    /// Gives the order of an attempt to one that waits for such. `None` when none does.
+    /// Gives the order of an attempt to one that waits for such. `None` when there is none that can take it: nothing
+    /// has happened then but that the run directory may be another folder.
     pub(super) async fn serve(
         &self,
         place: &Arc<Place>,
-        image: &str,
+        image: &ImageInfo,
         spec: &AttemptSpec,
         order: &Order,
     ) -> Result<Option<(String, Launched)>> {
-        let folder = self.root.join(class(place, image, spec));
-        for name in names(&folder)?.into_iter().filter(|name| !name.starts_with('.')) {
+        let folder = self.folder(place, image, spec);
+        for name in waiting(&folder)? {
             // Before it is taken: at no time is there a container that leads to nobody.
             self.serving.write(&spec.owner, spec.id, &name)?;
-            if !take(&folder.join(&name), &spec.run_dir)? {
-                self.serving.remove(&spec.owner, spec.id)?;
-                continue;
+            match take(&folder.join(&name), &spec.run_dir) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.serving.remove(&spec.owner, spec.id)?;
+                    continue;
+                }
+                Err(error) => {
+                    self.serving.remove(&spec.owner, spec.id)?;
+                    tracing::warn!(attempt = %spec.id, error = error.chain(), "a warm sandbox cannot be used");
+                    return Ok(None);
+                }
             }
             let user = place.known().await?.user;
-            write_order(&place.order_dir(&name).await?, order, user)?;
-            let id = ContainerId::new(name.as_str());
-            let reply = reply(place, &spec.run_dir, &id).await?;
-            remove_order(&place.order_dir(&name).await?);
+            let order_dir = place.order_dir(&name).await?;
+            if let Err(error) = write_order(&order_dir, order, user) {
+                tracing::warn!(attempt = %spec.id, error = error.chain(), "a warm sandbox gets no order");
+                self.give_back(place, spec, &name).await?;
+                return Ok(None);
+            }
+            let reply = reply(place, &spec.run_dir, &ContainerId::new(name.as_str())).await?;
+            remove_order(&order_dir);
             let id = match place.engine.inspect(&name).await {
                 Ok(Some(state)) => state.id,
-                _ => id,
+                _ => ContainerId::new(name.as_str()),
             };
             return Ok(Some((name, Launched { id, reply })));
         }
@@ -171,41 +264,47 @@ impl Warm {
 
     /// Undoes a taking that led to nothing. The folder stays the attempt's.
     pub(super) async fn give_back(&self, place: &Place, spec: &AttemptSpec, name: &str) -> Result<()> {
-        place.engine.remove(name).await?;
-        clear(place, name).await;
+        clear(place, name).await?;
         self.serving.remove(&spec.owner, spec.id)
     }
+}
 
-    /// Removes one that nobody uses.
-    pub(super) async fn discard(&self, place: &Place, class: &str, name: &str) {
-        let folder = self.root.join(class);
-        let going = folder.join(format!(".{name}"));
-        // Whoever has just taken it keeps it.
-        match fs::rename(folder.join(name), &going) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(container = name, %error, "a warm sandbox could not be set aside");
-                return;
-            }
-            _ => {}
+/// Removes one that nobody uses. The caller holds the lock, so that nobody is just making it.
+async fn discard(place: &Place, folder: &Path, name: &str) {
+    let going = folder.join(format!(".{name}"));
+    // Whoever has just taken it keeps it.
+    match fs::rename(folder.join(name), &going) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!(container = name, %error, "a warm sandbox could not be set aside");
+            return;
         }
-        clear(place, name).await;
-        if let Err(error) = fs::remove_dir_all(&going)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %going.display(), %error, "the folder of a warm sandbox could not be removed");
-        }
-        // The last one takes the folder of the class along.
-        let _ = fs::remove_dir(&folder);
+        _ if !going.exists() => return,
+        _ => {}
+    }
+    if let Err(error) = clear(place, name).await {
+        tracing::warn!(container = name, error = error.chain(), "a warm sandbox could not be removed yet");
+        return;
+    }
+    if let Err(error) = fs::remove_dir_all(&going)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %going.display(), %error, "the folder of a warm sandbox could not be removed");
+    }
+    // The last one takes the folders of the class and of the owner along.
+    if fs::remove_dir(folder).is_ok()
+        && let Some(owner) = folder.parent()
+    {
+        let _ = fs::remove_dir(owner);
     }
 }
 
 /// Everything that is fixed when a container is made. Attempts that agree in it can use the same.
-fn class(place: &Place, image: &str, spec: &AttemptSpec) -> String {
+fn class(place: &Place, image: &ImageInfo, spec: &AttemptSpec) -> String {
     let limits = &spec.limits;
     let stated = format!(
         "{:?}",
         (
-            (spec.owner.as_str(), image, spec.network, &spec.read_only),
+            (&image.id, spec.network, &spec.read_only),
             (limits.cpu_millis, limits.memory_bytes, limits.max_processes),
             (
                 place.config.default_memory_bytes,
@@ -232,7 +331,7 @@ fn new_name() -> String {
 }
 
 /// Takes the folder of a warm sandbox, and puts it in the place of `run_dir` with all that lies there. `false` when
-/// another was faster.
+/// another was faster. On an error the run directory is as it was, or the folder with all that was there.
 fn take(slot: &Path, run_dir: &Path) -> Result<bool> {
     let describe = |error: io::Error| Error::from(error).with("run_dir", run_dir.display());
     let mut taken = run_dir.as_os_str().to_owned();
@@ -241,24 +340,25 @@ fn take(slot: &Path, run_dir: &Path) -> Result<bool> {
     match fs::rename(slot, &taken) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-            return Err(Error::new(
-                ErrorKind::Unsupported,
-                "warm sandboxes need the executor's state and the runs on one file system",
-            )
-            .with("run_dir", run_dir.display()));
-        }
         Err(error) => return Err(describe(error)),
     }
-    for entry in fs::read_dir(run_dir).map_err(describe)? {
-        let entry = entry.map_err(describe)?;
-        fs::rename(entry.path(), taken.join(entry.file_name())).map_err(describe)?;
-    }
     let here = rustix::fs::CWD;
-    rustix::fs::renameat_with(here, &taken, here, run_dir, RenameFlags::EXCHANGE)
-        .map_err(|error| describe(error.into()))?;
+    if let Err(error) = rustix::fs::renameat_with(here, &taken, here, run_dir, RenameFlags::EXCHANGE) {
+        // Not on every file system. The sandbox is as it was.
+        fs::rename(&taken, slot).map_err(describe)?;
+        return Err(describe(error.into()));
+    }
+    for entry in fs::read_dir(&taken).map_err(describe)? {
+        let entry = entry.map_err(describe)?;
+        fs::rename(entry.path(), run_dir.join(entry.file_name())).map_err(describe)?;
+    }
     fs::remove_dir(&taken).map_err(describe)?;
     Ok(true)
+}
+
+/// The names of those that wait in a class's folder.
+fn waiting(folder: &Path) -> Result<Vec<String>> {
+    Ok(names(folder)?.into_iter().filter(|name| !name.starts_with('.')).collect())
 }
 
 /// The names in a folder that may not be there.

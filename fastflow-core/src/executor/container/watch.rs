@@ -1,4 +1,4 @@
-//! Being told that something new is in a folder.
+//! Being told that the shim has left an answer or an end in a folder.
 //!
 //! The shim renames its answers and its exit record into the run directory, and the kernel tells at once. One watch of
 //! the kernel's serves all folders of an executor, for there are few of them; where it gives none, the folder is looked
@@ -6,6 +6,7 @@
 
 use std::{
     collections::HashMap,
+    ffi::CStr,
     fmt,
     mem::MaybeUninit,
     os::fd::OwnedFd,
@@ -14,6 +15,7 @@ use std::{
     time::Duration,
 };
 
+use fastflow_shim::layout;
 use rustix::fs::inotify;
 use tokio::{
     io::{Interest, unix::AsyncFd},
@@ -87,6 +89,11 @@ impl FolderWatch {
     }
 }
 
+/// Whether a file of this name is waited for.
+fn is_told(name: &CStr) -> bool {
+    [layout::EXIT, layout::REPLY].iter().any(|told| name.to_bytes() == told.as_bytes())
+}
+
 /// Tells everybody what the kernel tells.
 async fn listen(shared: Arc<Shared>) {
     // An error means that the runtime ends; folders are then looked at as if nothing was heard of them.
@@ -95,8 +102,11 @@ async fn listen(shared: Arc<Shared>) {
         let mut events = inotify::Reader::new(shared.kernel.get_ref(), &mut buffer);
         loop {
             match events.next() {
-                Ok(event) => shared.tell(event.wd()),
-                Err(rustix::io::Errno::INTR) => {}
+                Ok(event) if event.wd() < 0 || event.file_name().is_some_and(is_told) => {
+                    shared.tell(event.wd());
+                }
+                // What a program makes there wakes nobody.
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(_) => break,
             }
         }

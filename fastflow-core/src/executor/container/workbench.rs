@@ -31,6 +31,8 @@ use crate::{
 
 /// The most that a tool may answer on its standard output, which is where locks come from.
 const MAX_ANSWER_BYTES: usize = 32 << 20;
+/// The longest line that is passed on whole.
+const MAX_LINE_BYTES: usize = 8 << 10;
 /// How many of its last lines are kept.
 const MAX_WORDS: usize = 400;
 /// The largest exit record.
@@ -56,38 +58,42 @@ impl ContainerWorkbench {
         Self { place, image, base_env }
     }
 
-    async fn run_in(&self, tool: &Tool, call: &ToolCall, log: &dyn SetupLog) -> Result<ToolEnd, ToolFailure> {
+    /// Starts the tool, and does so to the end: the container of a start that nobody waits for would be made after it
+    /// was to be removed.
+    async fn launch(&self, tool: Arc<Tool>, call: ToolCall) -> Result<Launched> {
         let place = &self.place;
-        place.give(&tool.run_dir).await.map_err(ToolFailure::Place)?;
-        let user = place.known().await.map_err(ToolFailure::Place)?.user;
+        place.give(&tool.run_dir).await?;
+        let user = place.known().await?.user;
         for folder in &call.writes {
-            give_folder(folder, user)
-                .map_err(|error| ToolFailure::Place(Error::from(error).with("path", folder.display())))?;
+            give_folder(folder, user).map_err(|error| Error::from(error).with("path", folder.display()))?;
         }
         let mut env = self.base_env.clone();
         env.extend(call.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        let order = tool_order(&tool.name, call, env).map_err(ToolFailure::Place)?;
+        let order = tool_order(&tool.name, &call, env)?;
         let mut reads = call.reads.clone();
         if !call.writes.contains(&call.directory) {
             reads.push(call.directory.clone());
         }
-        let owner: OwnerId = OWNER.parse().map_err(ToolFailure::Place)?;
+        let owner: OwnerId = OWNER.parse()?;
         let limits = Limits { max_processes: Some(MAX_PROCESSES), ..Limits::default() };
-        let blueprint = Blueprint {
-            name: &tool.name,
-            kind: Kind::Tool,
-            owner: &owner,
-            labels: &[],
-            image: &self.image.id,
-            run_dir: &tool.run_dir,
-            network: Network::Bridge,
-            limits: &limits,
-            reads: &reads,
-            writes: &call.writes,
-            order_wait: None,
-        };
-        let launched = launch(place, &blueprint, &order).await.map_err(ToolFailure::Place)?;
-        self.listen(tool, launched, log).await
+        let (place, image, writes) = (Arc::clone(place), self.image.clone(), call.writes);
+        super::on_its_own(async move {
+            let blueprint = Blueprint {
+                name: &tool.name,
+                kind: Kind::Tool,
+                owner: &owner,
+                labels: &[],
+                image: &image,
+                run_dir: &tool.run_dir,
+                network: Network::Bridge,
+                limits: &limits,
+                reads: &reads,
+                writes: &writes,
+                order_wait: None,
+            };
+            launch(&place, &blueprint, &order).await
+        })
+        .await
     }
 
     async fn listen(
@@ -148,10 +154,9 @@ impl Workbench for ContainerWorkbench {
     }
 
     async fn run(&self, call: ToolCall, log: &dyn SetupLog) -> Result<ToolEnd, ToolFailure> {
-        let tool = Tool::new(&self.place).map_err(ToolFailure::Place)?;
-        let ended = self.run_in(&tool, &call, log).await;
-        drop(tool);
-        ended
+        let tool = Arc::new(Tool::new(&self.place).map_err(ToolFailure::Place)?);
+        let launched = self.launch(Arc::clone(&tool), call).await.map_err(ToolFailure::Place)?;
+        self.listen(&tool, launched, log).await
     }
 }
 
@@ -166,8 +171,7 @@ pub(super) async fn sweep(place: &Place) -> Result<()> {
         let run_dir = lock.with_extension("");
         let name = run_dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         tracing::info!(container = name, "removing a tool whose host is gone");
-        place.engine.remove(&name).await?;
-        clear(place, &name).await;
+        clear(place, &name).await?;
         remove_folder(&run_dir);
     }
     Ok(())
@@ -246,7 +250,9 @@ impl Heard {
                 }
             }
             LogStream::Err => {
-                self.unfinished.push_str(&line.text());
+                let text = line.text();
+                let room = MAX_LINE_BYTES.saturating_sub(self.unfinished.len());
+                self.unfinished.push_str(&text[..text.floor_char_boundary(room)]);
                 if !line.continues {
                     let line = std::mem::take(&mut self.unfinished);
                     log.line(&line);
@@ -296,8 +302,17 @@ impl Drop for Tool {
         let (place, name, run_dir) = (Arc::clone(&self.place), self.name.clone(), self.run_dir.clone());
         let lock = self.lock.take();
         let clear = async move {
-            clear(&place, &name).await;
-            remove_folder(&run_dir);
+            match clear(&place, &name).await {
+                Ok(()) => remove_folder(&run_dir),
+                // The lock stays where it is, held by nobody: that is how the rest is found.
+                Err(error) => {
+                    tracing::warn!(
+                        container = name,
+                        error = error.chain(),
+                        "a tool could not be removed yet"
+                    );
+                }
+            }
             drop(lock);
         };
         // Without a runtime the process ends; what is left is removed with other leftovers.

@@ -46,7 +46,7 @@ fn container_of(spec: &AttemptSpec, config: &ContainerConfig) -> ContainerSpec {
         kind: Kind::Attempt,
         owner: &spec.owner,
         labels: &attempt_labels(spec.id),
-        image: "sha256:00",
+        image: &ImageInfo { id: "sha256:00".into(), volumes: vec!["/data".into()], ..ImageInfo::default() },
         run_dir: &spec.run_dir,
         network: spec.network,
         limits: &spec.limits,
