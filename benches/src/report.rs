@@ -52,8 +52,10 @@ impl Report {
                 cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
             writeln!(out, "| {} |", cells.join(" | "))
         };
-        line(HEAD)?;
-        line(widths.map(|width| "-".repeat(width)).each_ref().map(String::as_str))?;
+        if !self.rows.is_empty() {
+            line(HEAD)?;
+            line(widths.map(|width| "-".repeat(width)).each_ref().map(String::as_str))?;
+        }
         for row in &self.rows {
             line(row.each_ref().map(String::as_str))?;
         }

@@ -113,28 +113,28 @@ impl Calls {
         self.list().iter().find(|call| call.what == what).cloned()
     }
 
-    /// How many of this kind were answered.
-    pub fn count(&self, what: What) -> usize {
-        self.list().iter().filter(|call| call.what == what).count()
-    }
-
-    /// All of this kind that were answered.
-    pub fn all(&self, what: What) -> Vec<Call> {
-        self.list().iter().filter(|call| call.what == what).cloned().collect()
-    }
-
     /// The last container that was asked for.
     pub fn last_spec(&self) -> Option<ContainerSpec> {
         self.0.spec.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until so many containers were removed since the last [`clear`](Self::clear).
-    pub async fn removed(&self, count: usize) {
+    pub async fn removals(&self, count: usize) {
+        self.until(|calls| calls.iter().filter(|call| call.what == What::Remove).count() >= count).await;
+    }
+
+    /// Waits until the container of this name was removed.
+    pub async fn removed(&self, name: &str) {
+        self.until(|calls| calls.iter().any(|call| call.what == What::Remove && call.container == name))
+            .await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&[Call]) -> bool) {
         loop {
             let moved = self.0.moved.notified();
             tokio::pin!(moved);
             moved.as_mut().enable();
-            if self.count(What::Remove) >= count {
+            if is_so(&self.list()) {
                 return;
             }
             moved.await;

@@ -19,6 +19,9 @@ const MAX_REPLY_BYTES: u64 = 64 * 1024;
 /// How often an engine is asked about a container although it has not said that it ended: it may have lost the one
 /// who watches over it.
 const LIVENESS_INTERVAL: Duration = Duration::from_secs(5);
+/// How long the shim's own word is waited for before the engine is asked at all. The usual answer and the usual end come
+/// from the shim, and what an engine is asked meanwhile it takes from the starts of others.
+const SHIM_PATIENCE: Duration = Duration::from_millis(500);
 /// How long an engine that cannot be asked is left alone.
 const UNAVAILABLE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -139,6 +142,7 @@ pub(super) async fn reply(place: &Place, run_dir: &Path, id: &ContainerId) -> Re
 /// the engine cannot be asked. Cancel-safe.
 pub(super) async fn ended(place: &Place, id: &ContainerId) -> Option<ContainerState> {
     let mut first_process = None;
+    place.clock.sleep(SHIM_PATIENCE).await;
     loop {
         let waited = tokio::select! {
             waited = place.engine.wait(id) => waited,

@@ -9,12 +9,12 @@ use std::{
 };
 
 use fastflow_benches::{
-    engine::Workplace,
+    engine::{self, Workplace},
     raw_engine::{Api, RawEngine, Twin},
     watched::{Calls, WatchedEngine},
 };
 use fastflow_core::{
-    AttemptId, Clock, Error, ErrorKind, Orchestrator, Result, RunId, SystemClock,
+    Clock, Error, ErrorKind, Orchestrator, Result, RunId, SystemClock,
     executor::container::{ContainerConfig, ContainerEngine, ContainerExecutor},
     journal::{LogStream, Offset},
     run::{Attempt, Run},
@@ -55,7 +55,7 @@ impl Bench {
         let place = common.workplace()?;
         let calls = Calls::default();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let engine = WatchedEngine::new(engine(subject, &clock)?, calls.clone());
+        let engine = WatchedEngine::new(connect(subject, &clock)?, calls.clone());
         let mut config = ContainerConfig::new(place.path().join("containers"));
         config.image = common.image.clone();
         let executor = ContainerExecutor::new(engine, config, clock)?;
@@ -93,6 +93,30 @@ impl Bench {
         Ok(Floor { twin: Twin { container, argv, env: started.env, working_dir }, _order: order })
     }
 
+    /// The only attempt of a run.
+    pub(super) async fn attempt(&self, run: RunId) -> Result<Attempt> {
+        let attempts = self.flow.runs().attempts(run).await?;
+        let first = attempts.into_iter().next();
+        first.ok_or_else(|| Error::new(ErrorKind::Internal, "an ended run has no attempt").with("run", run))
+    }
+
+    /// Waits until the container of a run is removed; its name.
+    pub(super) async fn gone(&self, run: RunId) -> Result<String> {
+        let handle = self.attempt(run).await?.handle;
+        let name = handle.as_ref().and_then(|handle| handle.detail["container"].as_str());
+        let name = name.ok_or_else(|| {
+            Error::new(ErrorKind::Internal, "an ended run had no container").with("run", run)
+        })?;
+        self.calls.removed(name).await;
+        Ok(name.to_owned())
+    }
+
+    /// Runs a pipeline, and waits until nothing of it is left in the engine.
+    pub(super) async fn run(&self, pipeline: &str) -> Result<()> {
+        let run = engine::succeed(&self.flow, pipeline).await?;
+        self.gone(run.id).await.map(drop)
+    }
+
     /// When the program reached its line.
     pub(super) async fn line(&self, run: &Run) -> Result<Duration> {
         let nothing = || Error::new(ErrorKind::Internal, "the program wrote no number");
@@ -122,15 +146,7 @@ pub(super) async fn raw(subject: &Subject) -> Result<RawEngine> {
     RawEngine::connect(subject.api, &subject.socket).await
 }
 
-/// The first attempt of a run.
-pub(super) async fn first_of(bench: &Bench, run: RunId) -> Result<Attempt> {
-    let id = AttemptId { run, number: NonZeroU32::MIN };
-    let attempts = bench.flow.runs().attempts(run).await?;
-    let found = attempts.into_iter().find(|attempt| attempt.id == id);
-    found.ok_or_else(|| Error::new(ErrorKind::Internal, "an ended run has no attempt").with("run", run))
-}
-
-fn engine(subject: &Subject, clock: &Arc<dyn Clock>) -> Result<Arc<dyn ContainerEngine>> {
+fn connect(subject: &Subject, clock: &Arc<dyn Clock>) -> Result<Arc<dyn ContainerEngine>> {
     let clock = Arc::clone(clock);
     let socket: PathBuf = subject.socket.clone();
     Ok(match subject.api {

@@ -13,7 +13,7 @@ use fastflow_core::{Clock as _, Error, ErrorKind, Result, Shutdown, SystemClock}
 
 use super::{
     Subject,
-    bench::{Bench, PROGRAM, first_of, manifest, raw},
+    bench::{Bench, PROGRAM, manifest, raw},
 };
 use crate::Common;
 
@@ -38,8 +38,7 @@ pub(super) async fn measure(common: &Common, subject: &Subject, runs: u32) -> Re
     bench.place.configured(PIPELINE, PROGRAM, &manifest())?;
     let floor = bench.floor(&manifest()).await?;
     let mut raw = raw(subject).await?;
-    engine::succeed(&bench.flow, PIPELINE).await?;
-    bench.calls.removed(1).await;
+    bench.run(PIPELINE).await?;
     raw.life("fastflow-bench-floor", &floor.twin).await?;
 
     let mut steps: [Samples; 4] = Default::default();
@@ -89,9 +88,9 @@ async fn one(bench: &Bench) -> Result<[Duration; MOMENTS.len()]> {
     let accepted = monotonic();
     let run = engine::ended_well(bench.flow.runs().wait(run.id).await?)?;
     let terminal = monotonic();
-    bench.calls.removed(1).await;
+    bench.gone(run.id).await?;
     let line = bench.line(&run).await?;
-    let report = first_of(bench, run.id).await?.report;
+    let report = bench.attempt(run.id).await?.report;
     let report = report.ok_or_else(|| Error::new(ErrorKind::Internal, "an ended run has no report"))?;
     let ended = began + Duration::try_from(report.ended_at.duration_since(wall)).unwrap_or_default();
     let missing = || Error::new(ErrorKind::Internal, "a run of the benchmark made no container of its own");

@@ -32,8 +32,7 @@ pub(super) async fn measure(common: &Common, subject: &Subject, rounds: u32, rou
     let bench = Bench::start(common, subject, SLOTS).await?;
     bench.place.configured(PIPELINE, PROGRAM, &manifest())?;
     let floor = bench.floor(&manifest()).await?;
-    engine::succeed(&bench.flow, PIPELINE).await?;
-    bench.calls.removed(1).await;
+    bench.run(PIPELINE).await?;
 
     let (mut through, mut bare) = (Duration::ZERO, Duration::ZERO);
     for _ in 0..rounds {
@@ -65,7 +64,7 @@ async fn runs(bench: &Bench, count: u32) -> Result<Duration> {
     for run in submitted {
         engine::ended_well(bench.flow.runs().wait(run).await?)?;
     }
-    bench.calls.removed(count as usize).await;
+    bench.calls.removals(count as usize).await;
     Ok(monotonic().saturating_sub(began))
 }
 

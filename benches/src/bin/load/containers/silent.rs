@@ -36,6 +36,7 @@ pub(super) async fn measure(common: &Common, subject: &Subject, count: u32) -> R
     all_run(&bench, &runs).await?;
     let started = monotonic().saturating_sub(began);
 
+    bench.calls.clear();
     let (mut acknowledged, mut ended) = (Samples::default(), Samples::default());
     let mut ending = JoinSet::new();
     for run in runs {
@@ -54,7 +55,7 @@ pub(super) async fn measure(common: &Common, subject: &Subject, count: u32) -> R
     while let Some(end) = ending.join_next().await {
         ended.push(end.map_err(|error| Error::new(ErrorKind::Internal, "a wait panicked").because(error))??);
     }
-    bench.calls.removed(count as usize).await;
+    bench.calls.removals(count as usize).await;
     bench.flow.shutdown(Shutdown::Detach).await?;
 
     let mut report = Report::new(format!("{}: {count} silent containers at once", subject.name()));

@@ -7,14 +7,13 @@ use fastflow_benches::{
     process::monotonic,
     report::{Report, Row, Verdict, latency, milliseconds, ratio},
     sample::Samples,
-    watched::What,
 };
 use fastflow_core::{Clock as _, Error, ErrorKind, Result, Shutdown, SystemClock};
 use serde_json::json;
 
 use super::{
     Subject,
-    bench::{Bench, PROGRAM, first_of, manifest},
+    bench::{Bench, PROGRAM, manifest},
 };
 use crate::Common;
 
@@ -33,7 +32,7 @@ pub(super) async fn measure(common: &Common, subject: &Subject, runs: u32) -> Re
     bench.place.configured("cold", PROGRAM, &cold)?;
     bench.place.configured("warm", PROGRAM, &warm)?;
     for pipeline in ["cold", "warm"] {
-        engine::succeed(&bench.flow, pipeline).await?;
+        bench.run(pipeline).await?;
     }
 
     let (mut ahead, mut plain) = (Moments::default(), Moments::default());
@@ -109,21 +108,19 @@ fn waits(classes: &Path) -> Result<bool> {
 }
 
 async fn one(bench: &Bench, pipeline: &str, made: Made, moments: &mut Moments) -> Result<()> {
-    bench.calls.clear();
     let clock = SystemClock::new();
     let (began, wall) = (monotonic(), clock.now());
     let run = bench.flow.submit(pipeline).await?;
     let accepted = monotonic();
     let run = engine::ended_well(bench.flow.runs().wait(run.id).await?)?;
     let terminal = monotonic();
-    bench.calls.removed(1).await;
-    let removed = bench.calls.first(What::Remove).map(|call| call.container).unwrap_or_default();
-    if removed.starts_with("fastflow-warm-") != (made == Made::Ahead) {
+    let container = bench.gone(run.id).await?;
+    if container.starts_with("fastflow-warm-") != (made == Made::Ahead) {
         return Err(Error::new(ErrorKind::Internal, "a run had another kind of sandbox than it should")
             .with("pipeline", pipeline)
-            .with("container", removed));
+            .with("container", container));
     }
-    let attempt = first_of(bench, run.id).await?;
+    let attempt = bench.attempt(run.id).await?;
     let claimed = Duration::try_from(attempt.claimed_at.duration_since(wall)).unwrap_or_default();
     let setup = attempt.setup.map(|setup| setup.duration).unwrap_or_default();
     moments.accepted.push(accepted.saturating_sub(began));
