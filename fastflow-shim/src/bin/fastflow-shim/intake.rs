@@ -80,11 +80,17 @@ fn read_to_end(mut file: File, signals: &Signals) -> io::Result<Intake> {
 }
 
 fn read_file(path: &Path, wait: Duration, signals: &Signals) -> io::Result<Intake> {
+    if wait.is_zero() {
+        return Ok(take_file(path)?.map_or(Intake::Nothing, Intake::Complete));
+    }
     let end = clock::instant() + wait;
     let watch = watch_parent(path).ok();
     let interval = if watch.is_some() { LOOK_INTERVAL } else { BLIND_LOOK_INTERVAL };
     loop {
         if let Some(bytes) = take_file(path)? {
+            // Left open: to close it the kernel waits for a grace period, 13 ms here, and the program would with it. It
+            // ends with this process, and no program inherits it.
+            std::mem::forget(watch);
             return Ok(Intake::Complete(bytes));
         }
         let left = end.saturating_duration_since(clock::instant());

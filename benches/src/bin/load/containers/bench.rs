@@ -1,6 +1,7 @@
 //! A host with one container engine, and what its containers look like.
 
 use std::{
+    collections::BTreeMap,
     fs,
     num::NonZeroU32,
     path::{Path, PathBuf},
@@ -14,7 +15,7 @@ use fastflow_benches::{
     watched::{Calls, WatchedEngine},
 };
 use fastflow_core::{
-    Clock, Error, ErrorKind, Orchestrator, Result, RunId, SystemClock,
+    Clock, Error, ErrorKind, Orchestrator, Result, RunId, Shutdown, SystemClock,
     executor::container::{ContainerConfig, ContainerEngine, ContainerExecutor},
     journal::{LogStream, Offset},
     run::{Attempt, Run},
@@ -34,6 +35,8 @@ pub(super) const PROGRAM: &str = "import time; print(time.monotonic_ns())\n";
 /// Where the run directory and the order are in a container.
 const RUN: &str = "/fastflow/run";
 const ORDER: &str = "/fastflow/order";
+/// The label by which the containers of one host are found.
+const OWNER_LABEL: &str = "fastflow.owner";
 /// A file system in memory, for the floor's stand-in for the folder of the order.
 const MEMORY: &str = "/dev/shm";
 
@@ -42,6 +45,7 @@ pub(super) struct Bench {
     pub(super) place: Workplace,
     pub(super) flow: Orchestrator,
     pub(super) calls: Calls,
+    engine: Arc<dyn ContainerEngine>,
 }
 
 /// The floor's container, and the folders that it is given.
@@ -55,17 +59,18 @@ impl Bench {
         let place = common.workplace()?;
         let calls = Calls::default();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
-        let engine = WatchedEngine::new(connect(subject, &clock)?, calls.clone());
+        let engine = connect(subject, &clock)?;
+        let watched = WatchedEngine::new(Arc::clone(&engine), calls.clone());
         let mut config = ContainerConfig::new(place.path().join("containers"));
         config.image = common.image.clone();
-        let executor = ContainerExecutor::new(engine, config, clock)?;
+        let executor = ContainerExecutor::new(watched, config, clock)?;
         let builder = place
             .engine()
             .max_concurrent_runs(NonZeroU32::new(slots).unwrap_or(NonZeroU32::MIN))
             .executor(subject.name(), executor);
         let flow = builder.build().await?;
         flow.start().await?;
-        Ok(Self { place, flow, calls })
+        Ok(Self { place, flow, calls, engine })
     }
 
     /// The same container as that of a run with this manifest, for the same program without Fast-Flow. Also makes the
@@ -91,6 +96,16 @@ impl Bench {
         }
         let working_dir = format!("{RUN}/work");
         Ok(Floor { twin: Twin { container, argv, env: started.env, working_dir }, _order: order })
+    }
+
+    /// Ends the host, and removes the sandboxes that wait: no other host of this data directory will ever use them.
+    pub(super) async fn end(self) -> Result<()> {
+        self.flow.shutdown(Shutdown::Detach).await?;
+        let owner = BTreeMap::from([(OWNER_LABEL.to_owned(), self.flow.owner().to_string())]);
+        for container in self.engine.list(&owner).await? {
+            self.engine.remove(&container.name).await?;
+        }
+        Ok(())
     }
 
     /// The only attempt of a run.

@@ -9,7 +9,7 @@ use fastflow_benches::{
     sample::Samples,
     watched::What,
 };
-use fastflow_core::{Clock as _, Error, ErrorKind, Result, Shutdown, SystemClock};
+use fastflow_core::{Clock as _, Error, ErrorKind, Result, SystemClock};
 
 use super::{
     Subject,
@@ -54,7 +54,7 @@ pub(super) async fn measure(common: &Common, subject: &Subject, runs: u32) -> Re
             samples.push(moment);
         }
     }
-    bench.flow.shutdown(Shutdown::Detach).await?;
+    bench.end().await?;
 
     let mut report =
         Report::new(format!("{}: `submit` → terminal of a program with one line, cold", subject.name()));

@@ -15,7 +15,7 @@ use fastflow_benches::{
     report::{Report, Row, Verdict, ratio},
     sample::per_second,
 };
-use fastflow_core::{Error, ErrorKind, Result, Shutdown};
+use fastflow_core::{Error, ErrorKind, Result};
 use tokio::task::JoinSet;
 
 use super::{
@@ -39,7 +39,7 @@ pub(super) async fn measure(common: &Common, subject: &Subject, rounds: u32, rou
         bare += lives(subject, &floor.twin, round).await?;
         through += runs(&bench, round).await?;
     }
-    bench.flow.shutdown(Shutdown::Detach).await?;
+    bench.end().await?;
 
     let count = u64::from(rounds) * u64::from(round);
     let (value, floor) = (per_second(count, through), per_second(count, bare));

@@ -7,7 +7,7 @@ use fastflow_benches::{
     report::{Report, Row, Verdict, latency, milliseconds},
     sample::Samples,
 };
-use fastflow_core::{Clock as _, Error, ErrorKind, Result, Shutdown, SystemClock, run::Status};
+use fastflow_core::{Clock as _, Error, ErrorKind, Result, SystemClock, run::Status};
 use serde_json::json;
 use tokio::task::JoinSet;
 
@@ -56,7 +56,7 @@ pub(super) async fn measure(common: &Common, subject: &Subject, count: u32) -> R
         ended.push(end.map_err(|error| Error::new(ErrorKind::Internal, "a wait panicked").because(error))??);
     }
     bench.calls.removals(count as usize).await;
-    bench.flow.shutdown(Shutdown::Detach).await?;
+    bench.end().await?;
 
     let mut report = Report::new(format!("{}: {count} silent containers at once", subject.name()));
     let longest = milliseconds(acknowledged.longest());

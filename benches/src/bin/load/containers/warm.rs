@@ -8,7 +8,7 @@ use fastflow_benches::{
     report::{Report, Row, Verdict, latency, milliseconds, ratio},
     sample::Samples,
 };
-use fastflow_core::{Clock as _, Error, ErrorKind, Result, Shutdown, SystemClock};
+use fastflow_core::{Clock as _, Error, ErrorKind, Result, SystemClock};
 use serde_json::json;
 
 use super::{
@@ -42,7 +42,7 @@ pub(super) async fn measure(common: &Common, subject: &Subject, runs: u32) -> Re
         ready(&bench).await?;
         one(&bench, "warm", Made::Ahead, &mut ahead).await?;
     }
-    bench.flow.shutdown(Shutdown::Detach).await?;
+    bench.end().await?;
 
     let mut report =
         Report::new(format!("{}: `submit` → first line of user code, made ahead", subject.name()));
