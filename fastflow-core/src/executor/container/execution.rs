@@ -22,6 +22,9 @@ const SHIM_KILL_TIMEOUT: Duration = Duration::from_secs(20);
 const REMOVAL_TIME: Duration = Duration::from_secs(1);
 /// Between two looks at that.
 const REMOVAL_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How long an engine may take to see an end that the shim has told already. To remove a container that has ended is
+/// cheap for it; one that it holds for running it kills first, by a program of its own.
+const SETTLE_PATIENCE: Duration = Duration::from_millis(500);
 /// How often a signal that does not arrive is tried again.
 const MAX_SIGNAL_TRIES: u32 = 5;
 
@@ -186,6 +189,13 @@ impl Attempt {
 
     /// Kills what runs of it, and frees what was made for it. Last the entry: it is what leads to the rest.
     pub(super) async fn remove(&self) -> Result<()> {
+        if outcome::read(&self.run_dir, self.id).is_ok_and(|ended| ended.is_some()) {
+            // What it says does not matter: the removal copes with everything.
+            tokio::select! {
+                _ = self.place.engine.wait(&self.container) => {}
+                () = self.place.clock.sleep(SETTLE_PATIENCE) => {}
+            }
+        }
         self.place.engine.remove(&self.name).await?;
         remove_order_dir(&self.place.order_dir(&self.name).await?);
         self.serving.remove(&self.owner, self.id)
