@@ -49,14 +49,7 @@ impl Images {
     /// The image of a pipeline that has chosen `chosen`, fetched if need be and if that is allowed.
     pub(super) async fn get(&self, chosen: Option<&ImageName>, log: &dyn SetupLog) -> Result<ImageInfo> {
         let name = self.choose(chosen)?;
-        let present = match self.config.pull {
-            // Each question costs the engine time, and every run would ask it.
-            PullPolicy::Missing | PullPolicy::Never => match self.seen(name) {
-                Some(info) => Some(info),
-                None => self.look(name).await?,
-            },
-            PullPolicy::Always => self.look(name).await?,
-        };
+        let present = self.look(name).await?;
         match (self.config.pull, present) {
             (PullPolicy::Missing | PullPolicy::Never, Some(info)) => Ok(info),
             (PullPolicy::Never, None) => Err(missing(name).with(
@@ -80,17 +73,14 @@ impl Images {
 
     /// The image, if it is there. Not asked of the engine again if it was there a moment ago.
     pub(super) async fn present(&self, name: &ImageName) -> Result<ImageInfo> {
-        match self.seen(name) {
-            Some(info) => Ok(info),
+        let known = {
+            let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.get(name).filter(|(at, _)| self.clock.elapsed().saturating_sub(*at) < SEEN_FOR).cloned()
+        };
+        match known {
+            Some((_, info)) => Ok(info),
             None => self.expect(name).await,
         }
-    }
-
-    /// What was there a moment ago.
-    fn seen(&self, name: &ImageName) -> Option<ImageInfo> {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, info) = seen.get(name)?;
-        (self.clock.elapsed().saturating_sub(*at) < SEEN_FOR).then(|| info.clone())
     }
 
     /// Forgets what was seen: it has changed.

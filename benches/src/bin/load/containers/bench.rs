@@ -87,7 +87,7 @@ impl Bench {
             if mount.target == Path::new(RUN) {
                 mount.source.clone_from(&run_dir);
             } else if mount.target == Path::new(ORDER) {
-                mount.source = order.path().to_owned();
+                order.path().clone_into(&mut mount.source);
             }
         }
         let mut argv = started.argv;
