@@ -63,8 +63,10 @@ impl ExecutorFixture for Podman {
     }
 
     fn places(&self) -> Vec<PathBuf> {
-        let orders = format!("/dev/shm/fastflow-{}", rustix::process::geteuid().as_raw());
-        vec![state_dir(), orders.into()]
+        let prefix = format!("fastflow-{}-", rustix::process::geteuid().as_raw());
+        let in_memory = std::fs::read_dir("/dev/shm").unwrap().map(|entry| entry.unwrap().path());
+        let is_ours = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(&prefix);
+        in_memory.filter(is_ours).chain([state_dir()]).collect()
     }
 
     async fn sandboxes(&self, owner: &OwnerId) -> Vec<String> {

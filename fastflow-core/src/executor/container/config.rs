@@ -19,7 +19,8 @@ use crate::executor::ImageName;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ContainerConfig {
-    /// Where the shim is installed, and warm and building sandboxes have their folders. It lies on the file system of
+    /// Where the shim is installed, and warm and building sandboxes have their folders: one folder for each engine. It
+    /// lies on the file system of
     /// the run directories; otherwise there are no warm sandboxes. All hosts that are to find each other's attempts
     /// use the same.
     pub state_dir: PathBuf,
@@ -32,8 +33,8 @@ pub struct ContainerConfig {
     /// Whom programs run as, by number; never root. `None` is this process' user, or [`Self::NOBODY`] where this
     /// process is root.
     pub user: Option<(u32, u32)>,
-    /// A folder in memory (tmpfs) in which the orders of attempts, which hold secrets, are handed over. `None` is one
-    /// below `/dev/shm` or `/run`.
+    /// A folder in memory (tmpfs) in which the orders of attempts, which hold secrets, are handed over; no other executor
+    /// uses it. `None` is one below `/dev/shm` or `/run`.
     pub order_dir: Option<PathBuf>,
     /// Memory of attempts that say nothing, in bytes. `None` is no limit.
     pub default_memory_bytes: Option<u64>,

@@ -1,15 +1,20 @@
 //! What all containers of an executor have in common, and where their folders lie.
 
 use std::{
-    fmt, fs,
+    fmt::{self, Write as _},
+    fs,
     io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    os::unix::{
+        ffi::OsStrExt as _,
+        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use fastflow_shim::{Order, layout};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use super::{
@@ -26,6 +31,8 @@ const READABLE: u32 = 0o755;
 const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 /// How long a network that was seen is taken to be there.
 const NETWORK_SEEN_FOR: Duration = Duration::from_secs(5);
+/// How many bytes of a hash tell the folders of two executors apart.
+const ORDER_ROOT_BYTES: usize = 6;
 /// Where there may be such a file system.
 const ORDER_ROOTS: [&str; 2] = ["/dev/shm", "/run"];
 
@@ -102,7 +109,7 @@ impl Place {
         }
         let host_paths = HostPaths::find(&*self.engine, &self.config.host_paths).await?;
         host_paths.outside(&self.config.state_dir)?;
-        let order_root = order_root(self.config.order_dir.as_deref(), &host_paths)?;
+        let order_root = order_root(&self.config, &host_paths)?;
         let user = self.user(&info);
         let lacks_default =
             !info.process_limit || (!info.memory_limit && self.config.default_memory_bytes.is_some());
@@ -240,11 +247,21 @@ pub(super) fn remove_order_dir(dir: &Path) {
 }
 
 /// The folder for all orders: in memory, private to this user, and where the engine can mount it from.
-fn order_root(chosen: Option<&Path>, host_paths: &HostPaths) -> Result<PathBuf> {
+fn order_root(config: &ContainerConfig, host_paths: &HostPaths) -> Result<PathBuf> {
+    // Whoever cleans up there must not meet the orders of another executor.
+    let digest = Sha256::digest(config.state_dir.as_os_str().as_bytes());
+    let executor = digest.iter().take(ORDER_ROOT_BYTES).fold(String::new(), |mut hex, byte| {
+        // Writing into a String cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    });
     let own = rustix::process::geteuid().as_raw();
-    let candidates: Vec<PathBuf> = match chosen {
-        Some(chosen) => vec![chosen.to_owned()],
-        None => ORDER_ROOTS.iter().map(|root| Path::new(root).join(format!("fastflow-{own}"))).collect(),
+    let candidates: Vec<PathBuf> = match &config.order_dir {
+        Some(chosen) => vec![chosen.clone()],
+        None => ORDER_ROOTS
+            .iter()
+            .map(|root| Path::new(root).join(format!("fastflow-{own}-{executor}")))
+            .collect(),
     };
     let mut last = None;
     for candidate in candidates {
