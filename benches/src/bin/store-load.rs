@@ -19,7 +19,7 @@ use fastflow_core::{
     executor::ExecutionHandle,
     pipeline::{Definition, DependencySource, Pipeline, Program},
     run::{Exit, ExitReport, LogSummary, NewRun, Origin, Run, RunEvent, RunSpec},
-    store::{SqliteOptions, SqliteStore, Step, Store},
+    store::{Claim, SqliteOptions, SqliteStore, Step, Store},
 };
 use sqlx::{ConnectOptions, Connection, sqlite::SqliteConnectOptions};
 use tokio::sync::{Mutex, Notify, mpsc};
@@ -167,7 +167,7 @@ async fn latency(store: &Arc<dyn Store>) -> Fallible<Vec<Duration>> {
         let began = Instant::now();
         store.create_run(new_run(&clock, &spec)).await?;
         took.push(began.elapsed());
-        for run in store.claim(clock.now(), NonZeroU32::MIN).await? {
+        for run in store.claim(Claim::new(clock.now(), NonZeroU32::MIN)).await? {
             let began = Instant::now();
             finish(store, &clock, &run).await?;
             took.push(began.elapsed() / 2);
@@ -189,7 +189,7 @@ async fn load(store: &Arc<dyn Store>, runs: u64, callers: u64) -> Fallible<Durat
         tokio::spawn(async move {
             let mut left = runs;
             while left > 0 {
-                let due = store.claim(clock.now(), NonZeroU32::new(512).ok_or("not zero")?).await?;
+                let due = store.claim(Claim::new(clock.now(), NonZeroU32::new(512).ok_or("not zero")?)).await?;
                 if due.is_empty() {
                     created.notified().await;
                 }
@@ -227,7 +227,7 @@ async fn write_history(path: &Path, runs: u64) -> Fallible<()> {
     let store = SqliteStore::open(path, SqliteOptions::default(), Arc::new(SystemClock::new())).await?;
     let (clock, spec) = (SystemClock::new(), spec()?);
     store.create_run(new_run(&clock, &spec)).await?;
-    for run in store.claim(clock.now(), NonZeroU32::MIN).await? {
+    for run in store.claim(Claim::new(clock.now(), NonZeroU32::MIN)).await? {
         finish(&(Arc::new(store.clone()) as Arc<dyn Store>), &clock, &run).await?;
     }
     store.close().await?;

@@ -1,6 +1,11 @@
 //! Claims runs while slots are free, and owns one supervisor a run.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     sync::{mpsc, oneshot, watch},
@@ -13,17 +18,17 @@ use super::{
     supervisor::{Origin, Supervisor, Wish},
 };
 use crate::{
-    ErrorKind, Result, RunId, Timestamp,
-    executor::Health,
+    Clock, ErrorKind, ExecutorName, Result, RunId, Timestamp,
+    executor::{Executor, Health},
     run::{Run, RunEvent, StopCause},
-    store::{EventId, Step},
+    store::{Claim, EventId, Step},
 };
 
 /// The most runs claimed in one transaction.
 const MAX_CLAIM: u32 = 256;
 /// The longest sleep without a look at the store, in case the wall clock jumps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(30);
-/// The least time between two questions to a runtime that is down.
+/// The least time between two questions to an executor that is down.
 const SHORTEST_PROBE_PAUSE: Duration = Duration::from_millis(100);
 /// How often a supervisor that panicked is replaced before its run is left to the next start.
 const MAX_PANICS: u32 = 5;
@@ -69,6 +74,9 @@ pub(crate) struct Dispatcher {
     supervisors: JoinSet<()>,
     running: HashMap<RunId, Running>,
     tasks: HashMap<Id, RunId>,
+    /// Questions to executors that are down, whether they are back: one at a time for each.
+    questions: JoinSet<()>,
+    asked: HashMap<Id, ExecutorName>,
     /// The latest instant at which runs were claimed.
     latest: Timestamp,
 }
@@ -86,6 +94,8 @@ impl Dispatcher {
             supervisors: JoinSet::new(),
             running: HashMap::new(),
             tasks: HashMap::new(),
+            questions: JoinSet::new(),
+            asked: HashMap::new(),
             latest: Timestamp::UNIX_EPOCH,
         }
     }
@@ -122,6 +132,7 @@ impl Dispatcher {
                         self.ended(ended).await;
                     }
                 }
+                Some(answered) = self.questions.join_next_with_id() => self.answered(&answered),
                 () = ports.signals.queue() => {}
                 () = ports.clock.sleep(pause) => {}
             }
@@ -130,19 +141,15 @@ impl Dispatcher {
 
     /// Fills the free slots. `due` is kept as the instant at which the next waiting run becomes due.
     async fn claim(&mut self, due: &mut Option<Timestamp>) -> Result<()> {
-        if let Some(retry_at) = self.down_until() {
-            // Runs wait in the queue for a runtime that is down, and one question finds out whether it is back.
-            if retry_at <= self.ports.clock.now() {
-                self.probe();
-            }
-            return Ok(());
-        }
+        // Runs wait in the queue for an executor that is down; those of the others go past them.
+        let without = self.down();
         loop {
             let Some(wanted) = NonZeroU32::new(self.free().min(MAX_CLAIM)) else { return Ok(()) };
             // A wall clock that is set back must not make due runs wait for it.
             self.latest = self.latest.max(self.ports.clock.now());
             let now = self.latest;
-            let runs = self.ports.store.claim(now, wanted).await?;
+            let runs =
+                self.ports.store.claim(Claim { at: now, limit: wanted, without: without.clone() }).await?;
             let last = runs.len() < wanted.get() as usize;
             let claimed: Vec<RunId> = runs.iter().map(|run| run.id).collect();
             for run in runs {
@@ -158,26 +165,18 @@ impl Dispatcher {
         }
     }
 
-    /// When a runtime is asked again, while there is none that answers.
-    fn down_until(&self) -> Option<Timestamp> {
-        let mut earliest = None;
-        for executor in self.ports.executors.by_name.values() {
-            let Health::Down { retry_at, .. } = executor.health() else { return None };
-            earliest = Some(earliest.map_or(retry_at, |at: Timestamp| at.min(retry_at)));
+    /// The executors that are down. Sees to it that each is asked whether it is back.
+    fn down(&mut self) -> BTreeSet<ExecutorName> {
+        let mut down = BTreeSet::new();
+        for (name, executor) in &self.ports.executors.by_name {
+            let Health::Down { retry_at, .. } = executor.health() else { continue };
+            down.insert(name.clone());
+            if !self.asked.values().any(|asked| asked == name) {
+                let question = ask(Arc::clone(executor), Arc::clone(&self.ports.clock), retry_at);
+                self.asked.insert(self.questions.spawn(question).id(), name.clone());
+            }
         }
-        earliest
-    }
-
-    /// Asks all runtimes, beside everything else.
-    fn probe(&self) {
-        for executor in self.ports.executors.by_name.values() {
-            let (executor, ports) = (Arc::clone(executor), Arc::clone(&self.ports));
-            tokio::spawn(async move {
-                if executor.probe().await.is_ok() {
-                    ports.signals.queued(true);
-                }
-            });
-        }
+        down
     }
 
     fn free(&self) -> u32 {
@@ -196,10 +195,6 @@ impl Dispatcher {
     }
 
     fn pause(&self, due: Option<Timestamp>) -> Duration {
-        if let Some(retry_at) = self.down_until() {
-            let left = retry_at.duration_since(self.ports.clock.now());
-            return Duration::try_from(left).unwrap_or_default().clamp(SHORTEST_PROBE_PAUSE, LONGEST_SLEEP);
-        }
         // Without a free slot there is nothing to do before a supervisor ends, and that wakes by itself.
         let Some(due) = due.filter(|_| self.free() > 0) else { return LONGEST_SLEEP };
         Duration::try_from(due.duration_since(self.ports.clock.now())).unwrap_or_default().min(LONGEST_SLEEP)
@@ -242,6 +237,17 @@ impl Dispatcher {
             }
             Ok(_) => {}
             Err(error) => tracing::error!(%run, %error, "left to the next start"),
+        }
+    }
+
+    fn answered(&mut self, answered: &Result<(Id, ()), JoinError>) {
+        let question = match answered {
+            Ok((question, ())) => *question,
+            Err(error) => error.id(),
+        };
+        let executor = self.asked.remove(&question);
+        if let (Some(executor), Err(error)) = (executor, answered) {
+            tracing::error!(%executor, %error, "an executor panicked when it was asked; this is a bug");
         }
     }
 
@@ -303,5 +309,18 @@ impl Dispatcher {
                 () = &mut enough => return None,
             }
         }
+    }
+}
+
+/// Asks an executor that is down whether it is back, when it may be asked. What comes of it is in its health.
+async fn ask(executor: Arc<dyn Executor>, clock: Arc<dyn Clock>, retry_at: Timestamp) {
+    let left = Duration::try_from(retry_at.duration_since(clock.now())).unwrap_or_default();
+    clock.sleep(left.clamp(SHORTEST_PROBE_PAUSE, LONGEST_SLEEP)).await;
+    // Others may have had an answer meanwhile.
+    if executor.health() == Health::Up {
+        return;
+    }
+    if let Err(error) = executor.probe().await {
+        tracing::debug!(executor = executor.kind(), %error, "the executor is still down");
     }
 }

@@ -5,7 +5,7 @@ mod record;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use std::{fmt, num::NonZeroU32};
+use std::{collections::BTreeSet, fmt, num::NonZeroU32};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteOptions, SqliteStore};
 use crate::{
-    PipelineName, Result, RunId, Timestamp,
+    ExecutorName, PipelineName, Result, RunId, Timestamp,
     pipeline::Diagnostic,
     run::{Attempt, ExitReport, NewRun, Run, RunEvent, RunState, Setup, Status},
     source::Revision,
@@ -64,13 +64,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` when the store cannot be read now.
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>>;
 
-    /// Takes on up to `limit` queued runs that are due at `at`, by priority, then by age: each becomes
-    /// [`RunState::Starting`] with a new attempt and a new epoch.
+    /// Takes on up to `claim.limit` queued runs that are due at `claim.at`, by priority, then by age: each becomes
+    /// [`RunState::Starting`] with a new attempt and a new epoch. Runs of the executors in `claim.without` stay as
+    /// they are, and those behind them come first; what that costs must not grow with the number of runs left out.
     ///
     /// # Errors
     ///
     /// `Unavailable`, `StorageFull` when nothing can be written now.
-    async fn claim(&self, at: Timestamp, limit: NonZeroU32) -> Result<Vec<Run>>;
+    async fn claim(&self, claim: Claim) -> Result<Vec<Run>>;
 
     /// When the next queued run that is not due at `after` becomes due.
     ///
@@ -156,6 +157,33 @@ pub struct Created {
     pub existing: bool,
     /// The newest event's id after it.
     pub event: EventId,
+}
+
+/// Which queued runs a host takes on.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use fastflow_core::{Timestamp, store::Claim};
+///
+/// let mut claim = Claim::new(Timestamp::UNIX_EPOCH, NonZeroU32::MIN);
+/// assert!(claim.without.is_empty());
+/// claim.without.insert("docker".parse().unwrap());
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Claim {
+    /// Only runs that are due then; also when their attempts were claimed.
+    pub at: Timestamp,
+    /// At most so many.
+    pub limit: NonZeroU32,
+    /// Not those of these executors: they wait in the queue until they are claimed without being left out.
+    pub without: BTreeSet<ExecutorName>,
+}
+
+impl Claim {
+    /// A claim that leaves nothing out.
+    pub fn new(at: Timestamp, limit: NonZeroU32) -> Self {
+        Self { at, limit, without: BTreeSet::new() }
+    }
 }
 
 /// One state change.

@@ -11,6 +11,7 @@ mod life;
 mod limits;
 mod logs;
 mod machine;
+mod outage;
 mod queue;
 mod refusal;
 mod retention;

@@ -10,7 +10,7 @@ use std::{
 use fastflow_core::{
     Clock, OsEntropy, RunId, SystemClock,
     run::{Exit, NewRun, Origin, RunEvent},
-    store::{SqliteOptions, SqliteStore, Step, Store},
+    store::{Claim, SqliteOptions, SqliteStore, Step, Store},
 };
 
 const PATH: &str = "FASTFLOW_TEST_STORE";
@@ -96,7 +96,7 @@ async fn the_child() {
                 loop {
                     let id = store.create_run(new_run(&*clock, "x")).await.unwrap().id;
                     say(&format!("created {id}"));
-                    for run in store.claim(clock.now(), 2.try_into().unwrap()).await.unwrap() {
+                    for run in store.claim(Claim::new(clock.now(), 2.try_into().unwrap())).await.unwrap() {
                         let exit = RunEvent::Exited { exit: Exit::Code(0), stopped_by: None };
                         store.advance(Step::new(run.id, Some(run.epoch), exit, clock.now())).await.unwrap();
                         say(&format!("succeeded {}", run.id));

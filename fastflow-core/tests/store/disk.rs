@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use fastflow_core::{
     Clock, ErrorKind, SystemClock, Timestamp,
     run::{Exit, RunEvent},
-    store::{SqliteOptions, SqliteStore, Step, Store},
+    store::{Claim, SqliteOptions, SqliteStore, Step, Store},
     testing::tool,
 };
 
@@ -82,7 +82,7 @@ async fn on_a_full_disk_open_runs_end_and_new_ones_wait() {
     options.reserve_bytes = 2 << 20;
     let store = SqliteStore::open(&path, options, clock.clone()).await.unwrap();
     let mut accepted = vec![store.create_run(new_run(&*clock, "first")).await.unwrap().id];
-    let open = store.claim(clock.now(), 1.try_into().unwrap()).await.unwrap().remove(0);
+    let open = store.claim(Claim::new(clock.now(), 1.try_into().unwrap())).await.unwrap().remove(0);
     let big = "x".repeat(50_000);
     let refused = loop {
         match store.create_run(new_run(&*clock, &big)).await {

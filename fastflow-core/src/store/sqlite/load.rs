@@ -8,11 +8,11 @@ use super::{
     batch::{Batch, Entry, Next, row_mark},
     codec::{Columns, hex},
     fault::Fault,
-    runs::{RunRow, SELECT_DUE, SELECT_OPEN, SELECT_RECORDS},
+    runs::{RunRow, SELECT_DUE, SELECT_DUE_WITHOUT, SELECT_OPEN, SELECT_RECORDS},
     specs::SpecId,
     writer::{Command, Writer},
 };
-use crate::{ErrorKind, Result, RunId, run::RunState};
+use crate::{ErrorKind, ExecutorName, Result, RunId, run::RunState, store::Claim};
 
 /// The most runs that one claim takes.
 const CLAIM_MAX: i64 = 1024;
@@ -51,9 +51,7 @@ impl Writer {
                     None if batch.runs.contains_key(&step.run) => {}
                     None => missing.push(hex(step.run.as_bytes())),
                 },
-                Command::Claim { at, limit, .. } => {
-                    claims.push((at.as_microsecond(), i64::from(limit.get()).min(CLAIM_MAX)));
-                }
+                Command::Claim { claim, .. } => claims.push(Wanted::of(claim)),
                 Command::TakeOver { .. } => take_over = true,
                 Command::PutCatalog { .. } | Command::Close { .. } => {}
             }
@@ -154,24 +152,32 @@ impl Writer {
         Ok(ids)
     }
 
-    /// Chooses the runs of each claim: one read for all of them, since they are alike but for microseconds.
-    async fn choose(&mut self, batch: &mut Batch, claims: &[(i64, i64)]) -> Result<Vec<Vec<RunId>>, Fault> {
-        let Some(latest) = claims.iter().map(|(at, _)| *at).max() else { return Ok(Vec::new()) };
-        let total: i64 = claims.iter().map(|(_, limit)| limit).sum();
-        let mut free = self.due(batch, latest, total).await?;
+    /// Chooses the runs of each claim. Those that leave nothing out share one read, since they are alike but for
+    /// microseconds.
+    async fn choose(&mut self, batch: &mut Batch, claims: &[Wanted]) -> Result<Vec<Vec<RunId>>, Fault> {
+        let latest = claims.iter().filter(|claim| claim.without.is_none()).map(|claim| claim.at).max();
+        let total: i64 = claims.iter().map(|claim| claim.limit).sum();
+        let mut free = match latest {
+            Some(latest) => self.due(batch, &Wanted { at: latest, limit: total, without: None }).await?,
+            None => Vec::new(),
+        };
         let cut_off = i64::try_from(free.len()).unwrap_or(i64::MAX) >= total;
         let mut taken = HashSet::new();
         let mut chosen = Vec::with_capacity(claims.len());
-        for (at, limit) in claims {
+        for claim in claims {
             let mut mine = Vec::new();
-            choose_from(&mut free, batch, *at, *limit, &mut mine);
-            taken.extend(mine.iter().copied());
-            if cut_off && *at < latest && (mine.len() as u64) < limit.unsigned_abs() {
-                // What is due for this claim may stand behind what is only due for a later one.
-                let wanted = total.saturating_add(i64::try_from(taken.len()).unwrap_or(i64::MAX));
-                let mut more = self.due(batch, *at, wanted).await?;
+            if claim.without.is_none() {
+                choose_from(&mut free, batch, claim, &mut mine);
+                taken.extend(mine.iter().copied());
+            }
+            // What is due for this claim may stand behind what is only due for a later one.
+            let may_stand_behind = cut_off && latest.is_some_and(|latest| claim.at < latest);
+            let read_on = claim.without.is_some() || may_stand_behind;
+            if read_on && (mine.len() as u64) < claim.limit.unsigned_abs() {
+                let limit = total.saturating_add(i64::try_from(taken.len()).unwrap_or(i64::MAX));
+                let mut more = self.due(batch, &Wanted { limit, ..claim.clone() }).await?;
                 more.retain(|id| !taken.contains(id));
-                choose_from(&mut more, batch, *at, *limit, &mut mine);
+                choose_from(&mut more, batch, claim, &mut mine);
                 taken.extend(mine.iter().copied());
                 free.retain(|id| !taken.contains(id));
             }
@@ -180,10 +186,14 @@ impl Writer {
         Ok(chosen)
     }
 
-    async fn due(&mut self, batch: &mut Batch, at: i64, limit: i64) -> Result<Vec<RunId>, Fault> {
+    async fn due(&mut self, batch: &mut Batch, wanted: &Wanted) -> Result<Vec<RunId>, Fault> {
         let connection = self.connection().await?;
-        let rows = sqlx::query(SELECT_DUE).bind(at).bind(limit).fetch_all(connection).await;
-        let rows = rows.map_err(|error| self.fault(&error))?;
+        let text = if wanted.without.is_some() { SELECT_DUE_WITHOUT } else { SELECT_DUE };
+        let mut query = sqlx::query(text).bind(wanted.at).bind(wanted.limit);
+        if let Some(without) = &wanted.without {
+            query = query.bind(without.clone());
+        }
+        let rows = query.fetch_all(connection).await.map_err(|error| self.fault(&error))?;
         self.decode(batch, &rows).await
     }
 
@@ -221,13 +231,36 @@ impl Writer {
     }
 }
 
-/// Moves the best runs that are due at `at` from `free` to `mine`, until it has `limit`.
-fn choose_from(free: &mut Vec<RunId>, batch: &Batch, at: i64, limit: i64, mine: &mut Vec<RunId>) {
+/// A claim in the words of the database.
+#[derive(Clone, Debug)]
+struct Wanted {
+    at: i64,
+    limit: i64,
+    /// The executors that are left out, as a list in JSON; none where nothing is.
+    without: Option<String>,
+}
+
+impl Wanted {
+    fn of(claim: &Claim) -> Self {
+        let without = || {
+            let names: Vec<&str> = claim.without.iter().map(ExecutorName::as_str).collect();
+            serde_json::Value::from(names).to_string()
+        };
+        Self {
+            at: claim.at.as_microsecond(),
+            limit: i64::from(claim.limit.get()).min(CLAIM_MAX),
+            without: (!claim.without.is_empty()).then(without),
+        }
+    }
+}
+
+/// Moves the best runs that are due for `claim` from `free` to `mine`, until it has as many as it may.
+fn choose_from(free: &mut Vec<RunId>, batch: &Batch, claim: &Wanted, mine: &mut Vec<RunId>) {
     free.retain(|id| {
         let due = batch.runs.get(id).is_some_and(|entry| {
-            matches!(entry.record.run.state, RunState::Queued { not_before } if not_before.as_microsecond() <= at)
+            matches!(entry.record.run.state, RunState::Queued { not_before } if not_before.as_microsecond() <= claim.at)
         });
-        let take = due && (mine.len() as u64) < limit.unsigned_abs();
+        let take = due && (mine.len() as u64) < claim.limit.unsigned_abs();
         if take {
             mine.push(*id);
         }

@@ -18,8 +18,10 @@ pub(super) struct Migration {
 }
 
 /// All steps, in their order. A published step never changes.
-pub(super) const MIGRATIONS: &[Migration] =
-    &[Migration { version: 1, min_reader: 1, sql: include_str!("migrations/0001_initial.sql") }];
+pub(super) const MIGRATIONS: &[Migration] = &[
+    Migration { version: 1, min_reader: 1, sql: include_str!("migrations/0001_initial.sql") },
+    Migration { version: 2, min_reader: 1, sql: include_str!("migrations/0002_queue_by_spec.sql") },
+];
 
 const VERSION_TABLE: &str = "CREATE TABLE schema_version (
     id          INTEGER PRIMARY KEY CHECK (id = 1),

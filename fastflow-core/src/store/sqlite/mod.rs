@@ -45,8 +45,8 @@ use self::{
     writer::{Command, FileIdentity, Reply, WAITING_MAX, Writer},
 };
 use super::{
-    Advanced, Created, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, RunQuery, Step,
-    Store,
+    Advanced, Claim, Created, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, RunQuery,
+    Step, Store,
 };
 use crate::{
     Clock, Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
@@ -210,8 +210,8 @@ impl Store for SqliteStore {
         self.read_runs(query).await
     }
 
-    async fn claim(&self, at: Timestamp, limit: NonZeroU32) -> Result<Vec<Run>> {
-        self.ask(|reply| Command::Claim { at, limit, reply }).await
+    async fn claim(&self, claim: Claim) -> Result<Vec<Run>> {
+        self.ask(|reply| Command::Claim { claim, reply }).await
     }
 
     async fn next_due(&self, after: Timestamp) -> Result<Option<Timestamp>> {

@@ -72,6 +72,36 @@ pub(super) const SELECT_DUE: &str =
       LIMIT $2"
 );
 
+/// The same without the runs of some executors, `$3`, which are never walked over, however many they are: the specs
+/// that occur in the queue are found by one step into the index each, and of those that are left, at most `$2` runs of
+/// each level are compared.
+pub(super) const SELECT_DUE_WITHOUT: &str = concat!(
+    priorities!(),
+    ", content (spec) AS (
+         SELECT min(spec) FROM runs INDEXED BY runs_queue_by_spec WHERE state = 0
+         UNION ALL
+         SELECT (SELECT min(q.spec) FROM runs AS q INDEXED BY runs_queue_by_spec
+                 WHERE q.state = 0 AND q.spec > content.spec)
+         FROM content WHERE content.spec IS NOT NULL
+     ), due (id) AS (
+         SELECT d.id FROM content
+         CROSS JOIN specs AS s ON s.id = content.spec
+             AND s.body->>'executor' NOT IN (SELECT value FROM json_each($3))
+         CROSS JOIN level
+         CROSS JOIN runs AS d ON d.id IN (
+             SELECT q.id FROM runs AS q INDEXED BY runs_queue_by_spec
+             WHERE q.state = 0 AND q.spec = s.id AND q.priority = level.priority AND q.not_before <= $1
+             ORDER BY q.not_before, q.id LIMIT $2)
+         ORDER BY d.priority DESC, d.not_before, d.id LIMIT $2
+     ) SELECT ",
+    run_columns!(),
+    ", ",
+    attempt_columns!(),
+    " FROM due CROSS JOIN runs AS r ON r.id = due.id
+      LEFT JOIN attempts AS a ON a.run = r.id AND a.number = r.attempt
+      ORDER BY r.priority DESC, r.not_before, r.id"
+);
+
 /// The first instant after `$1` at which a queued run becomes due.
 const SELECT_NEXT_DUE: &str = concat!(
     priorities!(),

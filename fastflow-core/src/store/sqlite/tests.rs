@@ -7,13 +7,16 @@ use super::{
     migration::{MIGRATIONS, migrate},
     open,
     runs::{
-        SELECT_DUE, SELECT_OPEN, SELECT_PAGE, SELECT_PAGE_BY_PIPELINE, SELECT_PAGE_BY_STATUS, SELECT_RECORDS,
+        SELECT_DUE, SELECT_DUE_WITHOUT, SELECT_OPEN, SELECT_PAGE, SELECT_PAGE_BY_PIPELINE,
+        SELECT_PAGE_BY_STATUS, SELECT_RECORDS,
     },
 };
 use crate::Timestamp;
 
-/// What is as small as the batch or the page: its rows, the levels of priority, and the branches of a union.
-const SMALL: [&str; 7] = ["json_each", "jsonb_each", "wanted", "level", "CONSTANT ROW", "c", "(subquery"];
+/// What is as small as the batch or the page: its rows, the levels of priority and the specs in the queue, and the
+/// branches of a union.
+const SMALL: [&str; 9] =
+    ["json_each", "jsonb_each", "wanted", "level", "content", "due", "CONSTANT ROW", "c", "(subquery"];
 
 /// No statement may walk over rows that it does not need, however long the history is.
 #[tokio::test]
@@ -25,6 +28,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
     let writes = WRITE.split(';').filter(|text| !text.trim().is_empty());
     let reads = [
         SELECT_DUE,
+        SELECT_DUE_WITHOUT,
         SELECT_OPEN,
         SELECT_PAGE,
         SELECT_PAGE_BY_PIPELINE,

@@ -1,6 +1,6 @@
 //! The one task that writes: it takes every command that waits, and commits them together.
 
-use std::{collections::HashMap, num::NonZeroU32, os::unix::fs::MetadataExt, path::Path, sync::Arc};
+use std::{collections::HashMap, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use sqlx::{Connection, SqliteConnection};
 use tokio::sync::{mpsc, oneshot};
@@ -18,7 +18,7 @@ use super::{
 use crate::{
     Clock, ErrorKind, PipelineName, Result, RunId, Timestamp,
     run::{NewRun, Run, RunState},
-    store::{Advanced, Created, Step, record::RunRecord},
+    store::{Advanced, Claim, Created, Step, record::RunRecord},
 };
 
 /// Commands that may wait; more callers wait for room.
@@ -36,7 +36,7 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
 #[derive(Debug)]
 pub(super) enum Command {
     Create { new: Box<NewRun>, spec: PreparedSpec, reply: Reply<Created> },
-    Claim { at: Timestamp, limit: NonZeroU32, reply: Reply<Vec<Run>> },
+    Claim { claim: Claim, reply: Reply<Vec<Run>> },
     TakeOver { reply: Reply<Vec<Run>> },
     Advance { step: Box<Step>, reply: Reply<Advanced> },
     PutCatalog { rows: String, at: Timestamp, reply: Reply<()> },
@@ -313,9 +313,9 @@ fn decide(mut batch: Batch, commands: Vec<Command>, claims: Vec<Vec<RunId>>) -> 
                 let created = batch.create(RunRecord::new(*new), &spec);
                 answers.push(Answer::Created(reply, created));
             }
-            Command::Claim { at, reply, .. } => {
+            Command::Claim { claim, reply } => {
                 let chosen = claims.next().unwrap_or_default();
-                let runs = chosen.into_iter().map(|id| batch.claim(id, at)).collect();
+                let runs = chosen.into_iter().map(|id| batch.claim(id, claim.at)).collect();
                 answers.push(Answer::Runs(reply, runs));
             }
             Command::TakeOver { reply } => answers.push(Answer::Runs(reply, Ok(batch.take_over()))),

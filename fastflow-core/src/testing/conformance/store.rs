@@ -34,7 +34,7 @@ use crate::{
     pipeline::{Definition, DependencySource, Pipeline, Program, RetryPolicy, RetryStrategy, Seconds},
     run::{Exit, IdempotencyKey, NewRun, Origin, Run, RunEvent, RunSpec},
     source::Revision,
-    store::{Advanced, Step, Store},
+    store::{Advanced, Claim, Step, Store},
 };
 
 /// Makes stores for the suite.
@@ -66,6 +66,7 @@ macro_rules! store_conformance {
             taking_over_fences_out_the_earlier_host,
             claims_go_by_priority_then_by_age,
             what_is_not_due_is_not_claimed,
+            runs_that_are_left_out_stay_queued_in_their_order,
             the_next_due_run_is_found,
             pages_hold_every_run_once,
             pages_are_complete_while_runs_arrive,
@@ -106,6 +107,11 @@ pub(crate) fn id(number: u64) -> RunId {
 
 /// A spec of a pipeline that gets `retries` further attempts, 10 s apart.
 pub(crate) fn spec(pipeline: &str, retries: u32) -> Arc<RunSpec> {
+    spec_on("process", pipeline, retries)
+}
+
+/// The same on an executor.
+pub(crate) fn spec_on(executor: &str, pipeline: &str, retries: u32) -> Arc<RunSpec> {
     let retry = RetryPolicy { attempts: retries, strategy: RetryStrategy::Fixed { delay: Seconds(10) } };
     let definition = Definition { retry, ..Definition::default() };
     Arc::new(RunSpec {
@@ -119,7 +125,7 @@ pub(crate) fn spec(pipeline: &str, retries: u32) -> Arc<RunSpec> {
             locations: std::collections::BTreeMap::new(),
         },
         revision: revision(),
-        executor: "process".parse().unwrap(),
+        executor: executor.parse().unwrap(),
     })
 }
 
@@ -173,7 +179,7 @@ pub(crate) async fn step(
 /// Creates a run and takes it on.
 pub(crate) async fn claimed(store: &Arc<dyn Store>, number: u64, spec: &Arc<RunSpec>) -> Run {
     store.create_run(new_run(number, spec)).await.unwrap();
-    let mut runs = store.claim(at(1), many(1)).await.unwrap();
+    let mut runs = store.claim(Claim::new(at(1), many(1))).await.unwrap();
     assert_eq!(runs.len(), 1, "the one run that is due is claimed");
     runs.remove(0)
 }

@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc};
 use super::{at, exited, handle, id, key, many, new_run, spec, step};
 use crate::{
     run::{Exit, RunEvent, Status},
-    store::{EventId, Store},
+    store::{Claim, EventId, Store},
 };
 
 /// Kills: a queue that gives one run to two callers, or loses one.
@@ -32,7 +32,8 @@ pub async fn every_run_is_claimed_once(store: Arc<dyn Store>) {
             tokio::spawn(async move {
                 let mut mine = Vec::new();
                 loop {
-                    let runs = store.claim(at(i64::from(task)), many(1 + task % 7)).await.unwrap();
+                    let runs =
+                        store.claim(Claim::new(at(i64::from(task)), many(1 + task % 7))).await.unwrap();
                     if runs.is_empty() {
                         return mine;
                     }
@@ -86,7 +87,7 @@ pub async fn events_have_no_gap_for_a_follower(store: Arc<dyn Store>) {
             tokio::spawn(async move {
                 for number in (writer..RUNS).step_by(usize::try_from(WRITERS).unwrap()) {
                     store.create_run(new_run(number, &spec)).await.unwrap();
-                    for run in store.claim(at(0), many(1)).await.unwrap() {
+                    for run in store.claim(Claim::new(at(0), many(1))).await.unwrap() {
                         step(&store, &run, RunEvent::Started(handle(&run)), 1).await.unwrap();
                         step(&store, &run, exited(Exit::Code(0)), 2).await.unwrap();
                     }

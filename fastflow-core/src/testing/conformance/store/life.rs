@@ -9,7 +9,7 @@ use crate::{
         AttemptEnd, Exit, ExitReport, Failure, LogSummary, LostCause, Origin, Run, RunEvent, RunState, Setup,
         StartFailure, StartFailureKind, Status, StopCause,
     },
-    store::{EventId, Step, Store},
+    store::{Claim, EventId, Step, Store},
 };
 
 fn report(exit: Exit) -> ExitReport {
@@ -53,7 +53,7 @@ pub async fn a_run_is_read_as_it_was_created(store: Arc<dyn Store>) {
     };
     assert_eq!(store.run(id(1)).await.unwrap(), expected);
     assert!(store.attempts(id(1)).await.unwrap().is_empty());
-    let claimed = store.claim(at(60), many(1)).await.unwrap();
+    let claimed = store.claim(Claim::new(at(60), many(1))).await.unwrap();
     let expected = Run { state: RunState::Starting, epoch: 1, attempt: 1, ..expected };
     assert_eq!(claimed, [expected]);
 }
@@ -89,7 +89,7 @@ pub async fn what_does_not_exist_is_not_found(store: Arc<dyn Store>) {
     assert_eq!(store.attempts(id(9)).await.unwrap_err().kind(), ErrorKind::NotFound);
     let step = Step::new(id(9), None, RunEvent::StopRequested(StopCause::Cancelled), at(0));
     assert_eq!(store.advance(step).await.unwrap_err().kind(), ErrorKind::NotFound);
-    assert!(store.claim(at(0), many(10)).await.unwrap().is_empty());
+    assert!(store.claim(Claim::new(at(0), many(10))).await.unwrap().is_empty());
     assert!(store.take_over().await.unwrap().is_empty());
     assert!(store.pipelines().await.unwrap().is_empty());
     assert!(store.daily_statistics(&"none".parse().unwrap(), 7).await.unwrap().is_empty());
@@ -150,8 +150,8 @@ pub async fn a_failed_attempt_is_tried_again(store: Arc<dyn Store>) {
     let failed = step(&store, &first, exited(Exit::Code(3)), 5).await.unwrap();
     assert_eq!(failed.state, RunState::Queued { not_before: at(15) });
     assert_eq!(store.run(first.id).await.unwrap().failed_attempts, 1);
-    assert!(store.claim(at(14), many(1)).await.unwrap().is_empty());
-    let second = store.claim(at(15), many(1)).await.unwrap().remove(0);
+    assert!(store.claim(Claim::new(at(14), many(1))).await.unwrap().is_empty());
+    let second = store.claim(Claim::new(at(15), many(1))).await.unwrap().remove(0);
     assert_eq!((second.attempt, second.epoch, second.started_at), (2, 2, None));
     step(&store, &second, RunEvent::Started(handle(&second)), 16).await.unwrap();
     let lost = step(&store, &second, RunEvent::Lost(LostCause::MonitorDied), 17).await.unwrap();
@@ -179,7 +179,7 @@ pub async fn an_unreachable_executor_is_tried_again_beside_the_policy(store: Arc
                 assert!(not_before > at(now), "there is a wait before each try");
                 assert_eq!(store.run(run.id).await.unwrap().failed_attempts, 0);
                 now = not_before.as_second() - at(0).as_second() + 1;
-                run = store.claim(at(now), many(1)).await.unwrap().remove(0);
+                run = store.claim(Claim::new(at(now), many(1))).await.unwrap().remove(0);
                 tries += 1;
                 assert!(tries < 1000, "it ends");
             }
@@ -234,7 +234,7 @@ pub async fn a_final_state_never_changes(store: Arc<dyn Store>) {
     }
     assert_eq!((store.run(run.id).await.unwrap(), store.attempts(run.id).await.unwrap()), before);
     assert!(store.take_over().await.unwrap().is_empty());
-    assert!(store.claim(at(1000), many(10)).await.unwrap().is_empty());
+    assert!(store.claim(Claim::new(at(1000), many(10))).await.unwrap().is_empty());
 }
 
 /// Kills: half a step.

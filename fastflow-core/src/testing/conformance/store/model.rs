@@ -5,12 +5,12 @@ use std::{
     sync::Arc,
 };
 
-use super::{at, exited, handle_of, id, many, new_run, spec};
+use super::{at, exited, handle_of, id, many, new_run, spec_on};
 use crate::{
     AttemptId, ErrorKind, OsEntropy, RunId, Timestamp,
     entropy::Entropy,
     run::{Exit, Failure, LostCause, Retry, RunEvent, RunSpec, RunState, StopCause},
-    store::{Step, Store},
+    store::{Claim, Step, Store},
 };
 
 /// How many operations one case does.
@@ -18,10 +18,13 @@ const OPERATIONS: u32 = 1_500;
 /// How many further attempts the model's runs get, and how far apart in seconds.
 const RETRIES: u32 = 2;
 const RETRY_SECONDS: i64 = 10;
+/// Where they run, so that some can be left out.
+const EXECUTORS: [&str; 2] = ["process", "docker"];
 
 /// What the model knows of a run.
 #[derive(Clone, Debug)]
 struct Known {
+    spec: Arc<RunSpec>,
     state: RunState,
     priority: i16,
     epoch: u64,
@@ -64,12 +67,16 @@ pub async fn random_operations_agree_with_a_model(store: Arc<dyn Store>) {
 pub async fn compare(store: Arc<dyn Store>, seed: u64) {
     let mut dice = Dice(seed);
     let mut model = Model::default();
-    let spec = spec("model", RETRIES);
+    let specs = [(0, "model"), (0, "other"), (1, "model")]
+        .map(|(executor, pipeline)| spec_on(EXECUTORS[executor], pipeline, RETRIES));
     let mut now = 0;
     for operation in 0..OPERATIONS {
         now += i64::try_from(dice.below(4)).unwrap();
         match dice.below(10) {
-            0..2 => create(&store, &mut model, &spec, &mut dice, now).await,
+            0..2 => {
+                let spec = &specs[usize::try_from(dice.below(3)).unwrap()];
+                create(&store, &mut model, spec, &mut dice, now).await;
+            }
             2..4 => claim(&store, &mut model, &mut dice, now).await,
             4 if dice.below(8) == 0 => take_over(&store, &mut model).await,
             _ => advance(&store, &mut model, &mut dice, now).await,
@@ -90,6 +97,7 @@ async fn create(store: &Arc<dyn Store>, model: &mut Model, spec: &Arc<RunSpec>, 
     new.priority = i16::try_from(dice.below(3)).unwrap();
     new.not_before = at(now + i64::try_from(dice.below(20)).unwrap());
     let known = Known {
+        spec: Arc::clone(spec),
         state: RunState::Queued { not_before: new.not_before },
         priority: new.priority,
         epoch: 0,
@@ -108,20 +116,25 @@ async fn create(store: &Arc<dyn Store>, model: &mut Model, spec: &Arc<RunSpec>, 
 }
 
 async fn claim(store: &Arc<dyn Store>, model: &mut Model, dice: &mut Dice, now: i64) {
-    let limit = 1 + dice.below(3);
+    let mut claim = Claim::new(at(now), many(u32::try_from(1 + dice.below(3)).unwrap()));
+    if dice.below(2) == 0 {
+        claim.without.insert(EXECUTORS[usize::try_from(dice.below(2)).unwrap()].parse().unwrap());
+    }
     let mut due: Vec<_> = model
         .runs
         .iter()
         .filter_map(|(id, known)| match known.state {
-            RunState::Queued { not_before } if not_before <= at(now) => {
+            RunState::Queued { not_before }
+                if not_before <= claim.at && !claim.without.contains(&known.spec.executor) =>
+            {
                 Some((std::cmp::Reverse(known.priority), not_before, *id))
             }
             _ => None,
         })
         .collect();
     due.sort_unstable();
-    due.truncate(usize::try_from(limit).unwrap());
-    let claimed = store.claim(at(now), many(u32::try_from(limit).unwrap())).await.unwrap();
+    due.truncate(usize::try_from(claim.limit.get()).unwrap());
+    let claimed = store.claim(claim).await.unwrap();
     assert_eq!(
         claimed.iter().map(|run| run.id).collect::<Vec<_>>(),
         due.iter().map(|(.., id)| *id).collect::<Vec<_>>()

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{at, claimed, exited, handle, id, many, new_run, revision, spec, step};
+use super::{at, claimed, exited, handle, id, many, new_run, revision, spec, spec_on, step};
 use crate::{
     ErrorKind, RunId,
     pipeline::Diagnostic,
     run::{Exit, RunEvent, Status, StopCause},
-    store::{Counters, PipelineState, RunQuery, Step, Store},
+    store::{Claim, Counters, PipelineState, RunQuery, Step, Store},
 };
 
 /// Kills: a queue that forgets priorities, or goes by the order of arrival.
@@ -20,14 +20,7 @@ pub async fn claims_go_by_priority_then_by_age(store: Arc<dyn Store>) {
         (new.priority, new.not_before) = (priority, at(due));
         store.create_run(new).await.unwrap();
     }
-    let mut order = Vec::new();
-    loop {
-        let runs = store.claim(at(10), many(2)).await.unwrap();
-        if runs.is_empty() {
-            break;
-        }
-        order.extend(runs.into_iter().map(|run| run.id));
-    }
+    let order = drain(&store, &Claim::new(at(10), many(2))).await;
     assert_eq!(order, [7, 4, 3, 8, 1, 5, 6].map(id));
 }
 
@@ -36,8 +29,56 @@ pub async fn what_is_not_due_is_not_claimed(store: Arc<dyn Store>) {
     let mut new = new_run(1, &spec("etl", 0));
     new.not_before = at(10) + jiff::SignedDuration::from_micros(1);
     store.create_run(new).await.unwrap();
-    assert!(store.claim(at(10), many(1)).await.unwrap().is_empty());
-    assert_eq!(store.claim(at(11), many(1)).await.unwrap().len(), 1);
+    assert!(store.claim(Claim::new(at(10), many(1))).await.unwrap().is_empty());
+    assert_eq!(store.claim(Claim::new(at(11), many(1))).await.unwrap().len(), 1);
+}
+
+/// Kills: a queue that stands still behind an executor that does not answer, or forgets who waited for it.
+pub async fn runs_that_are_left_out_stay_queued_in_their_order(store: Arc<dyn Store>) {
+    // Revisions and pipelines differ where they run alike.
+    let down = [spec_on("docker", "a", 0), spec_on("docker", "b", 1), spec_on("podman", "a", 0)];
+    let up = [spec_on("process", "a", 0), spec_on("process", "b", 1)];
+    for number in 0..60 {
+        let spec = if number % 4 == 3 { &up[number % 2] } else { &down[number % 3] };
+        let mut new = new_run(number as u64, spec);
+        // In threes of one priority, so that both kinds are in every level; the newest are due first.
+        new.priority = i16::try_from(number % 3).unwrap();
+        new.not_before = at(100 - i64::try_from(number).unwrap());
+        store.create_run(new).await.unwrap();
+    }
+    let order = |take: fn(u64) -> bool| {
+        let mut numbers: Vec<u64> = (0..60).filter(|number| take(*number)).collect();
+        numbers.sort_unstable_by_key(|number| (std::cmp::Reverse(number % 3), std::cmp::Reverse(*number)));
+        numbers.into_iter().map(id).collect::<Vec<_>>()
+    };
+    let mut claim = Claim::new(at(100), many(2));
+    claim.without = ["docker", "podman", "unheard-of"].map(|name| name.parse().unwrap()).into();
+    let last = store.last_event().await.unwrap();
+    let early = Claim { at: at(40), ..claim.clone() };
+    assert!(store.claim(early).await.unwrap().is_empty(), "nothing of them is due yet");
+    assert_eq!(drain(&store, &claim).await, order(|number| number % 4 == 3));
+    assert_eq!(store.last_event().await.unwrap().0, last.0 + 15, "nothing happened to the others");
+    for number in (0..60).filter(|number| number % 4 != 3) {
+        let run = store.run(id(number)).await.unwrap();
+        assert_eq!((run.status(), run.attempt, run.epoch), (Status::Pending, 0, 0));
+    }
+    claim.without.remove(&"docker".parse().unwrap());
+    let back = order(|number| number % 4 != 3 && number % 3 != 2);
+    assert_eq!(drain(&store, &claim).await, back, "those that are back come in their order");
+    claim.without.clear();
+    assert_eq!(drain(&store, &claim).await, order(|number| number % 4 != 3 && number % 3 == 2));
+}
+
+/// Claims until there is nothing left.
+async fn drain(store: &Arc<dyn Store>, claim: &Claim) -> Vec<RunId> {
+    let mut order = Vec::new();
+    loop {
+        let runs = store.claim(claim.clone()).await.unwrap();
+        if runs.is_empty() {
+            return order;
+        }
+        order.extend(runs.into_iter().map(|run| run.id));
+    }
 }
 
 /// Kills: a dispatcher that sleeps too long.
@@ -51,7 +92,7 @@ pub async fn the_next_due_run_is_found(store: Arc<dyn Store>) {
     for (after, next) in [(0, Some(20)), (19, Some(20)), (20, Some(30)), (45, Some(50)), (50, None)] {
         assert_eq!(store.next_due(at(after)).await.unwrap(), next.map(at), "after {after}");
     }
-    store.claim(at(20), many(1)).await.unwrap();
+    store.claim(Claim::new(at(20), many(1))).await.unwrap();
     assert_eq!(store.next_due(at(0)).await.unwrap(), Some(at(30)), "a claimed run is not due");
 }
 
@@ -77,7 +118,7 @@ pub async fn pages_hold_every_run_once(store: Arc<dyn Store>) {
         if number % 4 == 3 {
             continue;
         }
-        let run = store.claim(at(0), many(1)).await.unwrap().remove(0);
+        let run = store.claim(Claim::new(at(0), many(1))).await.unwrap().remove(0);
         if number % 4 > 0 {
             step(&store, &run, RunEvent::Started(handle(&run)), 1).await.unwrap();
         }
@@ -188,12 +229,12 @@ pub async fn counters_are_what_a_recount_gives(store: Arc<dyn Store>) {
             store.advance(wish).await.unwrap();
             continue;
         }
-        while let Some(run) = store.claim(at(now + 100), many(1)).await.unwrap().pop() {
+        while let Some(run) = store.claim(Claim::new(at(now + 100), many(1))).await.unwrap().pop() {
             step(&store, &run, RunEvent::Started(handle(&run)), now + 101).await.unwrap();
             step(&store, &run, exited(Exit::Code(number % 3)), now + 101 + i64::from(number)).await.unwrap();
         }
     }
-    while let Some(run) = store.claim(at(1_000_000), many(1)).await.unwrap().pop() {
+    while let Some(run) = store.claim(Claim::new(at(1_000_000), many(1))).await.unwrap().pop() {
         step(&store, &run, exited(Exit::Code(0)), 1_000_000).await.unwrap();
     }
     let records = store.pipelines().await.unwrap();
@@ -235,6 +276,6 @@ pub async fn a_closed_store_says_so(store: Arc<dyn Store>) {
     store.create_run(new_run(1, &spec)).await.unwrap();
     store.close().await.unwrap();
     assert_eq!(store.create_run(new_run(2, &spec)).await.unwrap_err().kind(), ErrorKind::Unavailable);
-    assert_eq!(store.claim(at(1), many(1)).await.unwrap_err().kind(), ErrorKind::Unavailable);
+    assert_eq!(store.claim(Claim::new(at(1), many(1))).await.unwrap_err().kind(), ErrorKind::Unavailable);
     assert_eq!(store.run(id(1)).await.unwrap_err().kind(), ErrorKind::Unavailable);
 }
