@@ -189,7 +189,8 @@ async fn load(store: &Arc<dyn Store>, runs: u64, callers: u64) -> Fallible<Durat
         tokio::spawn(async move {
             let mut left = runs;
             while left > 0 {
-                let due = store.claim(Claim::new(clock.now(), NonZeroU32::new(512).ok_or("not zero")?)).await?;
+                let due =
+                    store.claim(Claim::new(clock.now(), NonZeroU32::new(512).ok_or("not zero")?)).await?;
                 if due.is_empty() {
                     created.notified().await;
                 }

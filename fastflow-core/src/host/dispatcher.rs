@@ -316,11 +316,9 @@ impl Dispatcher {
 async fn ask(executor: Arc<dyn Executor>, clock: Arc<dyn Clock>, retry_at: Timestamp) {
     let left = Duration::try_from(retry_at.duration_since(clock.now())).unwrap_or_default();
     clock.sleep(left.clamp(SHORTEST_PROBE_PAUSE, LONGEST_SLEEP)).await;
-    // Others may have had an answer meanwhile.
-    if executor.health() == Health::Up {
-        return;
-    }
-    if let Err(error) = executor.probe().await {
+    // Others may have asked meanwhile, and had an answer or none.
+    let is_time = matches!(executor.health(), Health::Down { retry_at, .. } if retry_at <= clock.now());
+    if is_time && let Err(error) = executor.probe().await {
         tracing::debug!(executor = executor.kind(), %error, "the executor is still down");
     }
 }
