@@ -7,6 +7,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use fastflow_shim::regular;
+
 use super::{
     Environment, EnvironmentFailure, EnvironmentId,
     classify::Stage,
@@ -21,6 +23,8 @@ use super::{
 /// Compiles what it is given, as far as it compiles: packages bring files that are meant for other Pythons.
 const COMPILE: &str = "import compileall, sys
 compileall.compile_dir(sys.argv[1], quiet=2, workers=0)";
+/// The longest `pyvenv.cfg` that is read.
+const CONFIG_MAX_BYTES: u64 = 64 * 1024;
 
 /// What a build needs to know.
 #[derive(Clone, Copy)]
@@ -77,10 +81,10 @@ impl Build<'_> {
             packages: 0,
         };
         let (input, target) = (site.folder.input(self.id), site.folder.environment(self.id));
-        let folder = site.folder.clone();
+        let (folder, pythons) = (site.folder.clone(), site.pythons());
         blocking(move || {
             remove_tree(&input)?;
-            publish(record, &building, &folder)
+            publish(record, &building, &folder, pythons)
                 .map_err(|error| EnvironmentFailure::io("publish", &target, &error))
         })
         .await
@@ -126,7 +130,7 @@ impl Build<'_> {
         let mut call = site.uv(building, Cache::Shared);
         call.args(["venv", "--no-project", "--no-config", "--relocatable", "--no-python-downloads"]);
         call.args(["--quiet", "--python"]).arg(&self.interpreter.path).arg(building);
-        call.reads(site.folder.pythons()).writes(building);
+        call.reads(site.pythons()).writes(building);
         call
     }
 
@@ -162,7 +166,7 @@ impl Build<'_> {
         if phase.builds == Builds::Refused {
             call.args(["--no-build"]);
         }
-        call.arg(input).reads(self.pipeline).reads(input).reads(site.folder.pythons()).writes(building);
+        call.arg(input).reads(self.pipeline).reads(input).reads(site.pythons()).writes(building);
         call
     }
 
@@ -171,14 +175,15 @@ impl Build<'_> {
     fn compile(&self, site: Site<'_>, building: &Path) -> Call {
         let mut call = Call::new(&self.interpreter.path, building);
         call.args(["-I", "-S", "-c", COMPILE]).arg(building.join("lib"));
-        call.reads(site.folder.pythons()).writes(building);
+        call.reads(site.pythons()).writes(building);
         call
     }
 }
 
-/// The version that uv wrote into what it made.
+/// The version that uv wrote into what it made. It is a place's own uv, which may have put anything there.
 fn uv_version(config: &Path) -> String {
-    let config = fs::read_to_string(config).unwrap_or_default();
+    let config = regular::read(config, CONFIG_MAX_BYTES).unwrap_or_default();
+    let config = String::from_utf8_lossy(&config);
     let version =
         config.lines().find_map(|line| line.strip_prefix("uv").map(str::trim_start)?.strip_prefix('='));
     version.map_or_else(|| "unknown".to_owned(), |version| version.trim().to_owned())

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, io, path::Path, str::FromStr, sync::Arc, ti
 
 use super::{
     EnvironmentFailure, EnvironmentId, UvEnvironments,
-    folder::{Folder, Guard, Hold, blocking, cache_guard, remove_tree},
+    folder::{Folder, Guard, Hold, THIS_MACHINE, blocking, place_owner, remove_tree},
     publish::Record,
     uv::{Inner, USED_NOTE_MAX_AGE},
 };
@@ -21,7 +21,7 @@ use crate::Timestamp;
 pub struct Collected {
     /// The environments that are gone.
     pub removed: Vec<EnvironmentId>,
-    /// Leftovers of interrupted builds, and caches of places that nobody builds in any more, that are gone.
+    /// Leftovers of interrupted builds, and places that nobody builds in any more, whose caches and interpreters are gone.
     pub leftovers: usize,
     /// Whether there is more to do than this call was allowed.
     pub more: bool,
@@ -32,9 +32,10 @@ impl UvEnvironments {
     /// its last use may be old.
     pub const MIN_UNUSED: Duration = Duration::from_secs(2 * USED_NOTE_MAX_AGE.as_secs());
 
-    /// Removes at most `limit` environments and caches that were not asked for since `max_unused`, and what crashed
-    /// builds left. Never one of `keep`, and never one that is being built. Resolved locks stay: they are small, and
-    /// they make the same environment come back.
+    /// Removes at most `limit` environments that were not asked for since `max_unused`, caches and interpreters of places
+    /// that nobody built in since then, and what crashed builds left. Never one of `keep`, never one that is being built,
+    /// and no interpreter that an environment was made with. Resolved locks stay: they are small, and they make the same
+    /// environment come back.
     ///
     /// # Errors
     ///
@@ -63,24 +64,16 @@ impl Inner {
         limit: usize,
     ) -> Result<Collected, EnvironmentFailure> {
         let folder = &self.folder;
-        let failed = |error: &io::Error| EnvironmentFailure::io("read", folder.root(), error);
         let mut collected = Collected::default();
-        let entries = match fs::read_dir(folder.root()) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(collected),
-            Err(error) => return Err(failed(&error)),
-        };
         let now = self.clock.now();
-        for entry in entries {
-            let name = entry.map_err(|error| failed(&error))?.file_name();
-            let Some(name) = name.to_str() else { continue };
+        for name in entries(folder.root())? {
             if collected.removed.len() + collected.leftovers >= limit {
                 collected.more = true;
                 break;
             }
-            if let Some(owner) = leftover(name) {
-                collected.leftovers += usize::from(remove_leftover(folder, name, owner)?);
-            } else if let Ok(id) = EnvironmentId::from_str(name)
+            if let Some(owner) = leftover(&name) {
+                collected.leftovers += usize::from(remove_leftover(folder, &name, owner)?);
+            } else if let Ok(id) = EnvironmentId::from_str(&name)
                 && !keep.contains(&id)
                 && is_unused(folder, &id, now, max_unused)
                 && remove(folder, &id, now, max_unused)?
@@ -88,30 +81,21 @@ impl Inner {
                 collected.removed.push(id);
             }
         }
-        self.collect_caches(&mut collected, max_unused, limit)?;
+        self.collect_places(&mut collected, max_unused, limit)?;
         Ok(collected)
     }
 
-    /// Removes the shared caches of places that nobody has built in since `max_unused`: an image that was replaced
-    /// has another, and never uses this one again.
-    fn collect_caches(
+    /// Removes what belongs to places that nobody has built in since `max_unused`: an image that was replaced is another
+    /// place, and never uses this one's again. What belongs to this machine stays.
+    fn collect_places(
         &self,
         collected: &mut Collected,
         max_unused: Duration,
         limit: usize,
     ) -> Result<(), EnvironmentFailure> {
         let (folder, now) = (&self.folder, self.clock.now());
-        let caches = folder.shared_caches();
-        let failed = |error: &io::Error| EnvironmentFailure::io("read", &caches, error);
-        let entries = match fs::read_dir(&caches) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(failed(&error)),
-        };
-        for entry in entries {
-            let name = entry.map_err(|error| failed(&error))?.file_name();
-            let Some(name) = name.to_str() else { continue };
-            let is_unused = || is_past(noted(&folder.cache_used(name)), now, max_unused);
+        for name in places(folder)? {
+            let is_unused = || is_past(noted(&folder.place_used(&name)), now, max_unused);
             if !is_unused() {
                 continue;
             }
@@ -119,20 +103,69 @@ impl Inner {
                 collected.more = true;
                 break;
             }
-            let owner = cache_guard(name);
+            let owner = place_owner(&name);
             let Some(_guard) = take(folder, &owner)? else { continue };
             if !is_unused() {
                 continue;
             }
-            // What of it is left after a crash must not be taken for a cache.
-            let (from, to) = (caches.join(name), folder.root().join(format!(".removing-{owner}")));
-            fs::rename(&from, &to).map_err(|error| EnvironmentFailure::io("remove", &from, &error))?;
-            remove_tree(&to)?;
-            forget(&folder.cache_used(name))?;
-            forget(&folder.guard(&owner))?;
-            collected.leftovers += 1;
+            let mut is_removed = remove_of_place(&folder.shared_caches().join(&name), folder, &owner)?;
+            let pythons = folder.all_pythons().join(&name);
+            // Environments hold no more than links to their interpreter.
+            let is_needed = pythons.exists() && is_linked(folder, &pythons)?;
+            if !is_needed {
+                is_removed |= remove_of_place(&pythons, folder, &owner)?;
+                forget(&folder.place_used(&name))?;
+                forget(&folder.guard(&owner))?;
+            }
+            collected.leftovers += usize::from(is_removed);
         }
         Ok(())
+    }
+}
+
+/// The names of places other than this machine that have folders.
+fn places(folder: &Folder) -> Result<BTreeSet<String>, EnvironmentFailure> {
+    let mut names = BTreeSet::new();
+    for path in [folder.shared_caches(), folder.all_pythons()] {
+        names.extend(entries(&path)?.into_iter().filter(|name| name != THIS_MACHINE));
+    }
+    Ok(names)
+}
+
+/// Whether an environment was made with one of the interpreters in `pythons`. The guard of their place keeps others
+/// from being made meanwhile.
+fn is_linked(folder: &Folder, pythons: &Path) -> Result<bool, EnvironmentFailure> {
+    for name in entries(folder.root())? {
+        let Ok(id) = EnvironmentId::from_str(&name) else { continue };
+        let record = Record::read(&folder.environment(&id))?;
+        if record.is_some_and(|record| record.interpreter.starts_with(pythons)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes a folder of a place, whose guard is held. Whether there was one.
+fn remove_of_place(from: &Path, folder: &Folder, owner: &str) -> Result<bool, EnvironmentFailure> {
+    // What of it is left after a crash must not be taken for the folder.
+    let to = folder.root().join(format!(".removing-{owner}"));
+    remove_tree(&to)?;
+    match fs::rename(from, &to) {
+        Ok(()) => remove_tree(&to).map(|()| true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(EnvironmentFailure::io("remove", from, &error)),
+    }
+}
+
+/// The names in a folder; none where there is no folder.
+fn entries(path: &Path) -> Result<Vec<String>, EnvironmentFailure> {
+    let read = || -> io::Result<Vec<String>> {
+        let names = fs::read_dir(path)?.map(|entry| entry.map(|entry| entry.file_name().into_string().ok()));
+        names.filter_map(io::Result::transpose).collect()
+    };
+    match read() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read.map_err(|error| EnvironmentFailure::io("read", path, &error)),
     }
 }
 

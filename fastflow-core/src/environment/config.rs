@@ -34,6 +34,12 @@ pub struct UvConfig {
     pub max_parallel_builds: NonZeroUsize,
     /// Variables for uv on top of those of the place, which on this machine are the host's own, such as
     /// `UV_DEFAULT_INDEX`.
+    ///
+    /// Who sees them, a password in the URL of an index included: uv in every place. In a container that is the `uv` of
+    /// the image that the pipeline picked, so whoever made that image. So does the code of every package that is built,
+    /// such as its `setup.py`, unless [`wheels_only`](Self::wheels_only) refuses it (the one that builds a project to
+    /// resolve it is not refused). Programs of pipelines do not see them. A host with secrets here names the images that
+    /// it trusts, with [`ImageChoice`](crate::executor::container::ImageChoice).
     pub extra_env: BTreeMap<String, String>,
 }
 

@@ -6,13 +6,16 @@
 //! .input-<id>/     what uv is told to install, same owner
 //! .removing-<id>/  one on its way out, same owner
 //! .cache-<name>/   a cache of uv for one build whose packages run code, belongs to the holder of guards/<name>
-//! cache/           caches of uv for places other than this machine, by the hash of the place's identity
+//! cache/<place>    the cache of uv of a place other than this machine
 //! locks/           resolved locks, by the hash of what they were resolved from
 //! interpreters/    interpreters that were found, by what was asked for
-//! pythons/         interpreters that uv installed because none was there
-//! used/            when each environment was last asked for
+//! pythons/<place>  interpreters that uv installed in a place because none was there
+//! used/            when each environment was last asked for, and each place last worked in
 //! guards/          empty files to lock
 //! ```
+//!
+//! A `<place>` is `host` for this machine, else the hash of the place's identity. What one place writes, no other reads:
+//! the uv that writes there is the place's own, and does what whoever made the place likes.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -30,6 +33,9 @@ use crate::{Clock, Timestamp};
 /// How long to wait before looking at a held lock again, at first and at most.
 const GUARD_POLL_FIRST: Duration = Duration::from_millis(5);
 const GUARD_POLL_MAX: Duration = Duration::from_millis(200);
+
+/// The name of the folders of this machine among those of places.
+pub(super) const THIS_MACHINE: &str = "host";
 
 /// Everybody may look into environments; locks may name private indexes.
 const SHARED_DIR_MODE: u32 = 0o755;
@@ -75,7 +81,7 @@ impl Folder {
     /// The cache that uv uses in a place that is not this machine.
     pub(super) fn uv_cache(&self, place: &dyn Workbench, cache: Cache<'_>) -> PathBuf {
         match cache {
-            Cache::Shared => self.shared_caches().join(cache_name(place)),
+            Cache::Shared => self.shared_caches().join(place_name(place)),
             Cache::Private(owner) => self.root.join(format!(".cache-{owner}")),
         }
     }
@@ -84,9 +90,9 @@ impl Folder {
         self.root.join("cache")
     }
 
-    /// When a cache was last used.
-    pub(super) fn cache_used(&self, name: &str) -> PathBuf {
-        self.root.join("used").join(format!("cache-{name}"))
+    /// When a place was last worked in.
+    pub(super) fn place_used(&self, name: &str) -> PathBuf {
+        self.root.join("used").join(place_owner(name))
     }
 
     pub(super) fn lock(&self, key: &str) -> PathBuf {
@@ -97,7 +103,12 @@ impl Folder {
         self.root.join("interpreters").join(key)
     }
 
-    pub(super) fn pythons(&self) -> PathBuf {
+    /// The interpreters that the uv of a place installed there.
+    pub(super) fn pythons(&self, place: &dyn Workbench) -> PathBuf {
+        self.all_pythons().join(place_name(place))
+    }
+
+    pub(super) fn all_pythons(&self) -> PathBuf {
         self.root.join("pythons")
     }
 
@@ -112,30 +123,36 @@ impl Folder {
     /// Makes the folder where it is missing.
     pub(super) fn create(&self) -> Result<(), EnvironmentFailure> {
         create_directory(&self.root, SHARED_DIR_MODE)?;
-        create_directory(&self.pythons(), SHARED_DIR_MODE)?;
+        create_directory(&self.all_pythons().join(THIS_MACHINE), SHARED_DIR_MODE)?;
         for name in ["locks", "interpreters", "used", "guards", "cache"] {
             create_directory(&self.root.join(name), PRIVATE_DIR_MODE)?;
         }
         Ok(())
     }
 
-    /// Makes the shared cache of a place where it is missing, and notes that it is used. The caller holds its guard.
-    pub(super) fn open_cache(&self, name: &str, now: Timestamp) -> Result<(), EnvironmentFailure> {
-        create_directory(&self.shared_caches().join(name), SHARED_DIR_MODE)?;
-        replace(&self.cache_used(name), now.to_string().as_bytes())
+    /// Makes the folders of a place other than this machine where they are missing, and notes that it is worked in. The
+    /// caller holds its guard.
+    pub(super) fn open_place(&self, name: &str, now: Timestamp) -> Result<(), EnvironmentFailure> {
+        for folder in [self.shared_caches(), self.all_pythons()] {
+            create_directory(&folder.join(name), SHARED_DIR_MODE)?;
+        }
+        replace(&self.place_used(name), now.to_string().as_bytes())
     }
 }
 
-/// The name of the cache of a place: interpreters that are found in one are not those of another.
-pub(super) fn cache_name(place: &dyn Workbench) -> String {
-    let mut digest = Digest::new("fastflow-cache-1");
+/// What the folders of a place are called. No hash is the name of this machine's.
+pub(super) fn place_name(place: &dyn Workbench) -> String {
+    if place.is_this_machine() {
+        return THIS_MACHINE.to_owned();
+    }
+    let mut digest = Digest::new("fastflow-place-1");
     digest.add(place.identity());
     digest.finish()
 }
 
-/// The guard of a shared cache: held together by those who use it, alone by who removes it.
-pub(super) fn cache_guard(name: &str) -> String {
-    format!("cache-{name}")
+/// The guard of the folders of a place: held together by those who work there, alone by who removes them.
+pub(super) fn place_owner(name: &str) -> String {
+    format!("place-{name}")
 }
 
 /// Makes a directory that a tool will write to, after what an interrupted build left there.

@@ -149,10 +149,10 @@ impl Wanted {
         among: Among,
     ) -> Result<(Option<PathBuf>, String), EnvironmentFailure> {
         // It looks from a folder of ours: a pipeline's own folder must not be able to name an interpreter.
-        let mut call = site.uv(&site.folder.pythons(), Cache::Shared);
+        let mut call = site.uv(&site.pythons(), Cache::Shared);
         call.args(["python", "find", "--no-project", "--system", "--no-python-downloads"]);
         if among == Among::Ours {
-            call.args(["--managed-python"]).env("UV_PYTHON_INSTALL_DIR", site.folder.pythons());
+            call.args(["--managed-python"]).env("UV_PYTHON_INSTALL_DIR", site.pythons());
         }
         if let Some(request) = &self.request {
             call.args(["--", request]);
@@ -162,7 +162,7 @@ impl Wanted {
         Ok((path.filter(|path| path.is_absolute()), ended.reason()))
     }
 
-    /// Has uv install it into our folder.
+    /// Has uv install it into our folder for the place.
     async fn install(&self, site: Site<'_>, mut words: String) -> Result<PathBuf, EnvironmentFailure> {
         if self.may_download
             && let (Some(path), _) = self.ask(site, Among::Ours).await?
@@ -171,7 +171,7 @@ impl Wanted {
         }
         if self.may_download {
             site.log.line(&format!("no {self} is installed here; asking uv for one"));
-            let pythons = site.folder.pythons();
+            let pythons = site.pythons();
             let mut call = site.uv(&pythons, Cache::Shared);
             call.args(["python", "install", "--no-bin", "--install-dir"]).arg(&pythons).writes(&pythons);
             if let Some(request) = &self.request {
@@ -198,7 +198,7 @@ impl Wanted {
     }
 
     async fn inspect(&self, path: PathBuf, site: Site<'_>) -> Result<Interpreter, EnvironmentFailure> {
-        let pythons = site.folder.pythons();
+        let pythons = site.pythons();
         let is_ours = self.place.is_none() || path.starts_with(&pythons);
         let stamp = is_ours.then(|| Stamp::of(&path).ok_or_else(|| broken(&path, "it is not there")));
         let stamp = stamp.transpose()?;
@@ -220,7 +220,7 @@ impl Wanted {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Among {
     All,
-    /// Those in our folder.
+    /// Those in our folder for the place.
     Ours,
 }
 

@@ -165,7 +165,7 @@ impl Resolution<'_> {
 
     fn call(&self, site: Site<'_>, scratch: Option<&Path>, phase: Phase<'_>) -> Call {
         let mut call = site.uv(scratch.unwrap_or(&self.input.directory), phase.cache);
-        call.reads(self.pipeline).reads(site.folder.pythons());
+        call.reads(self.pipeline).reads(site.pythons());
         if let Some(scratch) = scratch {
             call.writes(scratch);
         }

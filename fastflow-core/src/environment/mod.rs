@@ -42,6 +42,7 @@ mod publish;
 mod requirement;
 mod stamp;
 mod tool;
+mod turn;
 mod uv;
 mod workbench;
 

@@ -61,12 +61,12 @@ impl Record {
         })
     }
 
-    /// The environment of this record in `folder`.
-    pub(super) fn into_environment(self, folder: &Folder, built: bool) -> Environment {
-        let (directory, pythons) = (folder.environment(&self.id), folder.pythons());
+    /// The environment of this record in `folder`, of the place that `pythons` belongs to.
+    pub(super) fn into_environment(self, folder: &Folder, pythons: PathBuf, built: bool) -> Environment {
+        let directory = folder.environment(&self.id);
         let mut reads = vec![directory.clone()];
         if self.interpreter.starts_with(&pythons) {
-            // All of them: uv reaches one by a link that lies beside it.
+            // All of the place: uv reaches one by a link that lies beside it.
             reads.push(pythons);
         }
         Environment {
@@ -83,14 +83,19 @@ impl Record {
 }
 
 /// Makes what was built read-only, makes it durable, and only then gives it its name.
-pub(super) fn publish(mut record: Record, building: &Path, folder: &Folder) -> io::Result<Environment> {
+pub(super) fn publish(
+    mut record: Record,
+    building: &Path,
+    folder: &Folder,
+    pythons: PathBuf,
+) -> io::Result<Environment> {
     let mut file = create_record(&building.join(RECORD))?;
     record.packages = seal(building)?;
     file.write_all(&serde_json::to_vec_pretty(&record)?)?;
     make_durable(building)?;
     fs::rename(building, folder.environment(&record.id))?;
     sync_directory(folder.root())?;
-    Ok(record.into_environment(folder, true))
+    Ok(record.into_environment(folder, pythons, true))
 }
 
 /// The build of a package may have put anything there, a link to a file of this machine included.

@@ -63,6 +63,11 @@ impl Site<'_> {
         call
     }
 
+    /// The interpreters that uv installed in this place, and in no other.
+    pub(super) fn pythons(&self) -> PathBuf {
+        self.folder.pythons(self.place)
+    }
+
     fn program(&self) -> PathBuf {
         let found = self.uv.given.as_ref().or_else(|| self.uv.candidates.iter().find(|path| path.is_file()));
         // Those paths are of this machine.

@@ -16,7 +16,7 @@ use super::{
     build::Build,
     digest::Digest,
     flight::{Flights, Lines, Outcome},
-    folder::{Folder, Guard, Hold, blocking, cache_guard, cache_name, replace},
+    folder::{Folder, Guard, Hold, blocking, place_name, place_owner, replace},
     input::Input,
     interpreter::{Interpreter, Wanted},
     lock::{Lock, Resolution},
@@ -24,6 +24,7 @@ use super::{
     publish::{RECORD, Record},
     stamp::Stamps,
     tool::{Site, Uv},
+    turn::Turns,
 };
 use crate::{Clock, Result};
 
@@ -64,8 +65,8 @@ pub(super) struct Inner {
     build_timeout: Duration,
     permits: Semaphore,
     flights: Flights,
-    /// Held while an interpreter is looked for: the second one finds the record of the first.
-    finding: tokio::sync::Mutex<()>,
+    /// Taken to look for an interpreter: the second one finds the record of the first.
+    finding: Turns,
     remembered: Mutex<HashMap<EnvironmentRequest, Remembered>>,
     used: Mutex<HashMap<EnvironmentId, Duration>>,
 }
@@ -103,7 +104,7 @@ impl UvEnvironments {
             build_timeout: config.build_timeout,
             permits: Semaphore::new(config.max_parallel_builds.get()),
             flights: Flights::default(),
-            finding: tokio::sync::Mutex::new(()),
+            finding: Turns::default(),
             remembered: Mutex::default(),
             used: Mutex::default(),
         };
@@ -242,13 +243,13 @@ impl Inner {
         place: &dyn Workbench,
         log: &dyn SetupLog,
     ) -> Result<Interpreter, EnvironmentFailure> {
-        let _only_one = self.finding.lock().await;
+        let _only_one = self.finding.take(place_name(place)).await;
         let (this, again) = (Arc::clone(self), wanted.clone());
         if let Some(known) = blocking(move || Ok(Interpreter::remembered(&this.folder, &again))).await? {
             return Ok(known);
         }
         let site = self.site(place, log);
-        let _cache = self.hold_cache(site).await?;
+        let _hold = self.hold_place(site).await?;
         wanted.find(site).await
     }
 
@@ -259,7 +260,9 @@ impl Inner {
             None => self.kept(plan).await?,
         };
         match lock {
-            Some(lock) => self.open(lock.environment(&plan.interpreter, &plan.key)?, false).await,
+            Some(lock) => {
+                self.open(lock.environment(&plan.interpreter, &plan.key)?, &*plan.request.place).await
+            }
             None => Ok(None),
         }
     }
@@ -272,12 +275,12 @@ impl Inner {
     async fn open(
         self: &Arc<Self>,
         id: EnvironmentId,
-        built: bool,
+        place: &dyn Workbench,
     ) -> Result<Option<Environment>, EnvironmentFailure> {
-        let folder = self.folder.clone();
+        let (folder, pythons) = (self.folder.clone(), self.folder.pythons(place));
         let read = blocking(move || {
             let record = Record::read(&folder.environment(&id))?;
-            Ok(record.map(|record| record.into_environment(&folder, built)))
+            Ok(record.map(|record| record.into_environment(&folder, pythons, false)))
         });
         read.await
     }
@@ -291,11 +294,11 @@ impl Inner {
         let pipeline = std::path::absolute(&plan.request.folder).map_err(|error| {
             EnvironmentFailure::io("find the pipeline's folder", &plan.request.folder, &error)
         })?;
-        let _cache = self.hold_cache(site).await?;
+        let _hold = self.hold_place(site).await?;
         let lock = self.lock(&plan, &pipeline, site).await?;
         let id = lock.environment(&plan.interpreter, &plan.key)?;
         let guard = self.guard(id.as_str(), site).await?;
-        if let Some(environment) = self.open(id.clone(), false).await? {
+        if let Some(environment) = self.open(id.clone(), site.place).await? {
             return Ok(environment);
         }
         site.log.line(&format!("building environment {}", &id.as_str()[..12]));
@@ -343,16 +346,16 @@ impl Inner {
         Guard::take(self.folder.guard(name), Hold::Alone, site.clock, site.deadline, waiting).await
     }
 
-    /// Keeps the shared cache of a place from being removed, as long as what this returns lives.
-    async fn hold_cache(&self, site: Site<'_>) -> Result<Option<Guard>, EnvironmentFailure> {
+    /// Keeps the folders of a place from being removed, as long as what this returns lives.
+    async fn hold_place(&self, site: Site<'_>) -> Result<Option<Guard>, EnvironmentFailure> {
         if site.place.is_this_machine() {
             return Ok(None);
         }
-        let (folder, name, now) = (self.folder.clone(), cache_name(site.place), site.clock.now());
-        let path = folder.guard(&cache_guard(&name));
-        let waiting = || site.log.line("waiting until an unused cache is removed");
+        let (folder, name, now) = (self.folder.clone(), place_name(site.place), site.clock.now());
+        let path = folder.guard(&place_owner(&name));
+        let waiting = || site.log.line("waiting until what was unused is removed");
         let guard = Guard::take(path, Hold::Together, site.clock, site.deadline, waiting).await?;
-        blocking(move || folder.open_cache(&name, now)).await?;
+        blocking(move || folder.open_place(&name, now)).await?;
         Ok(Some(guard))
     }
 

@@ -1,8 +1,20 @@
 //! What the code of hostile packages reaches from another place: nothing but its own environment.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt, path::Path, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::Arc,
+    time::Duration,
+};
 
-use fastflow_core::{environment::Environment, pipeline::DependencySource};
+use fastflow_core::{
+    environment::{Environment, EnvironmentFailureKind, EnvironmentRequest},
+    pipeline::DependencySource,
+    testing::tool,
+};
 
 use crate::{
     elsewhere::{config, place, source, there},
@@ -52,7 +64,9 @@ impl Attack {
         prepare(&lab.environments(), &requirements(&other)).await.unwrap();
         prepare(&environments(config(&lab)), &there(&place, requirements(&other))).await.unwrap();
         fs::write(lab.root.path().join("victim"), "victim").unwrap();
-        fs::write(lab.environments_dir().join("pythons").join("python"), "").unwrap();
+        for entry in fs::read_dir(lab.environments_dir().join("pythons")).unwrap() {
+            fs::write(entry.unwrap().path().join("python"), "").unwrap();
+        }
         let poison = POISON.replace("LABORATORY", lab.root.path().to_str().unwrap());
         let attack = Self { before: BTreeMap::new(), lab, place };
         Some((attack, poison))
@@ -74,13 +88,18 @@ impl Attack {
 
     /// Everything is as it was, but for what is new and does not come from the attacker. `own` is his own.
     fn holds(&self, own: Option<&Environment>) {
+        let own: Vec<_> = own.map(|own| own.directory.clone()).into_iter().collect();
+        self.holds_but_for(&own);
+    }
+
+    fn holds_but_for(&self, own: &[PathBuf]) {
         let now = self.now();
         // Empty files that are only locked, notes of the time, and uv's notes of what it asked when.
         let is_note = |path: &str| path.contains("/used/") || path.ends_with("/witness");
         for (path, content) in &self.before {
             assert!(is_note(path) || now.get(path) == Some(content), "{path} was changed");
         }
-        let is_own = |path: &str| own.is_some_and(|own| Path::new(path).starts_with(&own.directory));
+        let is_own = |path: &str| own.iter().any(|own| Path::new(path).starts_with(own));
         for (path, (content, ..)) in &now {
             let is_poisoned = path.ends_with("/poison") || content.ends_with(b"poison");
             assert!(!is_poisoned || is_own(path), "{path} is from the attacker");
@@ -187,4 +206,74 @@ with zipfile.ZipFile(real) as real, zipfile.ZipFile(forged, 'w') as forged:
     assert_eq!(run_in(&real, "import tiny; print(tiny.VERSION)"), "1.0");
     let again = of("fifth", "real", bare, settings).await.unwrap();
     assert_eq!((again.id, again.built), (real.id, false), "equal inputs share one");
+}
+
+/// A script that is called uv in a place of its maker: it does `then` before it is the real one.
+fn hostile_uv(lab: &Lab, then: &str) -> PathBuf {
+    let (folder, real) = (lab.root.path().join("image"), tool::uv().unwrap());
+    fs::create_dir(&folder).unwrap();
+    let uv = folder.join("uv");
+    fs::write(&uv, format!("#!/bin/sh\n{then}\nexec '{}' \"$@\"\n", real.display())).unwrap();
+    fs::set_permissions(&uv, fs::Permissions::from_mode(0o755)).unwrap();
+    uv
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hostile_uv_changes_nothing_that_another_place_or_this_machine_uses() {
+    let Some((mut attack, poison)) = Attack::new().await else { return };
+    let python = python("import sys; print(sys.executable)", &[]);
+    let folder = attack.lab.root.path().join("image");
+    let script = folder.join("poison.py");
+    let then = format!("{python} {} 2>/dev/null", script.display());
+    let uv = hostile_uv(&attack.lab, &then);
+    fs::write(&script, format!("import os\n{poison}")).unwrap();
+    let pipeline = attack.lab.pipeline("hostile", &[("requirements.txt", "tiny\n")]);
+    let mut config = config(&attack.lab);
+    config.python_downloads = true;
+    let builder = environments(config);
+    let image =
+        |identity: &str| Place::new(&attack.lab, identity).unwrap().with_uv(uv.clone(), folder.clone());
+    let (full, bare) = (Arc::new(image("hostile-1")), Arc::new(image("hostile-2").without_python()));
+    attack.begin();
+    let made = prepare(&builder, &there(&full, requirements(&pipeline))).await.unwrap();
+    let failure = prepare(&builder, &there(&bare, requirements(&pipeline))).await.unwrap_err();
+    assert_eq!(failure.kind, EnvironmentFailureKind::InterpreterMissing, "{failure}");
+
+    let of_calls =
+        |place: &Place| place.calls("").into_iter().flat_map(|call| call.writes).collect::<Vec<_>>();
+    let own = [&full, &bare].into_iter().flat_map(|place| of_calls(place)).chain([made.directory]);
+    let own: Vec<_> = own.filter(|path| path.exists()).collect();
+    let theirs = &bare.calls("python install")[0].directory;
+    assert!(own.contains(theirs) && theirs.join("poison").exists(), "the attacker did nothing: {own:?}");
+    attack.holds_but_for(&own);
+    for path in &own {
+        let is_shared = attack.before.keys().any(|before| Path::new(before).starts_with(path));
+        assert!(!is_shared, "the attacker was given {}", path.display());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_uv_that_never_answers_keeps_nobody_waiting_elsewhere() {
+    let Some(lab) = Lab::new() else { return };
+    let Some(other) = place(&lab, "other-1") else { return };
+    let pipes = lab.root.path().join("pipes");
+    fs::create_dir(&pipes).unwrap();
+    let (called, never) = (pipes.join("called"), pipes.join("never"));
+    for pipe in [&called, &never] {
+        assert!(Command::new("mkfifo").args(["-m", "666"]).arg(pipe).status().unwrap().success());
+    }
+    let uv = hostile_uv(&lab, &format!("echo > '{}'; cat '{}'", called.display(), never.display()));
+    let silent = Arc::new(Place::new(&lab, "silent").unwrap().with_uv(uv, pipes));
+    let builder = environments(config(&lab));
+    let none = request(&lab.pipeline("a", &[("main.py", "")]), DependencySource::None);
+
+    let (theirs, asked) = (builder.clone(), there(&silent, none.clone()));
+    let waiting = tokio::spawn(async move { prepare(&theirs, &asked).await });
+    tokio::task::spawn_blocking(move || fs::read(called)).await.unwrap().unwrap();
+    for asked in [there(&other, none.clone()), EnvironmentRequest { ..none }] {
+        let made = tokio::time::timeout(Duration::from_secs(60), prepare(&builder, &asked)).await;
+        made.expect("it waits for the uv of another place").unwrap();
+    }
+    assert!(!waiting.is_finished());
+    waiting.abort();
 }

@@ -1,6 +1,12 @@
 //! What a build in another place makes, and what it is given.
 
-use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, symlink},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use fastflow_core::{
     environment::{
@@ -251,22 +257,41 @@ executable = os.path.realpath(sys.executable)
 print(executable, platform.python_version(), platform.machine(), 'musl' if not platform.libc_ver()[0] else 'gnu')";
     let facts = run_in(&own, facts);
     let [executable, version, machine, libc] = facts.split(' ').collect::<Vec<_>>()[..] else { panic!() };
-    let pythons = lab.environments_dir().join("pythons");
-    let bin = pythons.join(format!("cpython-{version}-linux-{machine}-{libc}/bin"));
-    fs::create_dir_all(&bin).unwrap();
-    let short = version.rsplit_once('.').unwrap().0;
-    std::os::unix::fs::symlink(executable, bin.join(format!("python{short}"))).unwrap();
-
-    let bare = Arc::new(Place::new(&lab, "other-2").unwrap().without_python());
+    let bare = |name: &str| Arc::new(Place::new(&lab, name).unwrap().without_python());
+    let (bare, another) = (bare("other-2"), bare("other-3"));
     let missing = prepare(&builder(false), &there(&bare, none.clone())).await.unwrap_err();
     assert_eq!(missing.kind, Kind::InterpreterMissing, "{missing}");
+    let pythons = bare.calls("python find")[0].directory.clone();
+    install(&pythons, &format!("cpython-{version}-linux-{machine}-{libc}"), executable);
     let made = prepare(&builder(true), &there(&bare, none.clone())).await.unwrap();
     assert_eq!(made.reads, [made.directory.clone(), pythons.clone()]);
     assert_eq!(made.python_version, version);
     for call in bare.calls("") {
         assert!(!call.writes.contains(&pythons), "{call:?}");
     }
-    assert_eq!(prepare(&builder(true), &there(&bare, none)).await.unwrap().reads, made.reads);
+    assert_eq!(prepare(&builder(true), &there(&bare, none.clone())).await.unwrap().reads, made.reads);
+    let missing = prepare(&builder(true), &there(&another, none)).await.unwrap_err();
+    assert_eq!(missing.kind, Kind::InterpreterMissing, "{missing}");
+
+    let clock = Arc::new(Shifted::default());
+    let collector = UvEnvironments::new(config(&lab), clock.clone()).unwrap();
+    clock.advance(Duration::from_hours(25));
+    let keep = [own.id.clone(), made.id.clone()].into();
+    collector.collect(&keep, Duration::from_hours(24), 10).await.unwrap();
+    assert!(pythons.exists(), "an environment has lost its interpreter");
+    assert_eq!(run_in(&made, "print(1)"), "1");
+    let collected = collector.collect(&[own.id].into(), Duration::from_hours(24), 10).await.unwrap();
+    assert_eq!((collected.removed, collected.leftovers), (vec![made.id], 1));
+    let left: Vec<_> = fs::read_dir(lab.environments_dir().join("pythons")).unwrap().collect();
+    assert_eq!(left.len(), 1, "only that of this machine stays: {left:?}");
+}
+
+/// Does as if uv had installed the interpreter `executable` as `name`.
+fn install(pythons: &Path, name: &str, executable: &str) {
+    let bin = pythons.join(name).join("bin");
+    fs::create_dir_all(&bin).unwrap();
+    let short = name.split('-').nth(1).unwrap().rsplit_once('.').unwrap().0;
+    symlink(executable, bin.join(format!("python{short}"))).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

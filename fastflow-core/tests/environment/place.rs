@@ -38,6 +38,7 @@ pub(crate) struct Place {
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) args: String,
+    pub(crate) directory: PathBuf,
     pub(crate) writes: BTreeSet<PathBuf>,
 }
 
@@ -72,6 +73,13 @@ impl Place {
         self
     }
 
+    /// The same with another uv, and something more that the place has of itself.
+    pub(crate) fn with_uv(mut self, uv: PathBuf, has: PathBuf) -> Self {
+        self.uv = uv;
+        self.has.push(has);
+        self
+    }
+
     /// The calls so far that have `word` among their arguments.
     pub(crate) fn calls(&self, word: &str) -> Vec<Seen> {
         let seen = self.seen.lock().unwrap();
@@ -80,7 +88,8 @@ impl Place {
 
     fn note(&self, call: &ToolCall) {
         let args: Vec<_> = call.args.iter().map(|argument| argument.to_string_lossy()).collect();
-        let seen = Seen { args: args.join(" "), writes: call.writes.iter().cloned().collect() };
+        let (directory, writes) = (call.directory.clone(), call.writes.iter().cloned().collect());
+        let seen = Seen { args: args.join(" "), directory, writes };
         self.seen.lock().unwrap().push(seen);
     }
 
