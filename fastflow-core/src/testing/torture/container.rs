@@ -17,7 +17,7 @@ use crate::{
     Clock, Orchestrator, OrchestratorBuilder, OwnerId, Result, SystemClock,
     environment::SetupLog,
     executor::{
-        ImageName,
+        Executor as _, ImageName,
         container::{
             Access, ContainerConfig, ContainerEngine, ContainerExecutor, ContainerId, ContainerSignal,
             ContainerSpec, ContainerState, EngineInfo, ImageInfo, Mount, PullPolicy,
@@ -31,12 +31,9 @@ use crate::{
 /// use std::sync::Arc;
 /// use fastflow_core::{Clock, executor::container::ContainerEngine, testing::{tool, torture::Containers}};
 ///
-/// fn connect(address: &str, clock: Arc<dyn Clock>) -> Arc<dyn ContainerEngine> {
-///     unimplemented!("connects to {address}")
+/// fn docker(connect: fn(&str, Arc<dyn Clock>) -> Arc<dyn ContainerEngine>) -> Containers {
+///     Containers { name: "docker", engine: tool::docker, connect }
 /// }
-///
-/// const DOCKER: Containers = Containers { name: "docker", engine: tool::docker, connect };
-/// assert_eq!(DOCKER.name, "docker");
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Containers {
@@ -48,13 +45,8 @@ pub struct Containers {
     pub connect: fn(&str, Arc<dyn Clock>) -> Arc<dyn ContainerEngine>,
 }
 
-#[async_trait]
-impl TortureFixture for Containers {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    async fn builder(&self, stage: &Path) -> Option<OrchestratorBuilder> {
+impl Containers {
+    fn executor(&self, stage: &Path) -> Option<ContainerExecutor> {
         let (address, image) = (self.engine)()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let engine = Witnessed {
@@ -65,13 +57,24 @@ impl TortureFixture for Containers {
         config.image = image.parse().unwrap();
         config.pull = PullPolicy::Never;
         config.order_dir = Some(order_dir(stage));
-        let executor = ContainerExecutor::new(engine, config, clock).unwrap();
+        Some(ContainerExecutor::new(engine, config, clock).unwrap())
+    }
+}
+
+#[async_trait]
+impl TortureFixture for Containers {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    async fn builder(&self, stage: &Path) -> Option<OrchestratorBuilder> {
+        let executor = self.executor(stage)?;
         let builder = Orchestrator::builder(stage.join("data")).pipelines(stage.join("pipelines"));
         Some(builder.executor(self.name, executor))
     }
 
     fn settings(&self) -> Map<String, Value> {
-        json!({ "network": "none" }).as_object().unwrap().clone()
+        json!({ "network": "none", "warm": WARM }).as_object().unwrap().clone()
     }
 
     /// Containers take a while to make. Their hosts live so long that many die in the middle of that.
@@ -90,22 +93,58 @@ impl TortureFixture for Containers {
     }
 
     async fn left(&self, stage: &Path, owner: &OwnerId) -> Vec<String> {
+        // The last host may have died over a sandbox that it was making; the next one clears that away.
+        self.executor(stage).unwrap().list(owner).await.unwrap();
         let (stage, owner) = (stage.to_owned(), owner.clone());
         let (address, _) = (self.engine)().unwrap();
         let asked = move || {
-            let mut left = containers(&address, &stage, &owner);
+            let (waiting, others): (Vec<_>, Vec<_>) = containers(&address, &stage, &owner)
+                .into_iter()
+                .partition(|one| is_waiting(one, &stage, &owner));
+            let mut left: Vec<String> =
+                others.iter().map(|one| format!("{} {}", one.name, one.state)).collect();
             left.extend(files(&order_dir(&stage)));
-            for folder in ["serving", "tools", "warm"] {
+            for folder in ["serving", "tools"] {
                 left.extend(files(&state_dir(&stage).join(folder)));
             }
+            left.extend(
+                slots(&stage, &owner).into_iter().filter(|slot| !waiting.iter().any(|one| one.name == *slot)),
+            );
             if left.is_empty() {
-                // Nothing but what is in memory outlives the stage.
-                let _ = fs::remove_dir(order_dir(&stage));
+                // What waits ends with the test; nothing but what is in memory outlives the stage.
+                waiting.iter().for_each(|one| remove(&address, &one.name));
+                let _ = fs::remove_dir_all(order_dir(&stage));
             }
             left
         };
         tokio::task::spawn_blocking(asked).await.unwrap()
     }
+}
+
+/// How many sandboxes wait for each pipeline. All pipelines of a storm can use the same.
+const WARM: u32 = 2;
+
+/// Whether a sandbox waits for an attempt, as it should: it lives, and a folder of its name does.
+fn is_waiting(container: &Container, stage: &Path, owner: &OwnerId) -> bool {
+    container.state == "running" && slots(stage, owner).contains(&container.name)
+}
+
+/// The names in the folders of warm sandboxes.
+fn slots(stage: &Path, owner: &OwnerId) -> Vec<String> {
+    let classes = names(&state_dir(stage).join("warm").join(owner.as_str()));
+    classes
+        .iter()
+        .flat_map(|class| names(class))
+        .filter_map(|slot| Some(slot.file_name()?.to_str()?.to_owned()))
+        .collect()
+}
+
+fn names(dir: &Path) -> Vec<PathBuf> {
+    fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path()).collect()
+}
+
+fn remove(address: &str, container: &str) {
+    curl(address, &["--request", "DELETE"], &format!("/containers/{container}?force=1&v=1"));
 }
 
 fn state_dir(stage: &Path) -> PathBuf {
@@ -118,7 +157,7 @@ fn order_dir(stage: &Path) -> PathBuf {
 }
 
 /// All containers of this installation and this stage, as the engine itself tells without the code that is tested.
-fn containers(address: &str, stage: &Path, owner: &OwnerId) -> Vec<String> {
+fn containers(address: &str, stage: &Path, owner: &OwnerId) -> Vec<Container> {
     let listed = ask(address, "/containers/json?all=1&filters=%7B%22label%22%3A%5B%22fastflow.kind%22%5D%7D");
     let of_stage = |container: &&Value| {
         if container["Labels"]["fastflow.owner"] == owner.as_str() {
@@ -132,16 +171,30 @@ fn containers(address: &str, stage: &Path, owner: &OwnerId) -> Vec<String> {
             .any(|mount| mount["Source"].as_str().is_some_and(|path| Path::new(path).starts_with(stage)))
     };
     let listed = listed.as_array().expect("the engine lists its containers");
-    listed.iter().filter(of_stage).map(|one| format!("{} {}", one["Names"], one["State"])).collect()
+    let seen = |one: &Value| Container {
+        name: one["Names"][0].as_str().unwrap_or_default().trim_start_matches('/').to_owned(),
+        state: one["State"].as_str().unwrap_or_default().to_owned(),
+    };
+    listed.iter().filter(of_stage).map(seen).collect()
+}
+
+/// A container as its engine tells.
+struct Container {
+    name: String,
+    state: String,
 }
 
 fn ask(address: &str, path: &str) -> Value {
+    serde_json::from_slice(&curl(address, &[], path)).unwrap()
+}
+
+fn curl(address: &str, options: &[&str], path: &str) -> Vec<u8> {
     let socket = address.strip_prefix("unix://").expect("the engine of the tests has a socket");
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--max-time", "30", "--unix-socket", socket]);
-    let answer = curl.arg(format!("http://engine{path}")).output().unwrap();
+    let answer = curl.args(options).arg(format!("http://engine{path}")).output().unwrap();
     assert!(answer.status.success(), "{path}: {}", String::from_utf8_lossy(&answer.stderr));
-    serde_json::from_slice(&answer.stdout).unwrap()
+    answer.stdout
 }
 
 /// Everything in a folder that is no folder, at any depth, and what lies directly in it.
