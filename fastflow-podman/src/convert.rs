@@ -402,5 +402,4 @@ pub(crate) fn engine_info(answer: models::Info) -> EngineInfo {
 }
 
 #[cfg(test)]
-#[path = "convert_tests.rs"]
 mod tests;
