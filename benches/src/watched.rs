@@ -160,7 +160,7 @@ impl ContainerEngine for WatchedEngine {
         self.engine.pull(image, log).await
     }
 
-    async fn ensure_network(&self, name: &str) -> Result<()> {
+    async fn ensure_network(&self, name: &str) -> Result<bool> {
         self.engine.ensure_network(name).await
     }
 

@@ -143,7 +143,7 @@ impl ContainerEngine for DockerEngine {
             .map_err(|error| error.with("image", image))
     }
 
-    async fn ensure_network(&self, name: &str) -> Result<()> {
+    async fn ensure_network(&self, name: &str) -> Result<bool> {
         network::ensure(self, name).await.map_err(|error| error.with("network", name))
     }
 

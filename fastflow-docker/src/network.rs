@@ -16,10 +16,11 @@ const LABEL: (&str, &str) = ("fastflow.kind", "network");
 const MAX_ROUNDS: usize = 8;
 
 /// Makes the network, if it is not there. Docker lets several hosts make several networks of one name, which then
-/// cannot be used by it: the oldest stays, whoever looks.
-pub(crate) async fn ensure(engine: &DockerEngine, name: &str) -> Result<()> {
+/// cannot be used by it: the oldest stays, whoever looks. Whether it was not there.
+pub(crate) async fn ensure(engine: &DockerEngine, name: &str) -> Result<bool> {
     let what = "a network cannot be set up";
     let name = network_name(name)?;
+    let mut was_made = false;
     for _ in 0..MAX_ROUNDS {
         let found = engine.ask(async |api: Api| find(&api, name).await).await;
         let mut found = found.map_err(|failure| failure.into_error(what))?;
@@ -31,13 +32,13 @@ pub(crate) async fn ensure(engine: &DockerEngine, name: &str) -> Result<()> {
             continue;
         }
         if let Some(network) = found.first() {
-            return network.check();
+            return network.check().map(|()| was_made);
         }
         let made =
             engine.change(async |api: Api| Ok(api.docker().create_network(request(name)).await?)).await;
         match made {
             // Whether it is the only one, the next round tells.
-            Ok(_) => {}
+            Ok(_) => was_made = true,
             Err(failure) if failure.status() == Some(409) => {}
             Err(failure) => return Err(failure.into_error(what)),
         }

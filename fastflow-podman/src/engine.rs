@@ -199,8 +199,8 @@ impl ContainerEngine for PodmanEngine {
     }
 
     /// Finds out whether containers can have a network here. There is nothing to make: see [`crate::network`].
-    async fn ensure_network(&self, _name: &str) -> Result<()> {
-        self.outward().await.map(drop)
+    async fn ensure_network(&self, _name: &str) -> Result<bool> {
+        self.outward().await.map(|_| false)
     }
 
     async fn create(&self, container: &ContainerSpec) -> Result<ContainerId> {

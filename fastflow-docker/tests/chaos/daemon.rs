@@ -9,6 +9,21 @@ use crate::{
 };
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_network_that_is_pruned_between_two_runs_is_made_again() {
+    let Some(engine) = Engine::start(&json!({})) else { return };
+    let stage = Stage::new(&engine, 1).await;
+    stage.pipeline("count", r#"{"network": "bridge"}"#);
+    for _ in 0..2 {
+        let run = stage.counting().await;
+        stage.go(&run, 0);
+        stage.check_success(&run).await;
+        engine.until_empty().await;
+        engine.ask_with("POST", "/networks/prune", &json!({}));
+    }
+    stage.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn runs_outlive_a_killed_daemon_that_keeps_containers_alive() {
     let Some(engine) = Engine::start(&json!({ "live-restore": true })) else { return };
     let stage = Stage::new(&engine, 1).await;

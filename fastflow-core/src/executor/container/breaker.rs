@@ -177,7 +177,7 @@ impl ContainerEngine for Breaker {
         self.engine.pull(image, log).await
     }
 
-    async fn ensure_network(&self, name: &str) -> Result<()> {
+    async fn ensure_network(&self, name: &str) -> Result<bool> {
         self.ask(self.engine.ensure_network(name)).await
     }
 

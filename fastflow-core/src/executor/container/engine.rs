@@ -45,12 +45,12 @@ pub trait ContainerEngine: fmt::Debug + Send + Sync + 'static {
     async fn pull(&self, image: &ImageName, log: &dyn SetupLog) -> Result<()>;
 
     /// Makes sure that there is a network of this name on which containers reach outwards but not each other, as far
-    /// as the engine can do that.
+    /// as the engine can do that. Whether it was not there.
     ///
     /// # Errors
     ///
     /// `Unavailable`, `Unsupported` when the engine has no such networks here.
-    async fn ensure_network(&self, name: &str) -> Result<()>;
+    async fn ensure_network(&self, name: &str) -> Result<bool>;
 
     /// Makes a container and does not start it.
     ///

@@ -9,7 +9,7 @@ use super::{
     compose::{Blueprint, SHIM},
     place::{Place, create_order_dir, remove_order, remove_order_dir, write_order},
 };
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, executor::Network};
 
 /// How long the shim may take to start the program and to say so, from when the engine has started it. A program on a
 /// slow disk takes a while.
@@ -35,9 +35,20 @@ pub(super) struct Launched {
 /// Makes the container and gives it the order. On an error nothing of it is left, but for what an engine that cannot be
 /// asked may still do: that container finds no order.
 pub(super) async fn launch(place: &Place, blueprint: &Blueprint<'_>, order: &Order) -> Result<Launched> {
-    let id = make(place, blueprint, Some(order)).await?;
+    let mut id = make(place, blueprint, Some(order)).await?;
+    let mut started = place.engine.start(&id).await;
+    if let Err(error) = &started
+        && error.kind() == ErrorKind::Unavailable
+        && blueprint.network == Network::Bridge
+        && place.renew_network().await?
+    {
+        // Removed since it was seen, while nobody was on it: what is made anew is on the new one.
+        clear(place, blueprint.name).await?;
+        id = make(place, blueprint, Some(order)).await?;
+        started = place.engine.start(&id).await;
+    }
     let launched = async {
-        place.engine.start(&id).await?;
+        started?;
         let reply = reply(place, blueprint.run_dir, &id).await?;
         remove_order(&place.order_dir(blueprint.name).await?);
         Ok(Launched { id: id.clone(), reply })

@@ -147,6 +147,11 @@ impl Place {
         Ok(())
     }
 
+    /// Makes the network again if it is not there any more, whenever it was seen. Whether it was not.
+    pub(super) async fn renew_network(&self) -> Result<bool> {
+        self.engine.ensure_network(&self.config.network).await
+    }
+
     /// What is the same for all containers.
     pub(super) async fn facts(&self) -> Result<Facts<'_>> {
         let Known { user, host_paths, order_root, .. } = self.known().await?;

@@ -112,7 +112,9 @@ impl TortureFixture for Containers {
             );
             if left.is_empty() {
                 // What waits ends with the test; nothing but what is in memory outlives the stage.
-                waiting.iter().for_each(|one| remove(&address, &one.name));
+                for one in &waiting {
+                    remove(&address, &one.name);
+                }
                 let _ = fs::remove_dir_all(order_dir(&stage));
             }
             left
@@ -241,7 +243,7 @@ impl ContainerEngine for Witnessed {
         self.engine.pull(image, log).await
     }
 
-    async fn ensure_network(&self, name: &str) -> Result<()> {
+    async fn ensure_network(&self, name: &str) -> Result<bool> {
         self.engine.ensure_network(name).await
     }
 
