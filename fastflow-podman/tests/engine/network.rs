@@ -77,7 +77,7 @@ time.sleep(100)
 #[tokio::test]
 async fn containers_reach_outwards_and_not_each_other() {
     let Some(lab) = Lab::new().await else { return };
-    match lab.engine.ensure_network("fastflow").await {
+    match lab.engine.ensure_network("fastflow").await.map(drop) {
         Err(error) if error.kind() == ErrorKind::Unsupported => {
             return tool::require("podman/network", "no slirp4netns");
         }

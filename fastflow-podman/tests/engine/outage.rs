@@ -28,7 +28,7 @@ async fn all(engine: &PodmanEngine) -> Vec<(&'static str, Result<(), Error>)> {
         ("info", engine.info().await.map(drop)),
         ("image", engine.image(&image).await.map(drop)),
         ("pull", engine.pull(&image, &log).await),
-        ("ensure_network", engine.ensure_network("x").await),
+        ("ensure_network", engine.ensure_network("x").await.map(drop)),
         ("create", engine.create(&spec).await.map(drop)),
         ("create with a network", engine.create(&networked).await.map(drop)),
         ("start", engine.start(&id).await),
