@@ -117,7 +117,7 @@ async fn a_network_that_is_gone_is_not_a_container_that_is_gone() {
         spec.network = fastflow_core::executor::container::ContainerNetwork::Named(name);
         let id = lab.engine.create(&spec).await.unwrap();
         let error = lab.engine.start(&id).await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Internal, "{error:?}");
+        assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
     })
     .await;
 }

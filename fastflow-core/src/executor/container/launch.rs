@@ -108,7 +108,7 @@ async fn create(place: &Place, spec: &ContainerSpec) -> Result<ContainerId> {
                     let refused = Error::new(ErrorKind::Unsupported, "the engine refuses to make this container");
                     refused
                         .with("container", &spec.name)
-                        .with("help", "if it speaks of a limit, this machine has less than the pipeline asks for; if of a path, it does not see the files of this machine, and an engine elsewhere, or in a virtual machine that shares no folders, cannot be used")
+                        .with("help", "if it speaks of a path: does the engine see the files of this machine? One elsewhere, or in a virtual machine that shares no folders, cannot be used. If it speaks of a limit: this machine has less than the pipeline asks for")
                         .because(error)
                 });
             }

@@ -10,7 +10,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{AttemptId, Error, OwnerId, Result, executor::aside::create_aside};
+use crate::{
+    AttemptId, Error, OwnerId, Result,
+    executor::aside::{create_aside, remove_left},
+};
 
 /// The folder of all entries.
 #[derive(Clone, Debug)]
@@ -68,8 +71,10 @@ impl Serving {
         let mut found: BTreeMap<String, Vec<AttemptId>> = BTreeMap::new();
         for entry in entries {
             let name = entry.map_err(describe)?.file_name();
-            // Entries that are only just being written have other names.
-            let Some(attempt) = name.to_str().and_then(|name| name.parse::<AttemptId>().ok()) else {
+            let Some(name) = name.to_str() else { continue };
+            let Ok(attempt) = name.parse::<AttemptId>() else {
+                // Entries that are only just being written have other names.
+                remove_left(&dir, name);
                 continue;
             };
             if let Some(container) = self.read(owner, attempt)? {

@@ -11,7 +11,10 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AttemptId, Error, OwnerId, Result, executor::aside::create_aside};
+use crate::{
+    AttemptId, Error, OwnerId, Result,
+    executor::aside::{create_aside, remove_left},
+};
 
 /// The directory of all entries.
 #[derive(Clone, Debug)]
@@ -91,10 +94,13 @@ impl LiveDir {
         };
         let mut found = Vec::new();
         for entry in entries {
-            // Entries that are only just being written have other names.
-            found.extend(
-                entry.map_err(describe)?.file_name().to_str().and_then(|name| name.parse::<AttemptId>().ok()),
-            );
+            let name = entry.map_err(describe)?.file_name();
+            match name.to_str().map(|name| (name, name.parse::<AttemptId>())) {
+                Some((_, Ok(attempt))) => found.push(attempt),
+                // Entries that are only just being written have other names.
+                Some((name, Err(_))) => remove_left(&dir, name),
+                None => {}
+            }
         }
         Ok(found)
     }
