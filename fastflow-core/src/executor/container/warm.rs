@@ -131,8 +131,8 @@ impl Warm {
         Ok(found)
     }
 
-    /// Removes what nobody can use: sandboxes that have ended, folders and orders without one, and containers that
-    /// lead to nobody. Nothing, while some are being made.
+    /// Removes what nobody can use: sandboxes that have ended, folders, entries and orders without one, and containers
+    /// that lead to nobody. Nothing, while some are being made.
     pub(super) async fn sweep(&self, place: &Place, owner: &OwnerId) -> Result<()> {
         let held = match File::open(self.root.join(LOCK)) {
             Ok(lock) => lock,
@@ -145,7 +145,9 @@ impl Warm {
         }
         let labels = [(OWNER_LABEL, owner.as_str()), (KIND_LABEL, Kind::Warm.as_str())];
         let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
-        let alive: BTreeSet<String> = place
+        // Asked before the engine is: what an entry leads to then, and the engine does not list, is gone.
+        let served = self.serving.all(owner)?;
+        let listed: BTreeMap<String, bool> = place
             .engine
             .list(&labels)
             .await?
@@ -153,8 +155,15 @@ impl Warm {
             // Labels may come from an image; the name is given by us alone.
             .filter(|container| container.name.starts_with(WARM_PREFIX))
             .map(|container| (container.name, container.status.is_alive()))
-            .filter_map(|(name, is_alive)| is_alive.then_some(name))
             .collect();
+        // Their host was killed after it had removed the sandbox, and before the entry.
+        for (_, attempts) in served.iter().filter(|(name, _)| !listed.contains_key(*name)) {
+            for attempt in attempts {
+                self.serving.remove(owner, *attempt)?;
+            }
+        }
+        let alive: BTreeSet<String> =
+            listed.into_iter().filter_map(|(name, is_alive)| is_alive.then_some(name)).collect();
         // What is taken meanwhile serves before it leaves its folder.
         let slots = self.all_of(owner.as_str())?;
         for (name, folder) in &slots {
