@@ -170,6 +170,11 @@ impl<'a> Bench<'a> {
         outside::files_that_know(&folders, &spec.working_dir, secret)
     }
 
+    /// The files that the executor has named after an attempt, wherever it keeps such.
+    pub(super) fn files_named(&self, spec: &AttemptSpec) -> Vec<PathBuf> {
+        outside::files_named(&self.fixture.places(), &spec.id.to_string())
+    }
+
     /// An attempt that runs `script`, with its directories made.
     pub(super) fn spec(&self, script: &str) -> AttemptSpec {
         let id = AttemptId { run: RunId::new(&self.clock, &OsEntropy), number: NonZeroU32::MIN };
@@ -248,6 +253,24 @@ impl<'a> Bench<'a> {
     pub(super) async fn until(&self, what: &str, mut condition: impl FnMut() -> bool) {
         let end = self.clock.elapsed() + WAIT_TIMEOUT;
         while !condition() {
+            assert!(self.clock.elapsed() < end, "not within {WAIT_TIMEOUT:?}: {what}");
+            self.clock.sleep(LOOK_INTERVAL).await;
+        }
+    }
+
+    /// The same, of what an executor does when it is asked for a list.
+    pub(super) async fn until_swept(
+        &self,
+        executor: &dyn Executor,
+        what: &str,
+        condition: impl Fn() -> bool,
+    ) {
+        let end = self.clock.elapsed() + WAIT_TIMEOUT;
+        loop {
+            executor.list(&self.owner).await.expect("the runtime can be asked");
+            if condition() {
+                return;
+            }
             assert!(self.clock.elapsed() < end, "not within {WAIT_TIMEOUT:?}: {what}");
             self.clock.sleep(LOOK_INTERVAL).await;
         }

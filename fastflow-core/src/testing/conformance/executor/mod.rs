@@ -212,6 +212,7 @@ macro_rules! executor_conformance {
                 a_warm_sandbox_waits_without_running_anything
                 warm_sandboxes_are_used_by_attempts_like_them_only
                 warm_sandboxes_of_a_dead_host_are_found_or_swept
+                what_led_to_a_sandbox_that_is_gone_is_swept
                 as_many_sandboxes_wait_as_were_asked_for
             }
         }

@@ -113,23 +113,29 @@ pub(super) fn mounts(pid: u32) -> Vec<Mount> {
 
 /// The files under these folders, but for `except`, that have this in them.
 pub(super) fn files_that_know(folders: &[PathBuf], except: &Path, secret: &str) -> Vec<PathBuf> {
-    let mut known = Vec::new();
+    files(folders, except).filter(|path| fs::read(path).is_ok_and(|bytes| has(&bytes, secret))).collect()
+}
+
+/// The files under these folders that have this name.
+pub(super) fn files_named(folders: &[PathBuf], name: &str) -> Vec<PathBuf> {
+    files(folders, Path::new("")).filter(|path| path.file_name().is_some_and(|found| found == name)).collect()
+}
+
+/// The files under these folders, but for those under `except`.
+fn files(folders: &[PathBuf], except: &Path) -> impl Iterator<Item = PathBuf> {
+    let mut found = Vec::new();
     let mut folders = folders.to_vec();
     while let Some(folder) = folders.pop() {
         // What is gone before it is looked at tells nobody anything.
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() && entry.path() != except => folders.push(entry.path()),
-                Ok(kind)
-                    if kind.is_file() && fs::read(entry.path()).is_ok_and(|bytes| has(&bytes, secret)) =>
-                {
-                    known.push(entry.path());
-                }
+                Ok(kind) if kind.is_file() => found.push(entry.path()),
                 _ => {}
             }
         }
     }
-    known
+    found.into_iter()
 }
 
 /// All that can be changed of a file.

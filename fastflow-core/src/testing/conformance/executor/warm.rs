@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf};
 
 use super::{
     bench::{Bench, exit, file, lines},
+    fixture::Interference,
     outside::{processes, strangers_that_know},
     secrets::give,
 };
@@ -134,4 +135,28 @@ pub async fn as_many_sandboxes_wait_as_were_asked_for(bench: &Bench<'_>) {
     bench.keep_warm(executor, &like, 0).await;
     let left = bench.fixture().sandboxes(bench.owner()).await;
     assert_eq!(left, [execution.handle().native_id.to_string()], "what is used stays");
+}
+
+/// What led to a sandbox goes with it, also where its host died before it could see to that.
+///
+/// Kills: what says whom a sandbox serves, kept for ever once the sandbox is gone.
+pub async fn what_led_to_a_sandbox_that_is_gone_is_swept(bench: &Bench<'_>) {
+    if !bench.can("warm", |can| can.warm) {
+        return;
+    }
+    let waiting = bench.keep_warm(&**bench.executor(), &bench.spec("exit 1"), 1).await;
+    let spec = bench.spec("exec sleep 1000");
+    let execution = bench.start(&spec).await;
+    assert_eq!(*execution.handle().native_id, *waiting[0]);
+    let files = || bench.files_named(&spec);
+    if files().is_empty() {
+        bench.lacks("warm_entries", "no file is named after the attempt that a sandbox serves");
+        return;
+    }
+    if !bench.interfere(&*execution, Interference::Remove).await {
+        return;
+    }
+    drop(execution);
+    // Nothing is swept while anybody makes sandboxes, and other cases do.
+    bench.until_swept(bench.other(), "nothing leads anywhere", || files().is_empty()).await;
 }
