@@ -40,6 +40,7 @@ pub mod id;
 
 pub mod pipeline;
 pub mod run;
+pub mod schedule;
 
 pub mod environment;
 pub mod executor;
@@ -66,4 +67,5 @@ pub use error::{Error, ErrorKind, Result};
 pub use host::{Retention, dispatcher::Shutdown};
 pub use id::{AttemptId, ExecutorName, OwnerId, PipelineName, RunId};
 pub use orchestrator::Orchestrator;
+pub use schedule::ScheduleId;
 pub use submission::Submission;

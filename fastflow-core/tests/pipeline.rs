@@ -86,7 +86,7 @@ fn every_field_is_read() {
     assert_eq!((d.stop_grace, d.log_max_size), (Seconds(3), ByteSize(2 << 30)));
     let (initial_delay, max_delay) = (Seconds(1), Seconds(9));
     let strategy = RetryStrategy::Exponential { initial_delay, max_delay, multiplier: 1.5 };
-    assert_eq!(d.retry, RetryPolicy { attempts: 2, strategy });
+    assert_eq!(d.retry, RetryPolicy { attempts: 2, strategy, ..RetryPolicy::default() });
     assert_eq!(d.default_env.values().collect::<Vec<_>>(), ["1", ""]);
     assert_eq!((d.encrypted_env.len(), d.secrets.len()), (1, 1));
     assert_eq!(d.webhook_key.unwrap().expose(), "0123456789abcdef");
@@ -96,7 +96,7 @@ fn every_field_is_read() {
     assert!(d.daemon.restart_on_crash);
     assert_eq!(d.daemon.restart_cooldown, Seconds(5));
     assert!(matches!(d.daemon.restart_interval, Some(RestartInterval::Seconds(n)) if n.get() == 86_400));
-    assert_eq!(d.max_instances.unwrap().get(), 1);
+    assert_eq!(d.queue.max_instances.unwrap().get(), 1);
     let trigger = &d.downstream_triggers[0];
     assert!(trigger.on_success && trigger.on_failure);
     assert_eq!(
@@ -595,7 +595,7 @@ proptest! {
         let strategy = RetryStrategy::Exponential {
             initial_delay: Seconds(initial), max_delay: Seconds(max), multiplier,
         };
-        let policy = RetryPolicy { attempts: u32::MAX, strategy };
+        let policy = RetryPolicy { attempts: u32::MAX, strategy, ..RetryPolicy::default() };
         let wait = policy.delay(std::num::NonZeroU32::new(n).unwrap()).unwrap();
         prop_assert!(wait <= Seconds(max).duration());
         prop_assert!(wait >= Seconds(initial.min(max)).duration());

@@ -18,8 +18,14 @@ use super::{CronText, Seconds};
 pub struct DaemonPolicy {
     /// Whether a failed run is followed by a new one.
     pub restart_on_crash: bool,
-    /// The pause before it.
+    /// The pause before it; it doubles with each restart of one burst.
     pub restart_cooldown: Seconds,
+    /// The longest such pause.
+    pub restart_max_cooldown: Seconds,
+    /// After how many restarts in one burst it is given up; 0 for never.
+    pub restart_limit: u32,
+    /// How long a run must have gone well for a burst to be over.
+    pub restart_healthy_after: Seconds,
     /// When a healthy run is replaced.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_interval: Option<RestartInterval>,
@@ -27,7 +33,14 @@ pub struct DaemonPolicy {
 
 impl Default for DaemonPolicy {
     fn default() -> Self {
-        Self { restart_on_crash: false, restart_cooldown: Seconds(60), restart_interval: None }
+        Self {
+            restart_on_crash: false,
+            restart_cooldown: Seconds(60),
+            restart_max_cooldown: Seconds(3600),
+            restart_limit: 10,
+            restart_healthy_after: Seconds(600),
+            restart_interval: None,
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ByteSize, DaemonPolicy, DownstreamTrigger, EnvName, ImageName, Limits, Network, PipelineKind,
-    PythonRequest, RetryPolicy, ScheduleEntry, Seconds, TopSchedule, WebhookKey,
+    ByteSize, DaemonPolicy, DownstreamTrigger, EnvName, HealthPolicy, ImageName, Limits, Network, Parameters,
+    PipelineKind, PythonRequest, QueuePolicy, RetryPolicy, ScheduleEntry, Seconds, TopSchedule, WebhookKey,
 };
-use crate::ExecutorName;
+use crate::{ExecutorName, PipelineName};
 
 /// Everything that `pipeline.json` and `[tool.fastflow]` say about one pipeline. Its default is an empty file.
 ///
@@ -81,12 +81,18 @@ pub struct Definition {
     pub schedules: Vec<ScheduleEntry>,
     /// Whether and how it is kept running.
     pub daemon: DaemonPolicy,
-    /// The most runs that wait or run at one time. None: any number.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub max_instances: Option<NonZeroU32>,
+    /// How its runs stand in the queue.
+    pub queue: QueuePolicy,
+    /// The parameters it declares.
+    pub parameters: Parameters,
+    /// When a running program counts as unhealthy.
+    pub health: HealthPolicy,
     /// What its end starts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub downstream_triggers: Vec<DownstreamTrigger>,
+    /// The pipelines that must all have succeeded in one chain; then it starts by itself, once a chain.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub after: BTreeSet<PipelineName>,
     /// Retries of a notebook's code cells, in their order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cells: Vec<CellPolicy>,
@@ -139,8 +145,11 @@ impl Default for Definition {
             schedule: TopSchedule::default(),
             schedules: Vec::new(),
             daemon: DaemonPolicy::default(),
-            max_instances: None,
+            queue: QueuePolicy::default(),
+            parameters: Parameters::default(),
+            health: HealthPolicy::default(),
             downstream_triggers: Vec::new(),
+            after: BTreeSet::new(),
             cells: Vec::new(),
         }
     }

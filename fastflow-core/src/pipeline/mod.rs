@@ -9,15 +9,19 @@ mod daemon;
 mod definition;
 mod diagnostic;
 mod env;
+mod health;
 mod image;
 mod inline;
 mod limits;
 mod manifest;
 mod network;
+mod parameter;
 mod python;
 mod quantity;
+mod queue;
 mod retry;
 mod schedule;
+mod schedule_policy;
 mod schema;
 mod text;
 mod trigger;
@@ -35,15 +39,19 @@ pub use self::{
     definition::{CellPolicy, Definition},
     diagnostic::{Diagnostic, Location, Position, Severity},
     env::{EnvName, MAX_ENV_VALUE_BYTES, check_env_value},
+    health::{HealthPolicy, SoftLimitAction},
     image::ImageName,
     inline::{ScriptMetadata, parse_script},
     limits::{Limits, Seconds, Timeout},
     manifest::{MAX_DEPTH, MAX_FILE_BYTES, parse_manifest},
     network::Network,
+    parameter::{ParameterDeclaration, ParameterType, Parameters, Undeclared},
     python::PythonRequest,
     quantity::{ByteSize, CpuMillis},
-    retry::{RetryPolicy, RetryStrategy},
+    queue::{QueuePolicy, WhenFull},
+    retry::{MemoryEscalation, RetryPolicy, RetryReason, RetryStrategy, RetryWhen},
     schedule::{CronText, Moment, ScheduleEntry, ScheduleRule, ScheduleWindow, TopSchedule},
+    schedule_policy::{CatchUp, DaylightPolicy, FoldRule, GapRule, Overlap, SchedulePolicy, TimeZoneName},
     schema::{manifest_schema, manifest_table},
     text::{ConfigName, WebhookKey},
     trigger::DownstreamTrigger,

@@ -1,18 +1,18 @@
 //! Whether and when a failed attempt is followed by another.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::Seconds;
+use super::{ByteSize, Seconds};
 
 /// How many further attempts a run gets, and when.
 ///
 /// ```
-/// use std::{num::NonZeroU32, time::Duration};
+/// use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 /// use fastflow_core::pipeline::{RetryPolicy, RetryStrategy};
 ///
-/// let policy = RetryPolicy { attempts: 2, strategy: RetryStrategy::exponential() };
+/// let policy = RetryPolicy { attempts: 2, strategy: RetryStrategy::exponential(), ..RetryPolicy::default() };
 /// let delays = [1, 2, 3].map(|n| policy.delay(NonZeroU32::new(n).unwrap()));
 /// assert_eq!(delays, [Some(Duration::from_secs(60)), Some(Duration::from_secs(120)), None]);
 /// ```
@@ -23,6 +23,82 @@ pub struct RetryPolicy {
     pub attempts: u32,
     /// How long to wait before each.
     pub strategy: RetryStrategy,
+    /// How much of each wait is left to chance, in percent of it: from 0, none, to 100, all of it.
+    pub jitter_percent: u8,
+    /// The longest wait, whatever the strategy says. None: no limit but the strategy's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_delay: Option<Seconds>,
+    /// Which failures are followed by another attempt.
+    pub when: RetryWhen,
+    /// More memory after an attempt ran out of it. None: always the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryEscalation>,
+}
+
+/// Which failures are followed by another attempt. Where nothing is named, all are.
+///
+/// ```
+/// use fastflow_core::pipeline::{RetryReason, RetryWhen};
+///
+/// let when = RetryWhen { reasons: [RetryReason::Lost].into(), ..RetryWhen::default() };
+/// assert_eq!(serde_json::to_string(&when).unwrap(), r#"{"reasons":["lost"]}"#);
+/// ```
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RetryWhen {
+    /// The reasons; [`Exit`](RetryReason::Exit) stands for every exit code other than 0.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub reasons: BTreeSet<RetryReason>,
+    /// The exit codes.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub exit_codes: BTreeSet<u8>,
+}
+
+/// A class of failures, as a retry policy names it.
+///
+/// ```
+/// use fastflow_core::pipeline::RetryReason;
+///
+/// assert_eq!(serde_json::to_string(&RetryReason::OutOfMemory).unwrap(), r#""out_of_memory""#);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum RetryReason {
+    /// The program ended with an exit code other than 0.
+    Exit,
+    /// A signal ended it.
+    Signal,
+    /// It ran out of memory.
+    OutOfMemory,
+    /// Its time limit was reached.
+    TimedOut,
+    /// It was ended because it was not healthy.
+    Unhealthy,
+    /// Its sandbox was stopped from outside.
+    Interrupted,
+    /// Its environment could not be made ready.
+    EnvironmentFailed,
+    /// It could not be started.
+    StartFailed,
+    /// Nobody can know how it ended.
+    Lost,
+}
+
+/// How much more memory an attempt gets after each that ran out of it.
+///
+/// ```
+/// use fastflow_core::pipeline::{ByteSize, MemoryEscalation};
+///
+/// let more = MemoryEscalation { factor: 2.0, max: ByteSize(4 << 30) };
+/// assert_eq!(serde_json::to_string(&more).unwrap(), r#"{"factor":2.0,"max":4294967296}"#);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MemoryEscalation {
+    /// The growth of the limit each time, more than 1.
+    pub factor: f64,
+    /// The highest limit.
+    pub max: ByteSize,
 }
 
 impl RetryPolicy {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32, str::FromStr};
 use jiff::civil;
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigName, EnvName, Limits, RetryStrategy, WebhookKey};
+use super::{ConfigName, EnvName, Limits, RetryStrategy, SchedulePolicy, WebhookKey};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
 /// A cron expression as text: 5 or 6 fields, or a nickname such as `@daily`. Its meaning is not checked here.
@@ -211,6 +211,8 @@ pub struct TopSchedule {
     /// One single instant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run_once_at: Option<Moment>,
+    /// How it behaves beside its rule.
+    pub policy: SchedulePolicy,
 }
 
 /// One of several run configurations of a pipeline. What it leaves open, the pipeline's own fields say.
@@ -230,6 +232,9 @@ pub struct ScheduleEntry {
     /// When the rule is in force.
     #[serde(default)]
     pub window: ScheduleWindow,
+    /// How it behaves beside its rule.
+    #[serde(default)]
+    pub policy: SchedulePolicy,
     /// Whether it fires at all.
     pub enabled: bool,
     /// Added to the pipeline's own, and winning over them.
@@ -259,6 +264,7 @@ impl ScheduleEntry {
             id,
             rule,
             window: ScheduleWindow::default(),
+            policy: SchedulePolicy::default(),
             enabled: true,
             default_env: BTreeMap::new(),
             encrypted_env: BTreeMap::new(),

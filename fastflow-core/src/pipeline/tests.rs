@@ -68,7 +68,7 @@ fn cpu_takes_fractions_of_cores_in_range() {
 
 #[test]
 fn retries_wait_as_the_policy_says_and_end() {
-    let policy = |attempts, strategy| RetryPolicy { attempts, strategy };
+    let policy = |attempts, strategy| RetryPolicy { attempts, strategy, ..RetryPolicy::default() };
     assert_eq!(seconds(&RetryPolicy::default(), &[1]), [None]);
     assert_eq!(seconds(&policy(2, RetryStrategy::default()), &[1, 2, 3]), [Some(60), Some(60), None]);
     let steps = [Some(60), Some(120), Some(1920), Some(3600), Some(3600), None];

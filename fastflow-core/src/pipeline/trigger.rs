@@ -1,8 +1,10 @@
 //! A pipeline that follows another's end.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
-use super::ConfigName;
+use super::{ConfigName, EnvName};
 use crate::PipelineName;
 
 /// A rule that one run's end submits another.
@@ -27,6 +29,10 @@ pub struct DownstreamTrigger {
     /// The entry of the other pipeline's `schedules` to start it with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_config_id: Option<ConfigName>,
+    /// Parameters of the run that is started, each by the field of the finished run's output document that has its
+    /// value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<EnvName, String>,
 }
 
 impl DownstreamTrigger {
@@ -35,6 +41,13 @@ impl DownstreamTrigger {
 
     /// Starts `pipeline` when the run succeeded.
     pub fn on_success_of(pipeline: PipelineName) -> Self {
-        Self { pipeline, on_success: true, on_failure: false, on_route: None, run_config_id: None }
+        Self {
+            pipeline,
+            on_success: true,
+            on_failure: false,
+            on_route: None,
+            run_config_id: None,
+            parameters: BTreeMap::new(),
+        }
     }
 }

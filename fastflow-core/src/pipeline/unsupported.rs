@@ -65,7 +65,7 @@ impl Definition {
             ("restart_on_crash", self.daemon.restart_on_crash),
             ("restart_cooldown", self.daemon.restart_cooldown != daemon.restart_cooldown),
             ("restart_interval", self.daemon.restart_interval.is_some()),
-            ("max_instances", self.max_instances.is_some()),
+            ("max_instances", self.queue.max_instances.is_some()),
             ("cells", !self.cells.is_empty()),
         ]
         .into_iter()

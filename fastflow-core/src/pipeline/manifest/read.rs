@@ -9,8 +9,8 @@ use super::{
 };
 use crate::pipeline::{
     ByteSize, CellPolicy, ConfigName, CpuMillis, CronText, DaemonPolicy, Definition, DownstreamTrigger,
-    EnvName, ImageName, Limits, MAX_ENV_VALUE_BYTES, Network, PipelineKind, PythonRequest, RestartInterval,
-    RetryPolicy, RetryStrategy, Seconds, Timeout, WebhookKey, check_env_value,
+    EnvName, ImageName, Limits, MAX_ENV_VALUE_BYTES, Network, PipelineKind, PythonRequest, QueuePolicy,
+    RestartInterval, RetryPolicy, RetryStrategy, Seconds, Timeout, WebhookKey, check_env_value,
 };
 
 /// The definition as far as its fields are right; what is wrong keeps its default, and the report says so.
@@ -45,6 +45,7 @@ pub(super) fn definition(report: &mut Report<'_>, fields: &mut Fields<'_>) -> De
         retry: RetryPolicy {
             attempts: retry_attempts(report, fields).unwrap_or_default(),
             strategy: retry_strategy(report, fields).unwrap_or_default(),
+            ..RetryPolicy::default()
         },
         default_env: env(report, fields, "default_env"),
         encrypted_env: env(report, fields, "encrypted_env"),
@@ -53,9 +54,13 @@ pub(super) fn definition(report: &mut Report<'_>, fields: &mut Fields<'_>) -> De
         schedule: schedule::top(report, fields),
         schedules: schedule::entries(report, fields),
         daemon: daemon(report, fields),
-        max_instances: positive(report, fields, "max_instances", "runs"),
+        queue: QueuePolicy {
+            max_instances: positive(report, fields, "max_instances", "runs"),
+            ..QueuePolicy::default()
+        },
         downstream_triggers: triggers(report, fields),
         cells: cells(report, fields),
+        ..default
     };
     if kind == PipelineKind::Script && !definition.cells.is_empty() {
         let message = "this has an effect only for notebooks; set `type` to \"notebook\" or remove it";
@@ -345,6 +350,7 @@ fn daemon(report: &mut Report<'_>, fields: &mut Fields<'_>) -> DaemonPolicy {
         restart_cooldown: seconds(report, fields, "restart_cooldown", 0..=Seconds::MAX.0)
             .unwrap_or(default.restart_cooldown),
         restart_interval: fields.take("restart_interval").and_then(|field| restart_interval(report, &field)),
+        ..default
     }
 }
 
@@ -398,7 +404,8 @@ fn trigger(report: &mut Report<'_>, item: &Field<'_>) -> Option<DownstreamTrigge
         report.warning(item.node.place, &item.path, message);
     }
     fields.finish(report);
-    Some(DownstreamTrigger { pipeline: pipeline?, on_success, on_failure, on_route, run_config_id })
+    let triggered = DownstreamTrigger::on_success_of(pipeline?);
+    Some(DownstreamTrigger { on_success, on_failure, on_route, run_config_id, ..triggered })
 }
 
 fn cells(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<CellPolicy> {

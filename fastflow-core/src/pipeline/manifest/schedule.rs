@@ -21,7 +21,7 @@ pub(super) fn top(report: &mut Report<'_>, fields: &mut Fields<'_>) -> TopSchedu
         let message = "has no effect without `schedule_cron` or `schedule_interval_seconds`";
         report.warning(fields.place_of(name), name, message);
     }
-    TopSchedule { rule, window, run_once_at }
+    TopSchedule { rule, window, run_once_at, ..TopSchedule::default() }
 }
 
 fn rule(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<ScheduleRule> {

@@ -112,7 +112,8 @@ pub(crate) fn spec(pipeline: &str, retries: u32) -> Arc<RunSpec> {
 
 /// The same on an executor.
 pub(crate) fn spec_on(executor: &str, pipeline: &str, retries: u32) -> Arc<RunSpec> {
-    let retry = RetryPolicy { attempts: retries, strategy: RetryStrategy::Fixed { delay: Seconds(10) } };
+    let strategy = RetryStrategy::Fixed { delay: Seconds(10) };
+    let retry = RetryPolicy { attempts: retries, strategy, ..RetryPolicy::default() };
     let definition = Definition { retry, ..Definition::default() };
     Arc::new(RunSpec {
         pipeline: Pipeline {
