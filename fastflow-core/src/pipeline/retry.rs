@@ -85,6 +85,23 @@ pub enum RetryReason {
     Lost,
 }
 
+impl RetryReason {
+    /// The reason's name, as in `pipeline.json`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Exit => "exit",
+            Self::Signal => "signal",
+            Self::OutOfMemory => "out_of_memory",
+            Self::TimedOut => "timed_out",
+            Self::Unhealthy => "unhealthy",
+            Self::Interrupted => "interrupted",
+            Self::EnvironmentFailed => "environment_failed",
+            Self::StartFailed => "start_failed",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 /// How much more memory an attempt gets after each that ran out of it.
 ///
 /// ```

@@ -126,7 +126,7 @@ impl Batch {
     pub(super) fn create(&mut self, record: RunRecord, spec: &PreparedSpec) -> Result<Created> {
         let key = record.run.key.as_ref().map(|key| key.as_str().to_owned());
         if let Some(id) = key.as_ref().and_then(|key| self.keys.get(key)) {
-            return Ok(Created { id: *id, existing: true, event: self.last_event() });
+            return Ok(Created { id: *id, existing: true, cancelled: Vec::new(), event: self.last_event() });
         }
         let id = record.run.id;
         if self.runs.contains_key(&id) {
@@ -144,7 +144,7 @@ impl Batch {
         let event = self.event(&entry, None, at);
         self.runs.insert(id, entry);
         self.changed.insert(id);
-        Ok(Created { id, existing: false, event })
+        Ok(Created { id, existing: false, cancelled: Vec::new(), event })
     }
 
     pub(super) fn claim(&mut self, id: RunId, at: Timestamp) -> Result<Run> {
@@ -163,12 +163,12 @@ impl Batch {
     pub(super) fn advance(&mut self, step: &Step) -> Result<Advanced> {
         let mut entry = self.entry(step.run)?;
         let moved = entry.record.advance(step);
-        let advanced = moved.map(|()| {
+        let advanced = moved.map(|_| {
             let event = self.event(&entry, Some(&step.event), step.at);
             self.changed.insert(step.run);
             self.count(&entry);
             let run = &entry.record.run;
-            Advanced { state: run.state.clone(), attempt: run.attempt, event }
+            Advanced { state: run.state.clone(), attempt: run.attempt, event, created: Vec::new() }
         });
         self.runs.insert(step.run, entry);
         advanced

@@ -45,12 +45,13 @@ use self::{
     writer::{Command, FileIdentity, Reply, WAITING_MAX, Writer},
 };
 use super::{
-    Advanced, Claim, Created, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, RunQuery,
-    Step, Store,
+    Advanced, Claim, Created, DailyStatistics, DueSchedule, Event, EventId, Fire, Fired, Page,
+    PipelineRecord, PipelineState, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
 };
 use crate::{
-    Clock, Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
-    run::{Attempt, NewRun, Run},
+    Clock, Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
+    run::{Attempt, NewRun, Note, Run},
+    schedule::Tick,
 };
 
 /// How a [`SqliteStore`] is opened.
@@ -187,6 +188,10 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
+fn later() -> Error {
+    Error::new(ErrorKind::Unsupported, "not yet")
+}
+
 fn no_such_run(id: RunId) -> Error {
     Error::new(ErrorKind::NotFound, "no such run").with("run", id)
 }
@@ -224,6 +229,37 @@ impl Store for SqliteStore {
 
     async fn advance(&self, step: Step) -> Result<Advanced> {
         self.ask(|reply| Command::Advance { step: Box::new(step), reply }).await
+    }
+
+    async fn note(&self, _: RunId, _: u64, _: Note) -> Result<()> {
+        Err(later())
+    }
+    async fn notes(&self, _: RunId) -> Result<Vec<Note>> {
+        Err(later())
+    }
+    async fn queue_position(&self, _: RunId) -> Result<Option<u64>> {
+        Err(later())
+    }
+    async fn put_schedules(&self, _: ScheduleChange) -> Result<()> {
+        Err(later())
+    }
+    async fn schedules(&self, _: Option<&PipelineName>) -> Result<Vec<ScheduleRecord>> {
+        Err(later())
+    }
+    async fn schedule(&self, _: &ScheduleId) -> Result<ScheduleRecord> {
+        Err(later())
+    }
+    async fn due_schedules(&self, _: Timestamp, _: NonZeroU32) -> Result<Vec<DueSchedule>> {
+        Err(later())
+    }
+    async fn next_tick(&self) -> Result<Option<Timestamp>> {
+        Err(later())
+    }
+    async fn fire(&self, _: Vec<Fire>) -> Result<Vec<Fired>> {
+        Err(later())
+    }
+    async fn ticks(&self, _: &TickQuery) -> Result<Vec<(ScheduleId, Tick)>> {
+        Err(later())
     }
 
     async fn put_catalog(&self, pipelines: Vec<PipelineState>, at: Timestamp) -> Result<()> {

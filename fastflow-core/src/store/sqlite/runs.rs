@@ -242,6 +242,7 @@ impl RunRow {
             spec: Arc::clone(spec),
             parameters: submission.parameters,
             origin: submission.origin,
+            chain: row.id,
             priority: row.priority,
             key: row.key.map(IdempotencyKey::new).transpose()?,
             state: row.state,
