@@ -143,6 +143,7 @@ fn every_field_refuses_wrong_types_and_ranges() {
         ("secrets", &["\"A\"", "[1]", "[\"PYTHONPATH\"]", "{}"]),
         ("webhook_key", &["1", "\"a/b\"", "\"a b\""]),
         ("schedule_cron", &["\"\"", "\"* * *\"", "\"* * * * * * *\"", "5", "\"every day at noon ok\u{e4}\""]),
+        ("schedule_cron", &["\"0 24 * * *\"", "\"0 0 30 2 *\"", "\"@reboot\"", "\"0 0 * JANFEB *\""]),
         ("schedule_interval_seconds", &["0", "-5", "1.5", "\"60\""]),
         ("schedule_start", &["\"soon\"", "20260101", "\"2026-13-01\""]),
         ("schedule_end", &["\"2026-02-30\"", "true"]),
@@ -494,7 +495,7 @@ const VALUES: &str = r#"[
   {"type": "custom_schedule"}, {"type": "custom_schedule", "delays": [1]},
   {"type": "custom_schedule", "delays": []}, {"type": "never"},
   "", "a", "process", "script", "notebook", "3.12", ">=3.11,<3.14", "pypy@3.10", "/usr/bin/python", "512m", "1.5g",
-  "1.5", "512Mi", "2GB", "512 MiB", "7k", "100b", "0x10", "-1", "60", "@daily", "0 4 * * *", "0 0 4 * * *", "* * *",
+  "1.5", "512Mi", "2GB", "512 MiB", "7k", "100b", "0x10", "-1", "60", "@daily", "0 4 * * *", "0 0 4 * * *", "0 0 30 2 *", "* * *",
   "2026-01-31", "2026-01-31T08:00:00Z", "2026-01-31T08:00:00+01:00", "20260131", "2026-01-31 08:00", "tomorrow",
   "a/b", "a b", "ä", "0123456789abcdef", " 3.12 ", " @daily "
 ]"#;
@@ -509,11 +510,12 @@ fn values() -> Vec<Value> {
 /// schema cannot say.
 #[test]
 fn the_schema_and_the_reader_agree() {
-    // The calendar; sizes after their unit is applied; at least a digit; a number of seconds or a cron
+    // The calendar; what a cron expression comes to; sizes after their unit is applied; at least a digit; a number of seconds or a cron
     // expression; a route or a tag of blanks only; an entry with exactly one of two fields.
     const BEYOND_SCHEMA: &[&str] = &[
         "schedule_start",
         "schedule_end",
+        "schedule_cron",
         "run_once_at",
         "mem_hard_limit",
         "log_max_size",
