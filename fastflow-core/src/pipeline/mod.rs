@@ -12,6 +12,7 @@ mod env;
 mod health;
 mod image;
 mod inline;
+mod likeness;
 mod limits;
 mod manifest;
 mod network;

@@ -23,6 +23,13 @@ pub struct Parameters {
     pub undeclared: Undeclared,
 }
 
+impl Parameters {
+    /// The most parameters: of a declaration, and of one run.
+    pub const MAX_ENTRIES: usize = 50;
+    /// The longest value, in characters.
+    pub const MAX_VALUE_CHARS: usize = 16_384;
+}
+
 /// One declared parameter. Programs get it as text, in an environment variable.
 ///
 /// ```
@@ -50,6 +57,13 @@ pub struct ParameterDeclaration {
     pub choices: Vec<String>,
 }
 
+impl ParameterDeclaration {
+    /// The longest description, in characters.
+    pub const MAX_DESCRIPTION_CHARS: usize = 1000;
+    /// The most choices.
+    pub const MAX_CHOICES: usize = 100;
+}
+
 /// What the text of a parameter must be.
 ///
 /// ```
@@ -69,6 +83,44 @@ pub enum ParameterType {
     Number,
     /// `true` or `false`.
     Boolean,
+}
+
+impl ParameterType {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::String, Self::Integer, Self::Number, Self::Boolean];
+
+    /// The type as files name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Integer => "integer",
+            Self::Number => "number",
+            Self::Boolean => "boolean",
+        }
+    }
+
+    /// What [`fits`](Self::fits) accepts, in words.
+    pub fn expected(self) -> &'static str {
+        match self {
+            Self::String => "a string of at most 16384 characters without NUL",
+            Self::Integer => "a whole number from -9223372036854775808 to 9223372036854775807",
+            Self::Number => "a number, such as 2, -0.5 or 1e6",
+            Self::Boolean => "true or false",
+        }
+    }
+
+    /// Whether a text is a value of this type. Nothing around it is taken away: programs get it as it is.
+    pub fn fits(self, text: &str) -> bool {
+        match self {
+            Self::String => text.chars().count() <= Parameters::MAX_VALUE_CHARS && !text.contains('\0'),
+            Self::Integer => !text.starts_with('+') && text.parse::<i64>().is_ok(),
+            Self::Number => {
+                let is_bare = !text.contains(|c: char| c.is_ascii_whitespace());
+                is_bare && serde_json::from_str::<f64>(text).is_ok_and(f64::is_finite)
+            }
+            Self::Boolean => matches!(text, "true" | "false"),
+        }
+    }
 }
 
 /// Whether a caller may give parameters that are not declared.
