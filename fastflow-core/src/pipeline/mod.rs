@@ -5,6 +5,7 @@
 //! that is wrong yields [`Diagnostic`]s, never a pipeline with half of its limits.
 
 mod assemble;
+mod configured;
 mod daemon;
 mod definition;
 mod diagnostic;

@@ -2,11 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its input has failed")]
 
+mod configured;
 mod fields;
 mod files;
 mod findings;
+mod parameters;
 mod policies;
 mod property;
+mod retry;
 mod schema;
 mod unsupported;
 
