@@ -5,6 +5,7 @@
 //! that is wrong yields [`Diagnostic`]s, never a pipeline with half of its limits.
 
 mod assemble;
+mod configured;
 mod daemon;
 mod definition;
 mod diagnostic;
@@ -12,6 +13,7 @@ mod env;
 mod health;
 mod image;
 mod inline;
+mod likeness;
 mod limits;
 mod manifest;
 mod network;
