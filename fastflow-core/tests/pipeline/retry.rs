@@ -37,7 +37,7 @@ fn policy(reasons: &[RetryReason], exit_codes: &[u8]) -> RetryPolicy {
 fn only_what_is_named_is_followed_and_all_is_where_nothing_is() {
     for (reason, failure) in failures() {
         assert_eq!(RetryReason::of(&failure), reason, "{failure}");
-        assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
+        assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
         assert!(policy(&[], &[]).follows(&failure), "{failure}");
         for (named, _) in failures() {
             assert_eq!(policy(&[named], &[]).follows(&failure), named == reason, "{named:?}: {failure}");
