@@ -156,6 +156,19 @@ fn more_cycles_than_anybody_counts_are_bounded() {
     assert_eq!(graph.cycles().len(), 1 + Graph::MAX_FURTHER_CYCLES);
 }
 
+#[test]
+fn groups_that_are_apart_have_their_own_cycles_however_many_there_are() {
+    // All lead to one that leads nowhere, and is looked at first.
+    let names: Vec<(String, String)> = (0..300).map(|n| (format!("p{n:03}"), format!("q{n:03}"))).collect();
+    let starts: Vec<[&str; 3]> = names.iter().map(|(p, q)| ["a", q.as_str(), p.as_str()]).collect();
+    let mut pipelines: Vec<(&str, &[&str])> = vec![("a", &[])];
+    for [p, ways] in names.iter().zip(&starts).map(|((p, q), to)| [(p, &to[..2]), (q, &to[2..])]) {
+        pipelines.extend([(p.0.as_str(), p.1), (ways.0.as_str(), ways.1)]);
+    }
+    let cycles = cycles(&pipelines);
+    assert_eq!((cycles.len(), cycles[299].as_str()), (300, "p299 -> q299 -> p299"));
+}
+
 proptest! {
     /// Held against the plain definition: a pipeline is in a cycle when it is reached from itself.
     #[test]
