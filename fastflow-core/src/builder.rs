@@ -13,6 +13,8 @@ use crate::{
     executor::{Executor, ProcessConfig, ProcessExecutor},
     host::{Executors, Ports, Settings, signal::Signals},
     layout::DataDir,
+    pipeline::{ByteSize, ConfigName, CpuMillis},
+    run::Capacity,
     source::{DirectorySource, PipelineSource},
     store::Store,
 };
@@ -54,6 +56,7 @@ pub struct OrchestratorBuilder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     max_concurrent_runs: NonZeroU32,
+    capacity: Capacity,
     retention: Retention,
     inherited: Vec<String>,
 }
@@ -75,6 +78,7 @@ impl OrchestratorBuilder {
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(OsEntropy),
             max_concurrent_runs: Self::DEFAULT_MAX_CONCURRENT_RUNS,
+            capacity: Capacity::default(),
             retention: Retention::default(),
             inherited: INHERITED.map(str::to_owned).to_vec(),
         }
@@ -141,6 +145,25 @@ impl OrchestratorBuilder {
         self
     }
 
+    /// A pool with so many slots. Runs of pipelines that name it in `pools` hold slots of it while they are in flight.
+    pub fn pool(mut self, name: ConfigName, slots: NonZeroU32) -> Self {
+        self.capacity.pools.insert(name, slots);
+        self
+    }
+
+    /// The most memory that runs in flight may have declared by their `mem_hard_limit` together; others wait. Runs
+    /// that declare none count nothing, and one that declares more than this runs alone.
+    pub fn memory_budget(mut self, memory: ByteSize) -> Self {
+        self.capacity.memory = Some(memory);
+        self
+    }
+
+    /// The same for processor time, by `cpu_hard_limit`.
+    pub fn cpu_budget(mut self, cpu: CpuMillis) -> Self {
+        self.capacity.cpu = Some(cpu);
+        self
+    }
+
     /// How long the directories of ended runs are kept.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
@@ -197,6 +220,7 @@ impl OrchestratorBuilder {
         let signals = Signals::new(store.last_event().await?);
         let settings = Settings {
             max_concurrent_runs: self.max_concurrent_runs,
+            capacity: self.capacity,
             retention: self.retention,
             inherited_env: inherited(&self.inherited),
         };

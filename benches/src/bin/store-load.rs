@@ -114,20 +114,13 @@ fn spec() -> Fallible<Arc<RunSpec>> {
         },
         revision: "0".repeat(64).parse()?,
         executor: "process".parse()?,
+        config: None,
+        schedule_limit: None,
     }))
 }
 
 fn new_run(clock: &SystemClock, spec: &Arc<RunSpec>) -> NewRun {
-    NewRun {
-        id: RunId::new(clock, &OsEntropy),
-        spec: Arc::clone(spec),
-        parameters: std::collections::BTreeMap::new(),
-        origin: Origin::Manual,
-        priority: 0,
-        key: None,
-        at: clock.now(),
-        not_before: clock.now(),
-    }
+    NewRun::new(RunId::new(clock, &OsEntropy), Arc::clone(spec), Origin::Manual, clock.now())
 }
 
 /// Takes a claimed run to its end, in two steps.

@@ -148,8 +148,10 @@ impl Dispatcher {
             // A wall clock that is set back must not make due runs wait for it.
             self.latest = self.latest.max(self.ports.clock.now());
             let now = self.latest;
-            let runs =
-                self.ports.store.claim(Claim { at: now, limit: wanted, without: without.clone() }).await?;
+            let mut claim = Claim::new(now, wanted);
+            claim.without.clone_from(&without);
+            claim.capacity.clone_from(&self.ports.settings.capacity);
+            let runs = self.ports.store.claim(claim).await?;
             let last = runs.len() < wanted.get() as usize;
             let claimed: Vec<RunId> = runs.iter().map(|run| run.id).collect();
             for run in runs {

@@ -22,7 +22,7 @@ pub use self::retention::Retention;
 use self::signal::Signals;
 use crate::{
     Clock, Entropy, Error, ErrorKind, ExecutorName, OwnerId, Result, environment::EnvironmentBuilder,
-    executor::Executor, layout::DataDir, source::PipelineSource, store::Store,
+    executor::Executor, layout::DataDir, run::Capacity, source::PipelineSource, store::Store,
 };
 
 /// What the host works through: every effect it has is a call of one of these.
@@ -44,6 +44,8 @@ pub(crate) struct Ports {
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) max_concurrent_runs: NonZeroU32,
+    /// What all runs in flight share.
+    pub(crate) capacity: Capacity,
     pub(crate) retention: Retention,
     /// Variables of the embedding program that every program gets.
     pub(crate) inherited_env: BTreeMap<String, String>,

@@ -215,17 +215,8 @@ impl Orchestrator {
         let now = self.inner.ports.clock.now();
         let not_before = what.due(now)?;
         let id = RunId::new(&*self.inner.ports.clock, &*self.inner.ports.entropy);
-        self.create(NewRun {
-            id,
-            spec,
-            parameters,
-            origin: Origin::Manual,
-            priority: what.priority,
-            key,
-            at: now,
-            not_before,
-        })
-        .await
+        let new = NewRun::new(id, spec, Origin::Manual, now);
+        self.create(NewRun { parameters, priority: what.priority, key, not_before, ..new }).await
     }
 
     /// The runs: read, wait for, cancel, repeat; their logs and usage.
@@ -276,6 +267,7 @@ impl Orchestrator {
             spec: Arc::clone(&new.spec),
             parameters: new.parameters.clone(),
             origin: new.origin.clone(),
+            chain: new.chain.unwrap_or(new.id),
             priority: new.priority,
             key: new.key.clone(),
             state: RunState::Queued { not_before: new.not_before },
@@ -317,11 +309,7 @@ impl Orchestrator {
         check_supported(pipeline)?;
         check_capabilities(pipeline, &**executor)
             .map_err(|error| error.with("pipeline", &pipeline.name).with("executor", name))?;
-        let spec = Arc::new(RunSpec {
-            pipeline: pipeline.clone(),
-            revision: found.revision.clone(),
-            executor: name.clone(),
-        });
+        let spec = Arc::new(RunSpec::new(pipeline.clone(), found.revision.clone(), name.clone()));
         if specs.len() >= MAX_REMEMBERED_SPECS {
             specs.clear();
         }

@@ -151,18 +151,10 @@ impl<'a> Runs<'a> {
         let ports = self.ports();
         self.flow.check_rerun(&earlier).await?;
         let now = ports.clock.now();
-        self.flow
-            .create(NewRun {
-                id: RunId::new(&*ports.clock, &*ports.entropy),
-                spec: earlier.spec,
-                parameters: earlier.parameters,
-                origin: Origin::Rerun { of: id },
-                priority: earlier.priority,
-                key: None,
-                at: now,
-                not_before: now,
-            })
-            .await
+        let new_id = RunId::new(&*ports.clock, &*ports.entropy);
+        let new = NewRun::new(new_id, earlier.spec, Origin::Rerun { of: id }, now);
+        let (parameters, priority) = (earlier.parameters, earlier.priority);
+        self.flow.create(NewRun { parameters, priority, ..new }).await
     }
 
     /// The log of one attempt from `from` on, each line with the position after it; live while the attempt

@@ -109,6 +109,7 @@ impl RetryReason {
             Failure::Exit(Exit::Signal(_)) => Self::Signal,
             Failure::Exit(Exit::OutOfMemory) => Self::OutOfMemory,
             Failure::TimedOut => Self::TimedOut,
+            Failure::Unhealthy(_) => Self::Unhealthy,
             Failure::Interrupted => Self::Interrupted,
             Failure::EnvironmentFailed(_) => Self::EnvironmentFailed,
             Failure::StartFailed(_) => Self::StartFailed,

@@ -41,6 +41,29 @@ pub enum StopCause {
     Cancelled,
     /// Its time limit was reached.
     TimedOut,
+    /// It was not healthy.
+    Unhealthy(Symptom),
+}
+
+/// Why a running program counts as unhealthy.
+///
+/// ```
+/// use fastflow_core::run::Symptom;
+///
+/// assert_eq!(Symptom::NoOutput.to_string(), "it wrote nothing for too long");
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Symptom {
+    /// It wrote nothing for longer than `no_output_timeout`.
+    NoOutput,
+    /// It left its heartbeat file untouched for longer than `heartbeat_timeout`.
+    NoHeartbeat,
+    /// It crossed its soft limit of processor time, and `soft_limit_action` is to stop it.
+    SoftCpu,
+    /// It crossed its soft limit of memory, and `soft_limit_action` is to stop it.
+    SoftMemory,
 }
 
 /// What a sandbox reports of a program that ran and ended.
@@ -116,6 +139,8 @@ pub enum Failure {
     Exit(Exit),
     /// Its time limit was reached.
     TimedOut,
+    /// It was ended because it was not healthy.
+    Unhealthy(Symptom),
     /// Its sandbox was told to stop, and not by this installation: the machine went down, for example.
     Interrupted,
     /// Its environment could not be made ready; the program never started.
@@ -208,11 +233,23 @@ impl fmt::Display for Failure {
         match self {
             Self::Exit(exit) => exit.fmt(f),
             Self::TimedOut => f.write_str("timed out"),
+            Self::Unhealthy(symptom) => write!(f, "unhealthy: {symptom}"),
             Self::Interrupted => f.write_str("stopped from outside"),
             Self::EnvironmentFailed(failure) => write!(f, "environment failed: {failure}"),
             Self::StartFailed(failure) => write!(f, "could not start: {}", failure.message),
             Self::Lost(cause) => write!(f, "lost: {cause}"),
         }
+    }
+}
+
+impl fmt::Display for Symptom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoOutput => "it wrote nothing for too long",
+            Self::NoHeartbeat => "it gave no heartbeat for too long",
+            Self::SoftCpu => "it crossed its soft limit of processor time",
+            Self::SoftMemory => "it crossed its soft limit of memory",
+        })
     }
 }
 

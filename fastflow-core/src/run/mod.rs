@@ -1,6 +1,8 @@
 //! A run is one execution of a pipeline; an attempt is one try of a run.
 
+mod admission;
 mod exit;
+mod note;
 mod state;
 
 use std::{collections::BTreeMap, fmt, num::NonZeroU32, sync::Arc, time::Duration};
@@ -8,14 +10,18 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32, sync::Arc, time::Duration
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    exit::{Exit, ExitReport, Failure, LogSummary, LostCause, StartFailure, StartFailureKind, StopCause},
+    admission::{Capacity, Demand, Gate, Obstacle, Usage},
+    exit::{
+        Exit, ExitReport, Failure, LogSummary, LostCause, StartFailure, StartFailureKind, StopCause, Symptom,
+    },
+    note::{Decision, Note, SoftLimit},
     state::{IllegalTransition, Retry, RunEvent, RunState, Status},
 };
 use crate::{
-    AttemptId, Error, ErrorKind, ExecutorName, PipelineName, Result, RunId, Timestamp,
+    AttemptId, Error, ErrorKind, ExecutorName, PipelineName, Result, RunId, ScheduleId, Timestamp,
     environment::EnvironmentId,
     executor::ExecutionHandle,
-    pipeline::{EnvName, Pipeline},
+    pipeline::{ConfigName, EnvName, Pipeline},
     source::Revision,
 };
 
@@ -25,7 +31,7 @@ use crate::{
 /// use fastflow_core::{pipeline::Pipeline, run::RunSpec};
 ///
 /// fn spec(pipeline: Pipeline) -> RunSpec {
-///     RunSpec { pipeline, revision: "ab".repeat(32).parse().unwrap(), executor: "process".parse().unwrap() }
+///     RunSpec::new(pipeline, "ab".repeat(32).parse().unwrap(), "process".parse().unwrap())
 /// }
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -36,18 +42,46 @@ pub struct RunSpec {
     pub revision: Revision,
     /// The executor that starts its attempts.
     pub executor: ExecutorName,
+    /// The entry of the pipeline's `schedules` that says more than the rest of its file. None: no entry does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigName>,
+    /// How many runs of its schedule may be in flight. None: any number, or it is of no schedule.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule_limit: Option<ScheduleLimit>,
+}
+
+impl RunSpec {
+    /// What a run of the pipeline executes when nothing else is said.
+    pub fn new(pipeline: Pipeline, revision: Revision, executor: ExecutorName) -> Self {
+        Self { pipeline, revision, executor, config: None, schedule_limit: None }
+    }
+}
+
+/// How many runs of a schedule may be in flight at one time.
+///
+/// ```
+/// use std::num::NonZeroU32;
+/// use fastflow_core::run::ScheduleLimit;
+///
+/// let one = ScheduleLimit { schedule: "etl/nightly".parse().unwrap(), max: NonZeroU32::MIN };
+/// assert_eq!(one.max.get(), 1);
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+pub struct ScheduleLimit {
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// The most of its runs.
+    pub max: NonZeroU32,
 }
 
 /// A run to be created.
 ///
 /// ```
-/// use std::{collections::BTreeMap, sync::Arc};
+/// use std::sync::Arc;
 /// use fastflow_core::{Clock, Entropy, RunId, run::{NewRun, Origin, RunSpec}};
 ///
 /// fn now(spec: Arc<RunSpec>, clock: &dyn Clock, entropy: &dyn Entropy) -> NewRun {
-///     let at = clock.now();
-///     let (id, parameters) = (RunId::new(clock, entropy), BTreeMap::new());
-///     NewRun { id, spec, parameters, origin: Origin::Manual, priority: 0, key: None, at, not_before: at }
+///     NewRun::new(RunId::new(clock, entropy), spec, Origin::Manual, clock.now())
 /// }
 /// ```
 #[derive(Clone, Debug)]
@@ -60,6 +94,10 @@ pub struct NewRun {
     pub parameters: BTreeMap<EnvName, String>,
     /// Why it exists.
     pub origin: Origin,
+    /// The first run of the chain it belongs to; none when it begins one.
+    pub chain: Option<RunId>,
+    /// Runs that are cancelled for it, in the same transaction. Those that have ended already do not matter.
+    pub replaces: Vec<RunId>,
     /// Higher runs first; 0 is usual.
     pub priority: i16,
     /// A second run with the same key is not created; the first is returned in its place.
@@ -68,6 +106,25 @@ pub struct NewRun {
     pub at: Timestamp,
     /// Not started before this instant.
     pub not_before: Timestamp,
+}
+
+impl NewRun {
+    /// A run that is due at once, with the priority that its pipeline says, and nothing else.
+    pub fn new(id: RunId, spec: Arc<RunSpec>, origin: Origin, at: Timestamp) -> Self {
+        let priority = spec.pipeline.definition.queue.priority;
+        Self {
+            id,
+            spec,
+            parameters: BTreeMap::new(),
+            origin,
+            chain: None,
+            replaces: Vec::new(),
+            priority,
+            key: None,
+            at,
+            not_before: at,
+        }
+    }
 }
 
 /// A caller's own name for a submission, so that repeating it creates nothing.
@@ -125,6 +182,30 @@ pub enum Origin {
         /// The run it repeats.
         of: RunId,
     },
+    /// An instant of a schedule.
+    Schedule {
+        /// The schedule.
+        schedule: ScheduleId,
+        /// The instant.
+        nominal: Timestamp,
+    },
+    /// The end of another run.
+    Trigger {
+        /// The run that ended.
+        upstream: RunId,
+    },
+    /// The success of all runs that it comes after.
+    Join {
+        /// The last of them.
+        last: RunId,
+    },
+    /// The end of the run before it, of a pipeline that is meant to run always.
+    Daemon {
+        /// The run before it.
+        previous: RunId,
+        /// How often it was started again in this burst, this time included. 0 for a planned restart.
+        restarts: u32,
+    },
 }
 
 /// One execution of a pipeline, as the store has it.
@@ -149,6 +230,8 @@ pub struct Run {
     pub parameters: BTreeMap<EnvName, String>,
     /// Why it exists.
     pub origin: Origin,
+    /// The first run of its chain: itself, unless another run led to it.
+    pub chain: RunId,
     /// Higher runs first.
     pub priority: i16,
     /// The caller's own name for the submission.
@@ -183,6 +266,14 @@ impl Run {
     /// The state as people see it.
     pub fn status(&self) -> Status {
         self.state.status()
+    }
+
+    /// The schedule that it is of.
+    pub fn schedule(&self) -> Option<&ScheduleId> {
+        match &self.origin {
+            Origin::Schedule { schedule, .. } => Some(schedule),
+            _ => None,
+        }
     }
 
     /// Why it failed, if it did.
@@ -306,6 +397,11 @@ impl fmt::Display for Origin {
         match self {
             Self::Manual => f.write_str("manual"),
             Self::Rerun { of } => write!(f, "rerun of {of}"),
+            Self::Schedule { schedule, nominal } => write!(f, "schedule {schedule} at {nominal}"),
+            Self::Trigger { upstream } => write!(f, "end of {upstream}"),
+            Self::Join { last } => write!(f, "success of {last} and of all others that it comes after"),
+            Self::Daemon { previous, restarts: 0 } => write!(f, "planned restart after {previous}"),
+            Self::Daemon { previous, restarts } => write!(f, "restart {restarts} after {previous}"),
         }
     }
 }

@@ -166,7 +166,7 @@ impl RunState {
     #[expect(clippy::result_large_err, reason = "a refusal is rare, and short-lived where it happens")]
     pub fn apply(&self, event: &RunEvent, retry: Retry) -> Result<Self, IllegalTransition> {
         use RunEvent as E;
-        use StopCause::{Cancelled, TimedOut};
+        use StopCause::{Cancelled, TimedOut, Unhealthy};
 
         let again = |failure: Failure| match retry {
             Retry::At(not_before) => Self::Queued { not_before },
@@ -196,6 +196,7 @@ impl RunState {
                     // Nobody here asked for it: the machine is going down, or somebody signalled the sandbox.
                     (Some(Cancelled), _) => again(Failure::Interrupted),
                     (Some(TimedOut), _) => again(Failure::TimedOut),
+                    (Some(Unhealthy(symptom)), _) => again(Failure::Unhealthy(*symptom)),
                     (None, Exit::Code(0)) => Self::Succeeded,
                     (None, exit) => again(Failure::Exit(*exit)),
                 }
@@ -205,7 +206,7 @@ impl RunState {
             (Self::Stopping { handle: None, cause }, E::Started(handle)) => {
                 Self::Stopping { handle: Some(handle.clone()), cause: *cause }
             }
-            (Self::Stopping { handle, cause: TimedOut }, E::StopRequested(Cancelled)) => {
+            (Self::Stopping { handle, cause: TimedOut | Unhealthy(_) }, E::StopRequested(Cancelled)) => {
                 Self::Stopping { handle: handle.clone(), cause: Cancelled }
             }
             (
@@ -216,6 +217,10 @@ impl RunState {
                 Self::Stopping { cause: TimedOut, .. },
                 E::Exited { .. } | E::StartFailed { .. } | E::NeverStarted { .. } | E::Lost(_),
             ) => again(Failure::TimedOut),
+            (
+                Self::Stopping { cause: Unhealthy(symptom), .. },
+                E::Exited { .. } | E::StartFailed { .. } | E::NeverStarted { .. } | E::Lost(_),
+            ) => again(Failure::Unhealthy(*symptom)),
 
             _ => return self.refuse(event),
         };

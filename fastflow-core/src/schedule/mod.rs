@@ -1,5 +1,105 @@
 //! When runs are to happen: schedules, and the instants at which they are due.
 
+mod blackout;
+mod calendar;
+mod cron;
 mod id;
+mod interval;
+mod jitter;
+mod tick;
+mod walk;
+mod zone;
 
-pub use self::id::{ScheduleId, ScheduleOwner};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::cron::check as check_cron;
+pub use self::{
+    blackout::{Blackout, BlackoutCalendar, BlackoutSpan, Weekday},
+    calendar::{Calendar, Occasion},
+    cron::Cron,
+    id::{ScheduleId, ScheduleOwner},
+    interval::Interval,
+    jitter::jitter_offset,
+    tick::{NextTick, Tick, TickOutcome},
+    zone::find_zone,
+};
+use crate::{
+    Result, Timestamp,
+    pipeline::{ConfigName, EnvName, SchedulePolicy, ScheduleRule, ScheduleWindow},
+};
+
+/// A schedule: when a pipeline is to start, and with what. Plain data.
+///
+/// ```
+/// use fastflow_core::schedule::Schedule;
+///
+/// let nightly = Schedule::cron("etl@nightly".parse().unwrap(), "30 2 * * *").unwrap();
+/// assert!(nightly.enabled && nightly.parameters.is_empty());
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Schedule {
+    /// Its id, which says what it starts.
+    pub id: ScheduleId,
+    /// What it follows.
+    pub occasion: Occasion,
+    /// When it is in force.
+    #[serde(default)]
+    pub window: ScheduleWindow,
+    /// How it behaves beside that.
+    #[serde(default)]
+    pub policy: SchedulePolicy,
+    /// Whether it starts anything. While it does not, the ledger says so at each instant.
+    pub enabled: bool,
+    /// The entry of the pipeline's `schedules` that its runs are made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub config: Option<ConfigName>,
+    /// Parameters of its runs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<EnvName, String>,
+    /// The priority of its runs. None: the pipeline's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<i16>,
+}
+
+impl Schedule {
+    /// An enabled one in UTC that leaves everything but its instants as it is.
+    pub fn new(id: ScheduleId, occasion: impl Into<Occasion>) -> Self {
+        Self {
+            id,
+            occasion: occasion.into(),
+            window: ScheduleWindow::default(),
+            policy: SchedulePolicy::default(),
+            enabled: true,
+            config: None,
+            parameters: BTreeMap::new(),
+            priority: None,
+        }
+    }
+
+    /// The same at the instants of a cron expression.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when it is none.
+    pub fn cron(id: ScheduleId, text: &str) -> Result<Self> {
+        Ok(Self::new(id, ScheduleRule::Cron(text.parse()?)))
+    }
+
+    /// Its instants, when its interval counts from `anchor`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Calendar::new`].
+    pub fn calendar(&self, anchor: Timestamp) -> Result<Calendar> {
+        Calendar::new(&self.occasion, &self.window, &self.policy, anchor)
+    }
+
+    /// Its first instant after `after`, and when it is acted upon.
+    pub fn next(&self, calendar: &Calendar, after: Timestamp) -> Option<NextTick> {
+        let nominal = calendar.next_after(after)?;
+        let due = nominal.saturating_add(jitter_offset(&self.id, self.policy.jitter)).ok()?;
+        Some(NextTick { nominal, due })
+    }
+}

@@ -1,7 +1,10 @@
-//! Durable state: runs, their attempts, the event sequence, and the catalog of pipelines.
+//! Durable state: runs, their attempts, the event sequence, schedules with their ledger, and the catalog of pipelines.
 
-#[cfg(feature = "sqlite")]
-mod record;
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+pub(crate) mod follow;
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+pub(crate) mod record;
+mod schedule;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
@@ -10,12 +13,14 @@ use std::{collections::BTreeSet, fmt, num::NonZeroU32};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
+pub use self::schedule::{DueSchedule, Fire, Fired, PutSchedule, ScheduleChange, ScheduleRecord, TickQuery};
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteOptions, SqliteStore};
 use crate::{
-    ExecutorName, PipelineName, Result, RunId, Timestamp,
+    ExecutorName, PipelineName, Result, RunId, ScheduleId, Timestamp,
     pipeline::Diagnostic,
-    run::{Attempt, ExitReport, NewRun, Run, RunEvent, RunState, Setup, Status},
+    run::{Attempt, Capacity, Decision, ExitReport, NewRun, Note, Run, RunEvent, RunState, Setup, Status},
+    schedule::Tick,
     source::Revision,
 };
 
@@ -36,11 +41,13 @@ use crate::{
 /// Dropping a future never leaves half a transaction; whether it took effect is then unknown.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
-    /// Creates a run, or returns the earlier one with the same key (`existing`).
+    /// Creates a run, or returns the earlier one with the same key (`existing`). The runs it replaces are cancelled
+    /// with it, and so are those that its pipeline gives up for it ([`WhenFull`](crate::pipeline::WhenFull)).
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` when the id is taken; `Unavailable`, `StorageFull` when nothing can be written now.
+    /// `AlreadyExists` when the id is taken; `Unavailable` when its pipeline takes no more, too; `Unavailable`,
+    /// `StorageFull` when nothing can be written now.
     async fn create_run(&self, new: NewRun) -> Result<Created>;
 
     /// One run.
@@ -64,9 +71,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` when the store cannot be read now.
     async fn runs(&self, query: &RunQuery) -> Result<Page<Run>>;
 
-    /// Takes on up to `claim.limit` queued runs that are due at `claim.at`, by priority, then by age: each becomes
-    /// [`RunState::Starting`] with a new attempt and a new epoch. Runs of the executors in `claim.without` stay as
-    /// they are, and those behind them come first; what that costs must not grow with the number of runs left out.
+    /// Takes on up to `claim.limit` queued runs that are due at `claim.at`: each becomes [`RunState::Starting`] with
+    /// a new attempt and a new epoch. Higher priorities come first; within one, pipelines take turns, and each
+    /// pipeline's runs come by age.
+    ///
+    /// Runs of the executors in `claim.without`, and those that [`Usage::admits`](crate::run::Usage::admits) does not
+    /// let in, stay as they are, and those behind them come first; what that costs must not grow with the number of
+    /// runs left out.
     ///
     /// # Errors
     ///
@@ -88,12 +99,85 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable`, `StorageFull` when nothing can be written now.
     async fn take_over(&self) -> Result<Vec<Run>>;
 
-    /// Moves one run by one event.
+    /// Moves one run by one event. If that ends it, those of `step.follow_ups` whose condition holds are created with
+    /// it; a cancelled run is followed by none.
     ///
     /// # Errors
     ///
     /// `NotFound`; `Conflict` when the state does not allow the event or `step.epoch` is stale.
     async fn advance(&self, step: Step) -> Result<Advanced>;
+
+    /// Keeps a note about a run, unless its epoch is not `epoch` any more.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Conflict` when `epoch` is stale; `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn note(&self, run: RunId, epoch: u64, note: Note) -> Result<()>;
+
+    /// The notes about a run, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn notes(&self, run: RunId) -> Result<Vec<Note>>;
+
+    /// How many queued runs that are due come before this one; none when it is not queued, or not due.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn queue_position(&self, run: RunId) -> Result<Option<u64>>;
+
+    /// Makes schedules what they are to be: all of it, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when one of them has another generation than it must have; `Unavailable`, `StorageFull` when
+    /// nothing can be written now.
+    async fn put_schedules(&self, change: ScheduleChange) -> Result<()>;
+
+    /// The schedules of one pipeline, or of all, by id.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn schedules(&self, pipeline: Option<&PipelineName>) -> Result<Vec<ScheduleRecord>>;
+
+    /// One schedule.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    async fn schedule(&self, id: &ScheduleId) -> Result<ScheduleRecord>;
+
+    /// Schedules whose next instant is due at `at`, the longest due first.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn due_schedules(&self, at: Timestamp, limit: NonZeroU32) -> Result<Vec<DueSchedule>>;
+
+    /// When the next schedule is due.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn next_tick(&self) -> Result<Option<Timestamp>>;
+
+    /// Writes what becomes of instants that are due, with the runs they make: all of a [`Fire`], or nothing of it when
+    /// it is stale. So there is exactly one row, and at most one run, for each instant.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn fire(&self, fires: Vec<Fire>) -> Result<Vec<Fired>>;
+
+    /// Rows of the ledger with the schedules they are of, newest first.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn ticks(&self, query: &TickQuery) -> Result<Vec<(ScheduleId, Tick)>>;
 
     /// Replaces the catalog by what a source has now. Pipelines that disappear keep their history.
     ///
@@ -155,6 +239,8 @@ pub struct Created {
     pub id: RunId,
     /// Whether an earlier run had the same key, so that nothing was created.
     pub existing: bool,
+    /// The runs that were cancelled for it: they are to be stopped.
+    pub cancelled: Vec<RunId>,
     /// The newest event's id after it.
     pub event: EventId,
 }
@@ -177,12 +263,14 @@ pub struct Claim {
     pub limit: NonZeroU32,
     /// Not those of these executors: they wait in the queue until they are claimed without being left out.
     pub without: BTreeSet<ExecutorName>,
+    /// What the host has for all runs in flight together.
+    pub capacity: Capacity,
 }
 
 impl Claim {
     /// A claim that leaves nothing out.
     pub fn new(at: Timestamp, limit: NonZeroU32) -> Self {
-        Self { at, limit, without: BTreeSet::new() }
+        Self { at, limit, without: BTreeSet::new(), capacity: Capacity::default() }
     }
 }
 
@@ -210,13 +298,80 @@ pub struct Step {
     pub setup: Option<Setup>,
     /// What its sandbox reported, kept with the attempt.
     pub report: Option<ExitReport>,
+    /// What the end of the run leads to, should this step end it.
+    pub follow_ups: Vec<FollowUp>,
 }
 
 impl Step {
     /// A step with nothing beside its event.
     pub fn new(run: RunId, epoch: Option<u64>, event: RunEvent, at: Timestamp) -> Self {
-        Self { run, epoch, event, at, setup: None, report: None }
+        Self { run, epoch, event, at, setup: None, report: None, follow_ups: Vec::new() }
     }
+}
+
+/// What the end of a run leads to. A cancelled run leads to nothing.
+///
+/// ```
+/// use fastflow_core::{run::Decision, store::{FollowOn, FollowUp, FollowUpAction}};
+///
+/// let given_up = FollowUpAction::Note(Decision::GaveUp { restarts: 10 });
+/// let follow_up = FollowUp { on: FollowOn::Failure, after: Default::default(), action: given_up };
+/// assert!(follow_up.after.is_empty());
+/// ```
+#[derive(Clone, Debug)]
+pub struct FollowUp {
+    /// Which ends lead to it.
+    pub on: FollowOn,
+    /// The pipelines of which a run of the same chain must have succeeded, too. When it is not empty, the run is
+    /// created once a chain.
+    pub after: BTreeSet<PipelineName>,
+    /// What they lead to.
+    pub action: FollowUpAction,
+}
+
+/// Which ends of a run lead to something.
+///
+/// ```
+/// use fastflow_core::{run::RunState, store::FollowOn};
+///
+/// assert!(FollowOn::Any.holds(&RunState::Succeeded) && !FollowOn::Any.holds(&RunState::Cancelled));
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum FollowOn {
+    /// Success.
+    Success,
+    /// Failure, after the last attempt.
+    Failure,
+    /// Both.
+    Any,
+}
+
+impl FollowOn {
+    /// Whether this state is such an end.
+    pub fn holds(self, state: &RunState) -> bool {
+        match state {
+            RunState::Succeeded => self != Self::Failure,
+            RunState::Failed(_) => self != Self::Success,
+            _ => false,
+        }
+    }
+}
+
+/// What the end of a run leads to.
+///
+/// ```
+/// use fastflow_core::{run::{Decision, NewRun}, store::FollowUpAction};
+///
+/// fn start(run: NewRun) -> FollowUpAction {
+///     FollowUpAction::Start(Box::new(run))
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub enum FollowUpAction {
+    /// This run is created.
+    Start(Box<NewRun>),
+    /// Nothing is created, and this is noted.
+    Note(Decision),
 }
 
 /// What [`Store::advance`] came to.
@@ -235,8 +390,10 @@ pub struct Advanced {
     pub state: RunState,
     /// The attempt it belongs to; 0 before the first.
     pub attempt: u32,
-    /// The id of the event it left.
+    /// The id of the newest event after it.
     pub event: EventId,
+    /// The runs it created.
+    pub created: Vec<Created>,
 }
 
 /// A position in the event sequence. 0 is before the first event.

@@ -6,7 +6,8 @@ use super::Step;
 use crate::{
     AttemptId, Error, ErrorKind, Result, RunId, Timestamp,
     run::{
-        Attempt, AttemptEnd, Failure, NewRun, Retry, Run, RunEvent, RunState, StartFailure, StartFailureKind,
+        Attempt, AttemptEnd, Decision, Failure, NewRun, Note, Retry, Run, RunEvent, RunState, StartFailure,
+        StartFailureKind,
     },
 };
 
@@ -39,6 +40,7 @@ impl RunRecord {
             spec: new.spec,
             parameters: new.parameters,
             origin: new.origin,
+            chain: new.chain.unwrap_or(new.id),
             priority: new.priority,
             key: new.key,
             state: RunState::Queued { not_before: whole_micros(new.not_before) },
@@ -63,8 +65,8 @@ impl RunRecord {
         Ok(())
     }
 
-    /// Moves it by one event. A refused step leaves it as it was.
-    pub(crate) fn advance(&mut self, step: &Step) -> Result<()> {
+    /// Moves it by one event, and says what was decided with it. A refused step leaves it as it was.
+    pub(crate) fn advance(&mut self, step: &Step) -> Result<Option<Note>> {
         if step.epoch.is_some_and(|epoch| epoch != self.run.epoch) {
             return Err(Error::new(ErrorKind::Conflict, "another host took this run over")
                 .with("run", self.run.id)
@@ -81,7 +83,11 @@ impl RunRecord {
         let may_go_on = last != self.run.state.apply(&step.event, Retry::At(at)).map_err(refused)?;
 
         let was_queued = matches!(self.run.state, RunState::Queued { .. });
-        let retry = if may_go_on { self.retry(&last, at) } else { Retry::Exhausted };
+        let (retry, decision) = match &last {
+            RunState::Failed(failure) if may_go_on => self.retry(failure, at),
+            _ => (Retry::Exhausted, None),
+        };
+        let attempt = self.run.attempt;
         let next = self.run.state.apply(&step.event, retry).map_err(refused)?;
         self.run.state = rounded(next);
         if self.run.state.is_terminal() {
@@ -90,23 +96,30 @@ impl RunRecord {
         if !was_queued {
             self.keep(step, &last, at);
         }
-        Ok(())
+        Ok(decision.map(|decision| Note { at, attempt, decision }))
     }
 
-    /// Counts the failure, and says whether another attempt follows.
-    fn retry(&mut self, last: &RunState, at: Timestamp) -> Retry {
-        if let RunState::Failed(Failure::StartFailed(StartFailure { kind, .. })) = last
+    /// Counts the failure, and says whether another attempt follows, and why.
+    fn retry(&mut self, failure: &Failure, at: Timestamp) -> (Retry, Option<Decision>) {
+        if let Failure::StartFailed(StartFailure { kind, .. }) = failure
             && *kind == StartFailureKind::ExecutorUnavailable
             && let Some(delay) = executor_retry_delay(self.run.id, self.start_retries)
         {
             self.start_retries += 1;
-            return Retry::At(later(at, delay));
+            let at = later(at, delay);
+            return (Retry::At(at), Some(Decision::Retry { at, failed_attempts: 0 }));
         }
         self.run.failed_attempts += 1;
+        let failed_attempts = self.run.failed_attempts;
         let policy = &self.run.spec.pipeline.definition.retry;
-        match NonZeroU32::new(self.run.failed_attempts).and_then(|failed| policy.delay(failed)) {
-            Some(delay) => Retry::At(later(at, delay)),
-            None => Retry::Exhausted,
+        match NonZeroU32::new(failed_attempts).and_then(|failed| policy.delay(failed)) {
+            Some(delay) => {
+                let at = later(at, delay);
+                (Retry::At(at), Some(Decision::Retry { at, failed_attempts }))
+            }
+            // Where no retries were asked for, there is nothing to explain.
+            None if policy.attempts == 0 => (Retry::Exhausted, None),
+            None => (Retry::Exhausted, Some(Decision::Exhausted { failed_attempts })),
         }
     }
 

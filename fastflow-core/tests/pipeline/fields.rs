@@ -114,6 +114,7 @@ const WRONG: &[(&str, &[&str])] = &[
     ("encrypted_env", &["[]", "{\"A\": 1}", "{\"UV_INDEX\": \"x\"}"]),
     ("secrets", &["\"A\"", "[1]", "[\"PYTHONPATH\"]", "{}"]),
     ("webhook_key", &["1", "\"a/b\"", "\"a b\""]),
+    ("schedule_cron", &["\"0 24 * * *\"", "\"0 0 30 2 *\"", "\"@reboot\"", "\"0 0 * JANFEB *\""]),
     ("schedule_cron", &["\"\"", "\"* * *\"", "\"* * * * * * *\"", "5", "\"every day at noon ok\u{e4}\""]),
     ("schedule_interval_seconds", &["0", "-5", "1.5", "\"60\""]),
     ("schedule_start", &["\"soon\"", "20260101", "\"2026-13-01\""]),

@@ -36,7 +36,7 @@ const VALUES: &str = r#"[
   {"type": "custom_schedule"}, {"type": "custom_schedule", "delays": [1]},
   {"type": "custom_schedule", "delays": []}, {"type": "never"},
   "", "a", "process", "script", "notebook", "3.12", ">=3.11,<3.14", "pypy@3.10", "/usr/bin/python", "512m", "1.5g",
-  "1.5", "512Mi", "2GB", "512 MiB", "7k", "100b", "0x10", "-1", "60", "@daily", "0 4 * * *", "0 0 4 * * *", "* * *",
+  "1.5", "512Mi", "2GB", "512 MiB", "7k", "100b", "0x10", "-1", "60", "@daily", "0 4 * * *", "0 0 4 * * *", "0 0 30 2 *", "* * *",
   "2026-01-31", "2026-01-31T08:00:00Z", "2026-01-31T08:00:00+01:00", "20260131", "2026-01-31 08:00", "tomorrow",
   "UTC", "Europe/Berlin", "Mars/Olympus", "skip", "shift", "first", "both", "allow", "latest", {"all": 3}, {"all": 0},
   "reject", "record", "stop", "refuse", -32768, 32768, 50, 101, 17, 255, [75], [0, 256], ["lost"], ["exit", "oom"],
@@ -90,6 +90,7 @@ fn the_schema_and_the_reader_agree() {
     const BEYOND_SCHEMA: &[&str] = &[
         "schedule_start",
         "schedule_end",
+        "schedule_cron",
         "run_once_at",
         "mem_hard_limit",
         "log_max_size",

@@ -62,15 +62,10 @@ impl Host {
 
 /// A plain run that is due.
 pub(crate) fn new_run(clock: &dyn Clock, parameter: &str) -> NewRun {
+    let id = RunId::new(clock, &OsEntropy);
     NewRun {
-        id: RunId::new(clock, &OsEntropy),
-        spec: crate::spec(),
         parameters: [("P".parse().unwrap(), parameter.to_owned())].into(),
-        origin: Origin::Manual,
-        priority: 0,
-        key: None,
-        at: clock.now(),
-        not_before: clock.now(),
+        ..NewRun::new(id, crate::spec(), Origin::Manual, clock.now())
     }
 }
 

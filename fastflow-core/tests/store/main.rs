@@ -54,6 +54,8 @@ fn spec() -> Arc<RunSpec> {
             },
             revision: "0".repeat(64).parse().unwrap(),
             executor: "process".parse().unwrap(),
+            config: None,
+            schedule_limit: None,
         })
     });
     Arc::clone(&SPEC)

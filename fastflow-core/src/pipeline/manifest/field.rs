@@ -11,7 +11,7 @@ use super::{
     Report,
     node::{Kind, Member, Node, Place},
 };
-use crate::pipeline::likeness::nearest;
+use crate::{Error, pipeline::likeness::nearest};
 
 /// An object's fields, each of which is taken once.
 #[derive(Debug)]
@@ -144,13 +144,17 @@ impl<'n> Field<'n> {
         None
     }
 
-    /// A string that a type reads.
-    pub(super) fn parsed<T: FromStr>(&self, report: &mut Report<'_>, expected: &str) -> Option<T> {
-        let parsed = self.text(report, expected)?.parse().ok();
-        if parsed.is_none() {
-            self.wrong(report, expected);
+    /// A string that a type reads. What the type's error expects, if it says so, is nearer than `expected`.
+    pub(super) fn parsed<T>(&self, report: &mut Report<'_>, expected: &str) -> Option<T>
+    where
+        T: FromStr<Err = Error>,
+    {
+        let parsed = self.text(report, expected)?.parse::<T>();
+        if let Err(error) = &parsed {
+            let nearer = error.context().find(|(key, _)| *key == "expected");
+            self.wrong(report, nearer.map_or(expected, |(_, nearer)| nearer));
         }
-        parsed
+        parsed.ok()
     }
 
     /// One of some words, by what it means.

@@ -127,6 +127,8 @@ pub(crate) fn spec_on(executor: &str, pipeline: &str, retries: u32) -> Arc<RunSp
         },
         revision: revision(),
         executor: executor.parse().unwrap(),
+        config: None,
+        schedule_limit: None,
     })
 }
 
@@ -136,16 +138,7 @@ pub(crate) fn revision() -> Revision {
 
 /// A plain run of `spec`, submitted and due at `at(0)`.
 pub(crate) fn new_run(number: u64, spec: &Arc<RunSpec>) -> NewRun {
-    NewRun {
-        id: id(number),
-        spec: Arc::clone(spec),
-        parameters: std::collections::BTreeMap::new(),
-        origin: Origin::Manual,
-        priority: 0,
-        key: None,
-        at: at(0),
-        not_before: at(0),
-    }
+    NewRun::new(id(number), Arc::clone(spec), Origin::Manual, at(0))
 }
 
 pub(crate) fn key(text: &str) -> IdempotencyKey {

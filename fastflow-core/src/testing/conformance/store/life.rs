@@ -41,6 +41,7 @@ pub async fn a_run_is_read_as_it_was_created(store: Arc<dyn Store>) {
         spec: new.spec,
         parameters: new.parameters,
         origin: new.origin,
+        chain: new.id,
         priority: new.priority,
         key: new.key,
         state: RunState::Queued { not_before: at(60) },

@@ -1,0 +1,170 @@
+//! Schedules and their ledger, as stores keep them.
+
+use std::num::NonZeroU32;
+
+use super::Created;
+use crate::{
+    RunId, ScheduleId, Timestamp,
+    run::NewRun,
+    schedule::{NextTick, Schedule, Tick},
+};
+
+/// A schedule as the store has it.
+///
+/// ```
+/// use fastflow_core::store::ScheduleRecord;
+///
+/// fn line(record: &ScheduleRecord) -> String {
+///     match &record.next {
+///         Some(next) => format!("{} next at {}", record.schedule.id, next.nominal),
+///         None => format!("{} never again", record.schedule.id),
+///     }
+/// }
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScheduleRecord {
+    /// What it is.
+    pub schedule: Schedule,
+    /// Counts its changes. Who holds an older number is refused.
+    pub generation: u64,
+    /// Where its interval begins to count; no change of it ever moves it.
+    pub anchor: Timestamp,
+    /// The ledger has every instant up to this one, itself included, and none after it.
+    pub cursor: Timestamp,
+    /// Its next instant; none when there is none, or it has a problem.
+    pub next: Option<NextTick>,
+    /// Why its instants cannot be known: its time zone is not known here, say.
+    pub problem: Option<String>,
+}
+
+/// What schedules are to be from now on, all of it or nothing.
+///
+/// ```
+/// use fastflow_core::store::ScheduleChange;
+///
+/// assert!(ScheduleChange::default().is_empty());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct ScheduleChange {
+    /// New ones, and what known ones become.
+    pub put: Vec<PutSchedule>,
+    /// Those that are no more, with the generation they must have. Their ledger stays.
+    pub remove: Vec<(ScheduleId, u64)>,
+}
+
+impl ScheduleChange {
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        self.put.is_empty() && self.remove.is_empty()
+    }
+}
+
+/// A schedule as it is to be.
+///
+/// ```
+/// use fastflow_core::store::{PutSchedule, ScheduleRecord};
+///
+/// fn disabled(record: &ScheduleRecord) -> PutSchedule {
+///     let mut record = record.clone();
+///     record.schedule.enabled = false;
+///     PutSchedule { replaces: Some(record.generation), record }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct PutSchedule {
+    /// The generation it must have now; none when there must be no such schedule. What it becomes has the next one.
+    pub replaces: Option<u64>,
+    /// What it becomes, but for the generation. Of the cursors that are known and given, the later one counts.
+    pub record: ScheduleRecord,
+}
+
+/// A schedule that is due.
+///
+/// ```
+/// use fastflow_core::store::DueSchedule;
+///
+/// fn overlaps(due: &DueSchedule) -> bool {
+///     !due.unfinished.is_empty()
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct DueSchedule {
+    /// The schedule.
+    pub record: ScheduleRecord,
+    /// Its runs that have not ended, oldest first; at most [`DueSchedule::MAX_UNFINISHED`].
+    pub unfinished: Vec<RunId>,
+}
+
+impl DueSchedule {
+    /// The most unfinished runs that are read of one schedule.
+    pub const MAX_UNFINISHED: u32 = 1000;
+}
+
+/// What becomes of the instants of one schedule that are due: one transaction with the runs they make.
+///
+/// ```no_run
+/// use fastflow_core::store::{Fire, Fired, Store};
+///
+/// # async fn example(store: &dyn Store, fire: Fire) -> fastflow_core::Result<()> {
+/// if let [Fired::Stale] = store.fire(vec![fire]).await?[..] {
+///     println!("another host was here first, or somebody changed the schedule");
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Fire {
+    /// The schedule.
+    pub schedule: ScheduleId,
+    /// The generation it must have.
+    pub generation: u64,
+    /// The cursor it must have.
+    pub from: Timestamp,
+    /// The cursor after it.
+    pub to: Timestamp,
+    /// The rows of the ledger for all instants after `from` up to `to`, in their order.
+    pub ticks: Vec<Tick>,
+    /// The runs that the ticks name.
+    pub runs: Vec<NewRun>,
+    /// The next instant after `to`.
+    pub next: Option<NextTick>,
+}
+
+/// What [`Store::fire`](super::Store::fire) came to.
+///
+/// ```
+/// assert!(matches!(fastflow_core::store::Fired::Stale, fastflow_core::store::Fired::Stale));
+/// ```
+#[derive(Clone, Debug)]
+pub enum Fired {
+    /// It is written; these are its runs. A run that its pipeline refused is not among them, and the ledger says so.
+    Done(Vec<Created>),
+    /// The schedule has another generation or cursor by now, or is no more: nothing is written.
+    Stale,
+}
+
+/// Which rows of the ledger, newest first.
+///
+/// ```
+/// use fastflow_core::store::TickQuery;
+///
+/// let query = TickQuery { schedule: Some("etl/nightly".parse().unwrap()), ..TickQuery::default() };
+/// assert!(query.before.is_none());
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct TickQuery {
+    /// Only of this schedule; of all when none.
+    pub schedule: Option<ScheduleId>,
+    /// Only from this instant on.
+    pub since: Option<Timestamp>,
+    /// Only before this instant.
+    pub before: Option<Timestamp>,
+    /// At most so many; [`TickQuery::DEFAULT_LIMIT`] when none, never more than [`TickQuery::MAX_LIMIT`].
+    pub limit: Option<NonZeroU32>,
+}
+
+impl TickQuery {
+    /// Rows when the caller says nothing.
+    pub const DEFAULT_LIMIT: u32 = 100;
+    /// The most rows at one time.
+    pub const MAX_LIMIT: u32 = 10_000;
+}
