@@ -117,8 +117,8 @@ impl RetryReason {
         }
     }
 
-    /// The reason's name, as in `pipeline.json`.
-    pub fn name(self) -> &'static str {
+    /// The reason as files name it, such as `out_of_memory`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Exit => "exit",
             Self::Signal => "signal",

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use fastflow_core::{
     environment::{EnvironmentFailure, EnvironmentFailureKind},
     pipeline::*,
-    run::{Exit, Failure, LostCause, StartFailure, StartFailureKind},
+    run::{Exit, Failure, LostCause, StartFailure, StartFailureKind, Symptom},
 };
 use proptest::prelude::*;
 
@@ -18,6 +18,7 @@ fn failures() -> Vec<(RetryReason, Failure)> {
         (RetryReason::Signal, Failure::Exit(Exit::Signal(9))),
         (RetryReason::OutOfMemory, Failure::Exit(Exit::OutOfMemory)),
         (RetryReason::TimedOut, Failure::TimedOut),
+        (RetryReason::Unhealthy, Failure::Unhealthy(Symptom::NoOutput)),
         (RetryReason::Interrupted, Failure::Interrupted),
         (RetryReason::EnvironmentFailed, Failure::EnvironmentFailed(environment)),
         (RetryReason::StartFailed, Failure::StartFailed(start)),
@@ -37,7 +38,7 @@ fn policy(reasons: &[RetryReason], exit_codes: &[u8]) -> RetryPolicy {
 fn only_what_is_named_is_followed_and_all_is_where_nothing_is() {
     for (reason, failure) in failures() {
         assert_eq!(RetryReason::of(&failure), reason, "{failure}");
-        assert_eq!(serde_json::to_value(reason).unwrap(), reason.name());
+        assert_eq!(serde_json::to_value(reason).unwrap(), reason.as_str());
         assert!(policy(&[], &[]).follows(&failure), "{failure}");
         for (named, _) in failures() {
             assert_eq!(policy(&[named], &[]).follows(&failure), named == reason, "{named:?}: {failure}");

@@ -45,7 +45,7 @@ fn when(report: &mut Report<'_>, fields: &mut Fields<'_>) -> RetryWhen {
 }
 
 fn reasons(report: &mut Report<'_>, field: &Field<'_>) -> BTreeSet<RetryReason> {
-    let choices = RetryReason::ALL.map(|reason| (reason.name(), reason));
+    let choices = RetryReason::ALL.map(|reason| (reason.as_str(), reason));
     let mut reasons = BTreeSet::new();
     for item in field.list(report, Definition::MAX_LIST_ENTRIES, "a list of reasons, such as [\"lost\"]") {
         let Some(reason) = item.choice(report, &choices) else { continue };

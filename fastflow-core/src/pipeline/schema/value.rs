@@ -122,7 +122,7 @@ described! {
     Reasons => {
         "type": ["array", "null"],
         "maxItems": Definition::MAX_LIST_ENTRIES,
-        "items": { "enum": RetryReason::ALL.map(RetryReason::name) }
+        "items": { "enum": RetryReason::ALL.map(RetryReason::as_str) }
     };
     ExitCodes => {
         "type": ["array", "null"],
