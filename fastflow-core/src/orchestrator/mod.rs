@@ -1,5 +1,6 @@
 //! The facade: what an application embeds.
 
+mod explain;
 mod pipelines;
 mod runs;
 mod schedules;
@@ -14,8 +15,9 @@ use tokio::{
 };
 
 pub use self::{
+    explain::Explanation,
     pipelines::{PipelineInfo, Pipelines},
-    runs::{RunLogLine, Runs},
+    runs::{Rerun, RunLogLine, Runs},
     schedules::{Schedules, Upcoming},
     waiting::Waiting,
 };

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::{Orchestrator, to_its_end};
 use crate::{
     AttemptId, Error, ErrorKind, Result, RunId,
-    host::Ports,
+    host::{Ports, intake::Asked},
     journal::{Follower, Journal, LogLine, Offset, Record, UsageSample},
     run::{Attempt, NewRun, Origin, Run, RunState},
     store::{Page, RunQuery},
@@ -32,6 +32,24 @@ use crate::{
 #[derive(Clone, Copy, Debug)]
 pub struct Runs<'a> {
     flow: &'a Orchestrator,
+}
+
+/// What a rerun executes.
+///
+/// ```no_run
+/// # async fn example(flow: fastflow_core::Orchestrator, id: fastflow_core::RunId) -> fastflow_core::Result<()> {
+/// use fastflow_core::orchestrator::Rerun;
+///
+/// let again = flow.runs().rerun(id, Rerun::NewestRevision).await?;
+/// println!("{} repeats {id}", again.id);
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Rerun {
+    /// What the earlier run executed.
+    SameRevision,
+    /// What the pipeline is now.
+    NewestRevision,
 }
 
 /// A line of a run's log, and where it stands.
@@ -135,26 +153,54 @@ impl<'a> Runs<'a> {
         self.get(id).await
     }
 
-    /// Submits a new run of the same revision with the same parameters.
+    /// Submits a new run with the parameters of an earlier one, on the same executor. That of a failed run belongs to
+    /// the same chain, so that what waits for its success goes on; that of any other begins a new one.
     ///
     /// # Errors
     ///
-    /// `NotFound` when there is no such run, or its revision is not kept any more: submit the pipeline anew then.
-    /// `Invalid` when its executor is not registered any more; else as [`Orchestrator::submit`].
+    /// `NotFound` when there is no such run, or the same revision is wanted and not kept any more. `Invalid` when its
+    /// executor is not registered any more; else as [`Orchestrator::submit`].
     ///
     /// # Cancel safety
     ///
     /// Whether a dropped call has submitted the run is unknown; [`list`](Self::list) shows it, and calling again
     /// submits another.
-    pub async fn rerun(&self, id: RunId) -> Result<Run> {
+    pub async fn rerun(&self, id: RunId, of: Rerun) -> Result<Run> {
         let earlier = self.get(id).await?;
         let ports = self.ports();
-        ports.check_rerun(&earlier).await?;
+        let (spec, parameters) = match of {
+            Rerun::SameRevision => {
+                ports.check_rerun(&earlier).await?;
+                (Arc::clone(&earlier.spec), earlier.parameters)
+            }
+            Rerun::NewestRevision => {
+                let found = ports.runnable(earlier.spec.pipeline.name.as_str()).await?;
+                let executor = Some(earlier.spec.executor.clone());
+                let asked = Asked { executor, config: earlier.spec.config.clone(), schedule_limit: None };
+                let spec = ports.spec(&found, &asked)?;
+                let parameters = Ports::parameters(&spec, earlier.parameters)?;
+                (spec, parameters)
+            }
+        };
+        let chain = matches!(earlier.state, RunState::Failed(_)).then_some(earlier.chain);
         let now = ports.clock.now();
         let new_id = RunId::new(&*ports.clock, &*ports.entropy);
-        let new = NewRun::new(new_id, earlier.spec, Origin::Rerun { of: id }, now);
-        let (parameters, priority) = (earlier.parameters, earlier.priority);
-        self.flow.create(NewRun { parameters, priority, ..new }).await
+        let new = NewRun::new(new_id, spec, Origin::Rerun { of: id }, now);
+        self.flow.create(NewRun { parameters, chain, priority: earlier.priority, ..new }).await
+    }
+
+    /// Failed runs that nobody has run again since, newest first; those older than `before`, at most `limit` and never
+    /// more than 1,000. [`rerun`](Self::rerun) takes one off the list.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
+    pub async fn dead_letters(&self, before: Option<RunId>, limit: NonZeroU32) -> Result<Page<Run>> {
+        self.ports().store.dead_letters(before, limit).await
     }
 
     /// The log of one attempt from `from` on, each line with the position after it; live while the attempt

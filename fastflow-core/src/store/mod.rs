@@ -122,6 +122,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` when the store cannot be read now.
     async fn notes(&self, run: RunId) -> Result<Vec<Note>>;
 
+    /// The runs in flight: starting, running or stopping, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn in_flight(&self) -> Result<Vec<Run>>;
+
+    /// Failed runs that nobody has run again since, newest first; those older than `before`, at most `limit` and never
+    /// more than [`RunQuery::MAX_LIMIT`].
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn dead_letters(&self, before: Option<RunId>, limit: NonZeroU32) -> Result<Page<Run>>;
+
     /// How many queued runs that are due come before this one; none when it is not queued, or not due.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, time::Duration};
 use fastflow_core::{
     PipelineName, Submission,
     journal::{LogStream, Offset, UsageSample},
+    orchestrator::Rerun,
     run::{AttemptEnd, Exit, Failure, Origin, Status},
     testing::tool,
 };
@@ -200,7 +201,7 @@ async fn a_rerun_says_what_it_repeats() {
     place.pipeline("env", ENVIRONMENT);
     let flow = place.start().await;
     let first = run(&flow, Submission::new("env").parameter("MONTH", "2026-11").priority(7)).await;
-    let second = flow.runs().rerun(first.id).await.unwrap();
+    let second = flow.runs().rerun(first.id, Rerun::SameRevision).await.unwrap();
     assert_eq!(second.origin, Origin::Rerun { of: first.id });
     assert_eq!((second.priority, &second.parameters), (7, &first.parameters));
     assert_eq!(ended(&flow, second.id).await.status(), Status::Success);

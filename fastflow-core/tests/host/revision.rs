@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use fastflow_core::{ErrorKind, Submission, journal::LogStream, run::Status};
+use fastflow_core::{ErrorKind, Submission, journal::LogStream, orchestrator::Rerun, run::Status};
 
 use crate::kit::{Place, attempt, ended, lines, refused, run};
 
@@ -49,7 +49,7 @@ async fn a_rerun_keeps_revision_and_parameters_although_the_folder_has_changed()
     let first = run(&flow, Submission::new("report").parameter("MONTH", "11")).await;
     place.pipeline("report", "raise SystemExit('new')");
     assert_eq!(run(&flow, "report").await.status(), Status::Failed, "the edit is there");
-    let again = flow.runs().rerun(first.id).await.unwrap();
+    let again = flow.runs().rerun(first.id, Rerun::SameRevision).await.unwrap();
     assert_eq!(again.spec.revision, first.spec.revision);
     assert_eq!(ended(&flow, again.id).await.status(), Status::Success);
     assert_eq!(lines(&flow, again.id, LogStream::Out).await, ["old 11"]);
@@ -57,7 +57,7 @@ async fn a_rerun_keeps_revision_and_parameters_although_the_folder_has_changed()
     fs::remove_dir_all(place.pipelines().join("report")).unwrap();
     flow.pipelines().sync().await.unwrap();
     refused(flow.submit("report").await, ErrorKind::NotFound, &["report"]);
-    let again = flow.runs().rerun(first.id).await.unwrap();
+    let again = flow.runs().rerun(first.id, Rerun::SameRevision).await.unwrap();
     assert_eq!(ended(&flow, again.id).await.status(), Status::Success);
 }
 

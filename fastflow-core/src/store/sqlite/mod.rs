@@ -245,6 +245,14 @@ impl Store for SqliteStore {
         self.read_notes(run).await
     }
 
+    async fn in_flight(&self) -> Result<Vec<Run>> {
+        self.read_in_flight().await
+    }
+
+    async fn dead_letters(&self, before: Option<RunId>, limit: NonZeroU32) -> Result<Page<Run>> {
+        self.read_dead_letters(before, limit).await
+    }
+
     async fn queue_position(&self, run: RunId) -> Result<Option<u64>> {
         self.read_position(run).await
     }

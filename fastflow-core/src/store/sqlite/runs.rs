@@ -67,6 +67,18 @@ const SELECT_RUN: &str = concat!("SELECT ", run_columns!(), " FROM runs AS r WHE
 pub(super) const SELECT_PAGE: &str =
     concat!("SELECT ", run_columns!(), " FROM runs AS r WHERE r.id < $1 ORDER BY r.id DESC LIMIT $2");
 
+/// Failed runs that no other repeats.
+pub(super) const SELECT_DEAD_LETTERS: &str = concat!(
+    "SELECT ",
+    run_columns!(),
+    " FROM runs AS r INDEXED BY runs_status WHERE r.status = 3 AND r.id < $1 AND NOT EXISTS (
+         SELECT 1 FROM runs AS n INDEXED BY runs_rerun
+         WHERE n.submission->>'$.origin.rerun.of' IS NOT NULL AND n.submission->>'$.origin.rerun.of' =
+             lower(substr(hex(r.id), 1, 8) || '-' || substr(hex(r.id), 9, 4) || '-' || substr(hex(r.id), 13, 4)
+                   || '-' || substr(hex(r.id), 17, 4) || '-' || substr(hex(r.id), 21)))
+      ORDER BY r.id DESC LIMIT $2"
+);
+
 /// One branch of a page: the newest of one status. A branch that is switched off costs nothing.
 macro_rules! branch {
     ($status:literal, $switch:literal, $pipeline:literal) => {
@@ -219,6 +231,11 @@ impl RunRow {
     }
 }
 
+/// The bytes before which a page begins.
+fn before_bytes(before: Option<RunId>) -> Vec<u8> {
+    before.map_or_else(|| vec![0xff; 17], |id| id.as_bytes().to_vec())
+}
+
 /// The `submission` column.
 pub(super) fn submission_json(run: &Run) -> Result<Option<String>> {
     if run.parameters.is_empty() && run.origin == Origin::Manual {
@@ -241,7 +258,7 @@ impl SqliteStore {
     pub(super) async fn read_runs(&self, query: &RunQuery) -> Result<Page<Run>> {
         let limit = query.limit.map_or(RunQuery::DEFAULT_LIMIT, NonZeroU32::get).min(RunQuery::MAX_LIMIT);
         // One more than asked for tells whether there is a next page.
-        let before = query.before.map_or_else(|| vec![0xff; 17], |id| id.as_bytes().to_vec());
+        let before = before_bytes(query.before);
         let wanted = |status: Status| query.statuses.is_empty() || query.statuses.contains(&status);
         let text = match (&query.pipeline, query.statuses.is_empty()) {
             (Some(_), _) => SELECT_PAGE_BY_PIPELINE,
@@ -260,11 +277,38 @@ impl SqliteStore {
             page = page.bind(pipeline.as_str().to_owned());
         }
         let rows = page.fetch_all(self.readers()).await.map_err(|error| self.fault(&error))?;
+        self.page(&rows, limit).await
+    }
+
+    /// A page from its rows, of which there is one more where there is a next page.
+    async fn page(&self, rows: &[SqliteRow], limit: u32) -> Result<Page<Run>> {
         let more = rows.len() > limit as usize;
         let rows = rows.iter().take(limit as usize).map(RunRow::of).collect::<Result<Vec<_>>>()?;
         let items = self.complete(rows).await?;
         let next = items.last().filter(|_| more).map(|run| run.id);
         Ok(Page { items, next })
+    }
+
+    pub(super) async fn read_in_flight(&self) -> Result<Vec<Run>> {
+        let rows =
+            sqlx::query(SELECT_OPEN).fetch_all(self.readers()).await.map_err(|error| self.fault(&error))?;
+        let rows = rows.iter().map(RunRow::of).collect::<Result<Vec<_>>>()?;
+        self.complete(rows).await
+    }
+
+    pub(super) async fn read_dead_letters(
+        &self,
+        before: Option<RunId>,
+        limit: NonZeroU32,
+    ) -> Result<Page<Run>> {
+        let limit = limit.get().min(RunQuery::MAX_LIMIT);
+        let rows = sqlx::query(SELECT_DEAD_LETTERS)
+            .bind(before_bytes(before))
+            .bind(i64::from(limit) + 1)
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| self.fault(&error))?;
+        self.page(&rows, limit).await
     }
 
     pub(super) async fn read_position(&self, id: RunId) -> Result<Option<u64>> {
