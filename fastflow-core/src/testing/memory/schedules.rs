@@ -84,24 +84,30 @@ impl World {
             |record: &ScheduleRecord| record.generation == fire.generation && record.cursor == fire.from;
         // A row or a run that is there already was written by somebody who was here first.
         let row = |tick: &Tick| self.schedules.ledger.contains_key(&(fire.schedule.clone(), tick.nominal));
-        let stale = !self.schedules.known.get(&fire.schedule).is_some_and(expected)
+        let stale = fire.to < fire.from
+            || !self.schedules.known.get(&fire.schedule).is_some_and(expected)
             || fire.ticks.iter().any(row)
             || fire.runs.iter().any(|new| self.runs.contains_key(&new.id));
         if stale {
             return Fired::Stale;
         }
-        let mut refused = Vec::new();
+        let mut refused = BTreeMap::new();
         let mut created = Vec::new();
         for new in fire.runs {
             let id = new.id;
             match self.create(new) {
                 Ok(run) => created.push(run),
-                Err(_) => refused.push(id),
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    refused.insert(id, TickOutcome::SkippedFull);
+                }
+                Err(error) => {
+                    refused.insert(id, TickOutcome::Refused { reason: error.to_string() });
+                }
             }
         }
         for mut tick in fire.ticks {
-            if tick.outcome.run().is_some_and(|id| refused.contains(&id)) {
-                tick.outcome = TickOutcome::SkippedFull;
+            if let Some(outcome) = tick.outcome.run().and_then(|run| refused.remove(&run)) {
+                tick.outcome = outcome;
             }
             self.schedules.ledger.insert((fire.schedule.clone(), tick.nominal), tick);
         }

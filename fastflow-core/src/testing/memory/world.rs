@@ -6,7 +6,7 @@ use super::{queue::Queue, schedules::Schedules, views::Books};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
     pipeline::WhenFull,
-    run::{Attempt, Decision, IdempotencyKey, NewRun, Note, Run, RunEvent, RunSpec, RunState, StopCause},
+    run::{Attempt, Decision, IdempotencyKey, NewRun, Note, Run, RunEvent, RunState, StopCause},
     store::{
         Advanced, Created, Event, EventId, Step,
         follow::{Chain, Followed, follow},
@@ -32,7 +32,7 @@ pub(crate) struct World {
 pub(crate) struct Row {
     pub(crate) record: RunRecord,
     pub(crate) notes: Vec<Note>,
-    /// Its place among the runs of its priority, from when it is due until it is claimed.
+    /// Its turn, while it is queued and its time has come.
     pub(super) turn: Option<u64>,
     /// The attempts before the newest.
     earlier: Vec<Attempt>,
@@ -46,10 +46,6 @@ impl Row {
 
     fn is_unfinished(&self) -> bool {
         !self.record.run.state.is_terminal()
-    }
-
-    fn is_being_cancelled(&self) -> bool {
-        matches!(self.record.run.state, RunState::Stopping { cause: StopCause::Cancelled, .. })
     }
 }
 
@@ -65,9 +61,10 @@ impl World {
         if self.runs.contains_key(&new.id) {
             return Err(Error::new(ErrorKind::AlreadyExists, "a run with this id exists").with("run", new.id));
         }
-        let mut replaced = self.admit(&new.spec)?;
-        replaced.extend(new.replaces.iter().copied().filter(|id| self.runs.contains_key(id)));
+        let mut replaced = new.replaces.clone();
+        replaced.extend(self.given_up(&new)?);
         let (id, at) = (new.id, new.at);
+        let cancelled: Vec<RunId> = replaced.into_iter().filter(|old| self.replace(*old, id, at)).collect();
         if let Some(key) = &new.key {
             self.keys.insert(key.clone(), id);
         }
@@ -76,49 +73,42 @@ impl World {
         self.books.submitted(&record.run);
         self.tell(&record.run, "submitted", at);
         self.runs.insert(id, Row { record, notes: Vec::new(), turn: None, earlier: Vec::new() });
-        self.queue.ripe_from(at);
-        let mut cancelled = Vec::new();
-        for old in replaced {
-            if self.give_up(old, id, at) {
-                cancelled.push(old);
-            }
+        self.stand(id, at);
+        for old in &cancelled {
+            self.remember(id, at, Decision::Replaces { run: *old });
         }
         Ok(Created { id, existing: false, cancelled, event: self.last_event() })
     }
 
-    /// The runs that a new one of this pipeline takes the place of, or why it is refused.
-    fn admit(&self, spec: &RunSpec) -> Result<Vec<RunId>> {
-        let queue = &spec.pipeline.definition.queue;
+    /// The unfinished runs that the pipeline gives up for a new one, or why it refuses that.
+    fn given_up(&self, new: &NewRun) -> Result<Vec<RunId>> {
+        let queue = &new.spec.pipeline.definition.queue;
         let Some(max) = queue.max_instances else { return Ok(Vec::new()) };
         let max = usize::try_from(max.get()).unwrap_or(usize::MAX);
-        let of_it = |row: &&Row| *row.record.run.pipeline() == spec.pipeline.name && row.is_unfinished();
-        let unfinished = self.runs.values().filter(of_it);
+        let of_it = self.unfinished(|run| *run.pipeline() == new.spec.pipeline.name);
+        let left: Vec<RunId> = of_it.filter(|id| !new.replaces.contains(id)).collect();
+        if left.len() < max {
+            return Ok(Vec::new());
+        }
         match queue.when_full {
             WhenFull::Queue => Ok(Vec::new()),
-            WhenFull::Reject if unfinished.clone().count() < max => Ok(Vec::new()),
             WhenFull::Reject => {
                 Err(Error::new(ErrorKind::Unavailable, "the pipeline takes no more runs now")
-                    .with("pipeline", &spec.pipeline.name)
+                    .with("pipeline", &new.spec.pipeline.name)
                     .with("max_instances", max))
             }
-            WhenFull::Replace => {
-                let left: Vec<RunId> =
-                    unfinished.filter(|row| !row.is_being_cancelled()).map(|row| row.record.run.id).collect();
-                let surplus = (left.len() + 1).saturating_sub(max);
-                Ok(left.into_iter().take(surplus).collect())
-            }
+            WhenFull::Replace => Ok(left[..=left.len() - max].to_vec()),
         }
     }
 
     /// Cancels a run for a later one. False when it has ended already, or is being cancelled.
-    fn give_up(&mut self, old: RunId, new: RunId, at: Timestamp) -> bool {
+    fn replace(&mut self, old: RunId, by: RunId, at: Timestamp) -> bool {
         let stop = Step::new(old, None, RunEvent::StopRequested(StopCause::Cancelled), at);
-        if self.advance(&stop).is_err() {
-            return false;
+        let cancelled = self.advance(&stop).is_ok();
+        if cancelled {
+            self.remember(old, at, Decision::ReplacedBy { run: by });
         }
-        self.remember(old, at, Decision::ReplacedBy { run: new });
-        self.remember(new, at, Decision::Replaces { run: old });
-        true
+        cancelled
     }
 
     pub(super) fn take_on(&mut self, id: RunId, at: Timestamp) -> Result<Run> {
@@ -148,6 +138,7 @@ impl World {
         let run = row.record.run.clone();
         let run_time = row.record.run_time;
         self.tell(&run, step.event.name(), step.at);
+        self.stand(run.id, step.at);
         let mut created = Vec::new();
         if run.state.is_terminal() {
             self.books.ended(&run, run_time);
