@@ -1,7 +1,7 @@
 //! Claims runs while slots are free, and owns one supervisor a run.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroU32,
     sync::Arc,
     time::Duration,
@@ -72,7 +72,7 @@ pub(crate) struct Dispatcher {
     ports: Arc<Ports>,
     commands: mpsc::Receiver<Command>,
     supervisors: JoinSet<()>,
-    running: HashMap<RunId, Running>,
+    running: BTreeMap<RunId, Running>,
     tasks: HashMap<Id, RunId>,
     /// Questions to executors that are down, whether they are back: one at a time for each.
     questions: JoinSet<()>,
@@ -92,7 +92,7 @@ impl Dispatcher {
             ports,
             commands,
             supervisors: JoinSet::new(),
-            running: HashMap::new(),
+            running: BTreeMap::new(),
             tasks: HashMap::new(),
             questions: JoinSet::new(),
             asked: HashMap::new(),
@@ -119,22 +119,26 @@ impl Dispatcher {
             let pause = self.pause(due);
             let ports = Arc::clone(&self.ports);
             tokio::select! {
+                // In this order, so that the same events lead to the same steps. Commands starve nobody: those that
+                // have ended are heard after each of them.
+                biased;
                 command = self.commands.recv() => match command {
                     Some(Command::Stop(run)) => self.wish(run, Wish::Stop { grace: None }),
                     Some(Command::Shutdown { how, done }) => return self.shut_down(how, done).await,
                     // The facade is gone: what runs goes on without us, as after a crash.
                     None => return,
                 },
-                Some(ended) = self.supervisors.join_next_with_id() => {
-                    self.ended(ended).await;
-                    // Many end while a claim is committed; one claim then fills all of their slots.
-                    while let Some(ended) = self.supervisors.try_join_next_with_id() {
-                        self.ended(ended).await;
-                    }
-                }
+                Some(ended) = self.supervisors.join_next_with_id() => self.ended(ended).await,
                 Some(answered) = self.questions.join_next_with_id() => self.answered(&answered),
                 () = ports.signals.queue() => {}
                 () = ports.clock.sleep(pause) => {}
+            }
+            // Many end while a claim is committed; one claim then fills all of their slots.
+            while let Some(ended) = self.supervisors.try_join_next_with_id() {
+                self.ended(ended).await;
+            }
+            while let Some(answered) = self.questions.try_join_next_with_id() {
+                self.answered(&answered);
             }
         }
     }
@@ -300,6 +304,7 @@ impl Dispatcher {
         tokio::pin!(enough);
         loop {
             tokio::select! {
+                biased;
                 ended = self.supervisors.join_next_with_id() => self.ended(ended?).await,
                 command = self.commands.recv() => match command? {
                     Command::Stop(run) => self.wish(run, Wish::Stop { grace: None }),
