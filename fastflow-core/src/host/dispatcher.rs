@@ -40,8 +40,6 @@ pub(crate) const COMMANDS: usize = 1024;
 /// What other tasks ask of the dispatcher.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// A stop of this run is in the store; carry it out.
-    Stop(RunId),
     /// Claim no more, and end.
     Shutdown { how: Shutdown, done: oneshot::Sender<()> },
 }
@@ -123,7 +121,6 @@ impl Dispatcher {
                 // have ended are heard after each of them.
                 biased;
                 command = self.commands.recv() => match command {
-                    Some(Command::Stop(run)) => self.wish(run, Wish::Stop { grace: None }),
                     Some(Command::Shutdown { how, done }) => return self.shut_down(how, done).await,
                     // The facade is gone: what runs goes on without us, as after a crash.
                     None => return,
@@ -131,6 +128,7 @@ impl Dispatcher {
                 Some(ended) = self.supervisors.join_next_with_id() => self.ended(ended).await,
                 Some(answered) = self.questions.join_next_with_id() => self.answered(&answered),
                 () = ports.signals.queue() => {}
+                () = ports.signals.stops() => self.carry_out_stops(),
                 () = ports.clock.sleep(pause) => {}
             }
             // Many end while a claim is committed; one claim then fills all of their slots.
@@ -218,6 +216,12 @@ impl Dispatcher {
         }
     }
 
+    fn carry_out_stops(&self) {
+        for run in self.ports.signals.take_stops() {
+            self.wish(run, Wish::Stop { grace: None });
+        }
+    }
+
     fn wish(&self, run: RunId, wish: Wish) {
         if let Some(running) = self.running.get(&run) {
             running.wish.send_replace(wish);
@@ -299,15 +303,15 @@ impl Dispatcher {
         patience: Duration,
         asked: &mut Vec<oneshot::Sender<()>>,
     ) -> Option<Shutdown> {
-        let clock = Arc::clone(&self.ports.clock);
-        let enough = clock.sleep(patience);
+        let ports = Arc::clone(&self.ports);
+        let enough = ports.clock.sleep(patience);
         tokio::pin!(enough);
         loop {
             tokio::select! {
                 biased;
                 ended = self.supervisors.join_next_with_id() => self.ended(ended?).await,
+                () = ports.signals.stops() => self.carry_out_stops(),
                 command = self.commands.recv() => match command? {
-                    Command::Stop(run) => self.wish(run, Wish::Stop { grace: None }),
                     Command::Shutdown { how, done } => {
                         asked.push(done);
                         return Some(how);

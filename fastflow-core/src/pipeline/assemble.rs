@@ -61,7 +61,7 @@ impl PipelineTexts<'_> {
             (Some((None, _)) | None, Some(fields)) => Some(fields),
             (None, None) => None,
         };
-        let read = document.and_then(|document| document.read(&mut report));
+        let read = document.and_then(|document| document.read(&mut report, Some(&name)));
         let (definition, locations) = match read {
             Some(Read { definition, locations }) => (definition, locations),
             None => Default::default(),

@@ -30,7 +30,7 @@ pub fn parse_script(file_name: &str, text: &str) -> (Option<ScriptMetadata>, Vec
     let mut report = Report::new();
     let script = read(&mut report, file_name, text);
     if let Some(fields) = script.as_ref().and_then(|script| script.fields.as_ref()) {
-        fields.read(&mut report);
+        fields.read(&mut report, None);
     }
     let good = !report.has_errors();
     (script.filter(|_| good).map(|script| script.metadata), report.into_diagnostics())

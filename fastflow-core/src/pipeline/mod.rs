@@ -5,6 +5,8 @@
 //! that is wrong yields [`Diagnostic`]s, never a pipeline with half of its limits.
 
 mod assemble;
+pub(crate) mod chain;
+mod configured;
 mod daemon;
 mod definition;
 mod diagnostic;
@@ -12,6 +14,7 @@ mod env;
 mod health;
 mod image;
 mod inline;
+pub(crate) mod likeness;
 mod limits;
 mod manifest;
 mod network;
@@ -35,6 +38,7 @@ use crate::PipelineName;
 
 pub use self::{
     assemble::{PipelineTexts, TextFile},
+    chain::{Cycle, Edge, EdgeKind, Graph, Node},
     daemon::{DaemonPolicy, RestartInterval},
     definition::{CellPolicy, Definition},
     diagnostic::{Diagnostic, Location, Position, Severity},

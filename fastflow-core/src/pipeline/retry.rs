@@ -5,6 +5,9 @@ use std::{collections::BTreeSet, num::NonZeroU32, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use super::{ByteSize, Seconds};
+use crate::run::{Exit, Failure};
+
+const NANOS_PER_SECOND: u128 = 1_000_000_000;
 
 /// How many further attempts a run gets, and when.
 ///
@@ -86,8 +89,36 @@ pub enum RetryReason {
 }
 
 impl RetryReason {
-    /// The reason's name, as in `pipeline.json`.
-    pub fn name(self) -> &'static str {
+    /// All of them.
+    pub(crate) const ALL: [Self; 9] = [
+        Self::Exit,
+        Self::Signal,
+        Self::OutOfMemory,
+        Self::TimedOut,
+        Self::Unhealthy,
+        Self::Interrupted,
+        Self::EnvironmentFailed,
+        Self::StartFailed,
+        Self::Lost,
+    ];
+
+    /// The class of a failure.
+    pub fn of(failure: &Failure) -> Self {
+        match failure {
+            Failure::Exit(Exit::Code(_)) => Self::Exit,
+            Failure::Exit(Exit::Signal(_)) => Self::Signal,
+            Failure::Exit(Exit::OutOfMemory) => Self::OutOfMemory,
+            Failure::TimedOut => Self::TimedOut,
+            Failure::Unhealthy(_) => Self::Unhealthy,
+            Failure::Interrupted => Self::Interrupted,
+            Failure::EnvironmentFailed(_) => Self::EnvironmentFailed,
+            Failure::StartFailed(_) => Self::StartFailed,
+            Failure::Lost(_) => Self::Lost,
+        }
+    }
+
+    /// The reason as files name it, such as `out_of_memory`.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Exit => "exit",
             Self::Signal => "signal",
@@ -118,14 +149,95 @@ pub struct MemoryEscalation {
     pub max: ByteSize,
 }
 
+impl MemoryEscalation {
+    /// The growth where a file names none.
+    pub const DEFAULT_FACTOR: f64 = 2.0;
+    /// The largest growth a file may ask for.
+    pub const MAX_FACTOR: f64 = 16.0;
+}
+
 impl RetryPolicy {
     /// The most additional attempts a file may ask for.
     pub const MAX_ATTEMPTS: u32 = 1000;
 
     /// How long to wait after attempt `failed_attempt` failed, before the next one; `None` when there is no
-    /// further attempt. Without jitter: the caller spreads retries if it wants to.
+    /// further attempt. Without chance: [`spread`](Self::spread) adds it.
     pub fn delay(&self, failed_attempt: NonZeroU32) -> Option<Duration> {
-        (failed_attempt.get() <= self.attempts).then(|| self.strategy.delay(failed_attempt))
+        let wait = || self.strategy.delay(failed_attempt);
+        let longest = self.max_delay.map_or(Duration::MAX, Seconds::duration);
+        (failed_attempt.get() <= self.attempts).then(|| wait().min(longest))
+    }
+
+    /// Whether another attempt may follow this failure, as far as it depends on why it failed.
+    ///
+    /// ```
+    /// use fastflow_core::{pipeline::{RetryPolicy, RetryWhen}, run::{Exit, Failure}};
+    ///
+    /// let when = RetryWhen { exit_codes: [75].into(), ..RetryWhen::default() };
+    /// let policy = RetryPolicy { when, ..RetryPolicy::default() };
+    /// assert!(policy.follows(&Failure::Exit(Exit::Code(75))));
+    /// assert!(!policy.follows(&Failure::Exit(Exit::Code(1))));
+    /// ```
+    pub fn follows(&self, failure: &Failure) -> bool {
+        let RetryWhen { reasons, exit_codes } = &self.when;
+        let is_named = match failure {
+            Failure::Exit(Exit::Code(code)) => {
+                u8::try_from(*code).is_ok_and(|code| exit_codes.contains(&code))
+            }
+            _ => false,
+        };
+        is_named
+            || reasons.contains(&RetryReason::of(failure))
+            || (reasons.is_empty() && exit_codes.is_empty())
+    }
+
+    /// The wait of `delay` with its part of chance: between what [`jitter_percent`](Self::jitter_percent) leaves of it
+    /// and all of it. `random` is any number, each as likely: 0 gives the whole wait, the largest the shortest one.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use fastflow_core::pipeline::RetryPolicy;
+    ///
+    /// let policy = RetryPolicy { jitter_percent: 50, ..RetryPolicy::default() };
+    /// let waits = [0, u32::MAX].map(|random| policy.spread(Duration::from_secs(60), random).as_secs());
+    /// assert_eq!(waits, [60, 30]);
+    /// ```
+    pub fn spread(&self, delay: Duration, random: u32) -> Duration {
+        let percent = u128::from(self.jitter_percent.min(100));
+        // Divided twice, so that the longest wait there is does not overflow.
+        let open = delay.as_nanos() * percent / 100;
+        let left_out = open * u128::from(random) / u128::from(u32::MAX);
+        let seconds = u64::try_from(left_out / NANOS_PER_SECOND).unwrap_or(u64::MAX);
+        let nanos = u32::try_from(left_out % NANOS_PER_SECOND).unwrap_or_default();
+        delay.saturating_sub(Duration::new(seconds, nanos))
+    }
+
+    /// The memory limit of an attempt that `out_of_memory_attempts` earlier ones ran out of, where the first had
+    /// `base`: it grows by the factor each time, up to the highest limit, and is never below `base`.
+    ///
+    /// ```
+    /// use fastflow_core::pipeline::{ByteSize, MemoryEscalation, RetryPolicy};
+    ///
+    /// let memory = Some(MemoryEscalation { factor: 2.0, max: ByteSize(3 << 30) });
+    /// let policy = RetryPolicy { memory, ..RetryPolicy::default() };
+    /// let limits = [0, 1, 2].map(|n| policy.memory_limit(ByteSize(1 << 30), n));
+    /// assert_eq!(limits, [ByteSize(1 << 30), ByteSize(2 << 30), ByteSize(3 << 30)]);
+    /// ```
+    pub fn memory_limit(&self, base: ByteSize, out_of_memory_attempts: u32) -> ByteSize {
+        let Some(MemoryEscalation { factor, max }) = self.memory else { return base };
+        if out_of_memory_attempts == 0 || base == ByteSize(0) {
+            return base;
+        }
+        let exponent = i32::try_from(out_of_memory_attempts).unwrap_or(i32::MAX);
+        #[expect(clippy::cast_precision_loss, reason = "limits are not that exact")]
+        let grown = base.0 as f64 * factor.powi(exponent);
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "it is not negative, and what is too large becomes the largest number"
+        )]
+        let grown = ByteSize(grown as u64);
+        grown.min(max).max(base)
     }
 }
 

@@ -6,15 +6,17 @@ use jiff::civil;
 use serde::{Deserialize, Serialize};
 
 use super::{ConfigName, EnvName, Limits, RetryStrategy, SchedulePolicy, WebhookKey};
-use crate::{Error, ErrorKind, Result, Timestamp};
+use crate::{Error, ErrorKind, Result, Timestamp, schedule::check_cron};
 
-/// A cron expression as text: 5 or 6 fields, or a nickname such as `@daily`. Its meaning is not checked here.
+/// A cron expression as text: 5 or 6 fields, or a nickname such as `@daily`. It can be read, and it matches some time:
+/// [`Cron`](crate::schedule::Cron) says when.
 ///
 /// ```
 /// use fastflow_core::pipeline::CronText;
 ///
 /// assert!("*/5 * * * *".parse::<CronText>().is_ok());
 /// assert!("every day".parse::<CronText>().is_err());
+/// assert!("0 0 30 2 *".parse::<CronText>().is_err(), "there is no 30 February");
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -44,7 +46,7 @@ impl FromStr for CronText {
         let field = |field: &str| field.bytes().all(|b| b.is_ascii_alphanumeric() || b"*/,-?#".contains(&b));
         let fields = matches!(text.split_whitespace().count(), 5 | 6) && text.split_whitespace().all(field);
         if text.len() <= Self::MAX_BYTES && (nickname || fields) {
-            return Ok(Self(text.into()));
+            return check_cron(text).map(|()| Self(text.into()));
         }
         Err(Error::new(ErrorKind::Invalid, "not a cron expression")
             .with("found", text.escape_debug().take(80).collect::<String>())
@@ -66,7 +68,8 @@ impl From<CronText> for String {
     }
 }
 
-/// A day or an instant, as ISO 8601 writes them. A time without an offset is UTC.
+/// A day or an instant, as ISO 8601 writes them. A time without an offset is UTC. A day alone is one in UTC, but for
+/// the days of a schedule, which are those of its own zone: see [`Calendar`](crate::schedule::Calendar).
 ///
 /// ```
 /// use fastflow_core::pipeline::Moment;
@@ -78,7 +81,7 @@ impl From<CronText> for String {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Moment {
-    /// A whole day, in UTC.
+    /// A whole day, in UTC where nothing else is said.
     Day(civil::Date),
     /// One instant.
     Instant(Timestamp),

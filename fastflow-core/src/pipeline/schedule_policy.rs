@@ -43,6 +43,8 @@ pub struct SchedulePolicy {
 impl SchedulePolicy {
     /// The window where nothing is said: one day.
     pub const DEFAULT_CATCH_UP_WINDOW: Seconds = Seconds(24 * 60 * 60);
+    /// The most blackout calendars of one schedule.
+    pub const MAX_BLACKOUTS: usize = 16;
 }
 
 impl Default for SchedulePolicy {
@@ -223,4 +225,9 @@ pub enum CatchUp {
         /// The most that run.
         max: NonZeroU32,
     },
+}
+
+impl CatchUp {
+    /// The most instants that a file may ask to have run.
+    pub const MAX_ALL: u32 = 1000;
 }

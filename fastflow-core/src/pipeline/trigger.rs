@@ -38,6 +38,8 @@ pub struct DownstreamTrigger {
 impl DownstreamTrigger {
     /// The longest route name, in characters.
     pub const MAX_ROUTE_CHARS: usize = 63;
+    /// The longest name of a field of an output document, in characters.
+    pub const MAX_FIELD_CHARS: usize = 255;
 
     /// Starts `pipeline` when the run succeeded.
     pub fn on_success_of(pipeline: PipelineName) -> Self {

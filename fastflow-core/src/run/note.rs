@@ -143,7 +143,7 @@ impl fmt::Display for Decision {
                 write!(f, "no further attempt: {failed_attempts} have failed, and no more are allowed")
             }
             Self::NotRetried { reason } => {
-                write!(f, "no further attempt: the retry policy does not name `{}`", reason.name())
+                write!(f, "no further attempt: the retry policy does not name `{}`", reason.as_str())
             }
             Self::Followed { pipeline, run } => write!(f, "its end started `{pipeline}` as run {run}"),
             Self::NotFollowed { pipeline, reason } => {

@@ -4,10 +4,12 @@ use proptest::prelude::*;
 
 use super::{
     Exit, Failure, LostCause, Retry, RunEvent, RunState, StartFailure, StartFailureKind, Status, StopCause,
+    Symptom,
 };
 use crate::{AttemptId, RunId, Timestamp, executor::ExecutionHandle};
 
 const LATER: Timestamp = Timestamp::constant(1_800_000_000, 0);
+const UNHEALTHY: StopCause = StopCause::Unhealthy(Symptom::NoOutput);
 const AFTER_CRASH: Timestamp = Timestamp::constant(1_900_000_000, 0);
 
 fn handle() -> ExecutionHandle {
@@ -30,6 +32,8 @@ fn states() -> Vec<(&'static str, RunState)> {
         ("stopping (cancelled)", stopping(Some(handle()), StopCause::Cancelled)),
         ("stopping (timed out), not started", stopping(None, StopCause::TimedOut)),
         ("stopping (timed out)", stopping(Some(handle()), StopCause::TimedOut)),
+        ("stopping (unhealthy), not started", stopping(None, UNHEALTHY)),
+        ("stopping (unhealthy)", stopping(Some(handle()), UNHEALTHY)),
         ("succeeded", RunState::Succeeded),
         ("failed", RunState::Failed(Failure::Exit(Exit::Code(1)))),
         ("cancelled", RunState::Cancelled),
@@ -52,8 +56,11 @@ fn events() -> Vec<(&'static str, RunEvent)> {
         ("exited otherwise, sandbox told to stop", exited(1, Some(StopCause::Cancelled))),
         ("exited with 0, sandbox timed out", exited(0, Some(StopCause::TimedOut))),
         ("exited otherwise, sandbox timed out", exited(1, Some(StopCause::TimedOut))),
+        ("exited with 0, sandbox stopped as unhealthy", exited(0, Some(UNHEALTHY))),
+        ("exited otherwise, sandbox stopped as unhealthy", exited(1, Some(UNHEALTHY))),
         ("stop requested (cancelled)", RunEvent::StopRequested(StopCause::Cancelled)),
         ("stop requested (timed out)", RunEvent::StopRequested(StopCause::TimedOut)),
+        ("stop requested (unhealthy)", RunEvent::StopRequested(UNHEALTHY)),
         ("lost", RunEvent::Lost(LostCause::MonitorDied)),
     ]
 }
@@ -63,7 +70,11 @@ fn word(state: &RunState) -> String {
     match state {
         RunState::Queued { not_before } if *not_before == AFTER_CRASH => "queued, uncounted".into(),
         RunState::Stopping { handle, cause } => {
-            let cause = if *cause == StopCause::Cancelled { "cancelled" } else { "timed out" };
+            let cause = match cause {
+                StopCause::Cancelled => "cancelled",
+                StopCause::TimedOut => "timed out",
+                StopCause::Unhealthy(_) => "unhealthy",
+            };
             let started = if handle.is_some() { "" } else { ", not started" };
             format!("stopping ({cause}){started}")
         }
@@ -71,6 +82,7 @@ fn word(state: &RunState) -> String {
             let failure = match failure {
                 Failure::Exit(_) => "exit",
                 Failure::TimedOut => "timed out",
+                Failure::Unhealthy(_) => "unhealthy",
                 Failure::Interrupted => "interrupted",
                 Failure::EnvironmentFailed(_) => "environment failed",
                 Failure::StartFailed(_) => "start failed",
@@ -183,7 +195,12 @@ fn any_event() -> impl Strategy<Value = RunEvent> {
     let events: Vec<_> = events().into_iter().map(|(_, event)| event).collect();
     let exits =
         prop_oneof![(0..256).prop_map(Exit::Code), (1..65).prop_map(Exit::Signal), Just(Exit::OutOfMemory)];
-    let causes = prop_oneof![Just(None), Just(Some(StopCause::Cancelled)), Just(Some(StopCause::TimedOut))];
+    let causes = prop_oneof![
+        Just(None),
+        Just(Some(StopCause::Cancelled)),
+        Just(Some(StopCause::TimedOut)),
+        Just(Some(UNHEALTHY))
+    ];
     prop_oneof![
         proptest::sample::select(events),
         (exits, causes).prop_map(|(exit, stopped_by)| RunEvent::Exited { exit, stopped_by }),

@@ -1,32 +1,51 @@
 //! When runs are to happen: schedules, and the instants at which they are due.
 
+mod blackout;
+mod calendar;
+mod cron;
 mod id;
+mod interval;
+mod jitter;
+mod plan;
 mod tick;
+mod walk;
+mod zone;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::cron::check as check_cron;
 pub use self::{
+    blackout::{Blackout, BlackoutCalendar, BlackoutSpan, Weekday},
+    calendar::{Calendar, Occasion},
+    cron::Cron,
     id::{ScheduleId, ScheduleOwner},
+    interval::Interval,
+    jitter::jitter_offset,
+    plan::{Agenda, Plan, Planned},
     tick::{NextTick, Tick, TickOutcome},
+    zone::find_zone,
 };
-use crate::pipeline::{ConfigName, EnvName, Moment, SchedulePolicy, ScheduleRule, ScheduleWindow};
+use crate::{
+    Result, Timestamp,
+    pipeline::{ConfigName, EnvName, SchedulePolicy, ScheduleRule, ScheduleWindow},
+};
 
 /// A schedule: when a pipeline is to start, and with what. Plain data.
 ///
 /// ```
-/// use fastflow_core::schedule::{Schedule, Timing};
+/// use fastflow_core::schedule::Schedule;
 ///
-/// let nightly = Schedule::new("etl@nightly".parse().unwrap(), Timing::cron("30 2 * * *").unwrap());
+/// let nightly = Schedule::cron("etl@nightly".parse().unwrap(), "30 2 * * *").unwrap();
 /// assert!(nightly.enabled && nightly.parameters.is_empty());
 /// ```
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Schedule {
     /// Its id, which says what it starts.
     pub id: ScheduleId,
-    /// Its instants.
-    pub timing: Timing,
+    /// What it follows.
+    pub occasion: Occasion,
     /// When it is in force.
     #[serde(default)]
     pub window: ScheduleWindow,
@@ -48,10 +67,10 @@ pub struct Schedule {
 
 impl Schedule {
     /// An enabled one in UTC that leaves everything but its instants as it is.
-    pub fn new(id: ScheduleId, timing: Timing) -> Self {
+    pub fn new(id: ScheduleId, occasion: impl Into<Occasion>) -> Self {
         Self {
             id,
-            timing,
+            occasion: occasion.into(),
             window: ScheduleWindow::default(),
             policy: SchedulePolicy::default(),
             enabled: true,
@@ -60,31 +79,36 @@ impl Schedule {
             priority: None,
         }
     }
-}
 
-/// The instants of a schedule.
-///
-/// ```
-/// use fastflow_core::schedule::Timing;
-///
-/// assert_eq!(serde_json::to_string(&Timing::cron("@daily").unwrap()).unwrap(), r#"{"rule":{"cron":"@daily"}}"#);
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Timing {
-    /// Again and again.
-    Rule(ScheduleRule),
-    /// Once, at the first instant of this.
-    Once(Moment),
-}
-
-impl Timing {
-    /// At the instants of a cron expression.
+    /// The same at the instants of a cron expression.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Invalid`](crate::ErrorKind::Invalid) when it is none.
-    pub fn cron(text: &str) -> crate::Result<Self> {
-        Ok(Self::Rule(ScheduleRule::Cron(text.parse()?)))
+    pub fn cron(id: ScheduleId, text: &str) -> Result<Self> {
+        Ok(Self::new(id, ScheduleRule::Cron(text.parse()?)))
+    }
+
+    /// Its instants, when its interval counts from `anchor`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Calendar::new`].
+    pub fn calendar(&self, anchor: Timestamp) -> Result<Calendar> {
+        Calendar::new(&self.occasion, &self.window, &self.policy, anchor)
+    }
+
+    /// Where its interval counts from because its window says so.
+    pub(crate) fn opening(&self) -> Option<Timestamp> {
+        let zone = find_zone(&self.policy.timezone).ok()?;
+        let start = self.window.start.filter(|_| matches!(self.occasion, Occasion::Repeat(_)))?;
+        Some(zone::first_instant(start, &zone))
+    }
+
+    /// Its first instant after `after`, and when it is acted upon.
+    pub fn next(&self, calendar: &Calendar, after: Timestamp) -> Option<NextTick> {
+        let nominal = calendar.next_after(after)?;
+        let due = nominal.saturating_add(jitter_offset(&self.id, self.policy.jitter)).ok()?;
+        Some(NextTick { nominal, due })
     }
 }

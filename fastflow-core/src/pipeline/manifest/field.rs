@@ -11,6 +11,7 @@ use super::{
     Report,
     node::{Kind, Member, Node, Place},
 };
+use crate::{Error, pipeline::likeness::nearest};
 
 /// An object's fields, each of which is taken once.
 #[derive(Debug)]
@@ -67,6 +68,11 @@ impl<'n> Fields<'n> {
     /// Where the field's name stands, else the object.
     pub(super) fn place_of(&self, name: &str) -> Place {
         self.members.get(name).map_or(self.place, |member| member.place)
+    }
+
+    /// Where the object stands in the file's tree.
+    pub(super) fn path(&self) -> &str {
+        &self.path
     }
 
     pub(super) fn path_of(&self, name: &str) -> String {
@@ -138,34 +144,45 @@ impl<'n> Field<'n> {
         None
     }
 
-    /// A string that a type reads.
-    pub(super) fn parsed<T: FromStr>(&self, report: &mut Report<'_>, expected: &str) -> Option<T> {
-        let parsed = self.text(report, expected)?.parse().ok();
-        if parsed.is_none() {
-            self.wrong(report, expected);
+    /// A string that a type reads. What the type's error expects, if it says so, is nearer than `expected`.
+    pub(super) fn parsed<T>(&self, report: &mut Report<'_>, expected: &str) -> Option<T>
+    where
+        T: FromStr<Err = Error>,
+    {
+        let parsed = self.text(report, expected)?.parse::<T>();
+        if let Err(error) = &parsed {
+            let nearer = error.context().find(|(key, _)| *key == "expected");
+            self.wrong(report, nearer.map_or(expected, |(_, nearer)| nearer));
         }
-        parsed
+        parsed.ok()
+    }
+
+    /// One of some words, by what it means.
+    pub(super) fn choice<T: Copy>(&self, report: &mut Report<'_>, choices: &[(&str, T)]) -> Option<T> {
+        let Kind::Text(text) = &self.node.kind else {
+            self.wrong(report, alternatives(choices));
+            return None;
+        };
+        let found = choices.iter().find(|(word, _)| word == text);
+        if found.is_none() {
+            self.wrong(report, alternatives(choices));
+        }
+        found.map(|(_, meaning)| *meaning)
     }
 
     /// A whole number in `range`; `what` says of what.
-    pub(super) fn whole(
-        &self,
-        report: &mut Report<'_>,
-        range: RangeInclusive<u32>,
-        what: &str,
-    ) -> Option<u32> {
-        let number = self.number().filter(|number| {
-            number.fract() == 0.0 && (f64::from(*range.start())..=f64::from(*range.end())).contains(number)
-        });
+    pub(super) fn whole<T>(&self, report: &mut Report<'_>, range: RangeInclusive<T>, what: &str) -> Option<T>
+    where
+        T: Copy + Display + Into<i64> + TryFrom<i64>,
+    {
+        let (least, most): (i64, i64) = ((*range.start()).into(), (*range.end()).into());
+        #[expect(clippy::cast_possible_truncation, reason = "whole, and what is out of range stays so")]
+        let number = self.number().filter(|number| number.fract() == 0.0).map(|number| number as i64);
+        let number = number.filter(|number| (least..=most).contains(number));
         if number.is_none() {
-            self.wrong(report, format!("{what} as a whole number from {} to {}", range.start(), range.end()));
+            self.wrong(report, format!("{what} as a whole number from {least} to {most}"));
         }
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "whole and in range: checked above"
-        )]
-        number.map(|number| number as u32)
+        number.and_then(|number| T::try_from(number).ok())
     }
 
     /// The number as it stands; none for anything else.
@@ -203,17 +220,11 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// The known name that `name` was probably meant to be.
-fn nearest(name: &str, known: impl Iterator<Item = &'static str>) -> Option<&'static str> {
-    const LEAST_LIKENESS: f64 = 0.8;
-    const MAX_COMPARED_BYTES: usize = 64;
-    if name.len() > MAX_COMPARED_BYTES {
-        return None;
+/// The words of a choice, as a sentence lists them: `"a", "b" or "c"`.
+fn alternatives<T>(choices: &[(&str, T)]) -> String {
+    let words: Vec<String> = choices.iter().map(|(word, _)| format!("\"{word}\"")).collect();
+    match words.split_last() {
+        Some((last, first)) if !first.is_empty() => format!("{} or {last}", first.join(", ")),
+        _ => words.concat(),
     }
-    let plain = name.to_ascii_lowercase().replace('-', "_");
-    known
-        .map(|candidate| (strsim::jaro_winkler(&plain, candidate), candidate))
-        .filter(|(likeness, _)| *likeness >= LEAST_LIKENESS)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, candidate)| candidate)
 }

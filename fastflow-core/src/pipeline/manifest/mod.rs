@@ -1,9 +1,16 @@
 //! `pipeline.json` and `[tool.fastflow]`: text in, a definition and everything that is wrong out.
 
+mod chain;
+mod daemon;
+mod env;
 mod field;
 mod node;
+mod parameter;
+mod policy;
+mod queue;
 mod read;
 mod report;
+mod retry;
 mod schedule;
 
 use std::collections::BTreeMap;
@@ -14,6 +21,7 @@ use self::{
 };
 pub(super) use self::{node::Place, report::Report};
 use super::{Definition, Diagnostic, Location};
+use crate::PipelineName;
 
 /// The largest file that is read, in bytes: 1 MiB.
 pub const MAX_FILE_BYTES: usize = 1 << 20;
@@ -34,7 +42,7 @@ pub const MAX_DEPTH: usize = 32;
 /// ```
 pub fn parse_manifest(file_name: &str, text: &str) -> (Option<Definition>, Vec<Diagnostic>) {
     let mut report = Report::new();
-    let read = Document::json(&mut report, file_name, text).and_then(|root| root.read(&mut report));
+    let read = Document::json(&mut report, file_name, text).and_then(|root| root.read(&mut report, None));
     let good = !report.has_errors();
     (read.filter(|_| good).map(|read| read.definition), report.into_diagnostics())
 }
@@ -158,10 +166,11 @@ impl Document {
         self
     }
 
-    /// Reads the definition. Wrong fields go to the report and keep their default.
-    pub(super) fn read(&self, report: &mut Report<'_>) -> Option<Read> {
+    /// Reads the definition of the pipeline `itself`, where its name is known. Wrong fields go to the report and keep
+    /// their default.
+    pub(super) fn read(&self, report: &mut Report<'_>, itself: Option<&PipelineName>) -> Option<Read> {
         let mut fields = Fields::open(report, "", &self.0)?;
-        let definition = read::definition(report, &mut fields);
+        let definition = read::definition(report, &mut fields, itself);
         fields.finish(report);
         let located = |(name, place): (&str, Place)| (name.to_owned(), report.location(place));
         // As many as there are fields, however many unknown ones a file holds.
@@ -176,16 +185,31 @@ mod tests {
 
     use super::*;
 
-    /// What the reader asks for and what the schema describes are the same fields.
-    #[test]
-    fn the_schema_describes_every_field_that_is_read() {
+    /// The names that a reader asks an empty object for.
+    fn asked<T>(read: impl FnOnce(&mut Report<'_>, &mut Fields<'_>) -> T) -> BTreeSet<String> {
         let mut report = Report::new();
         let root = Document::json(&mut report, "pipeline.json", "{}").unwrap();
         let mut fields = Fields::open(&mut report, "", &root.0).unwrap();
-        read::definition(&mut report, &mut fields);
+        read(&mut report, &mut fields);
+        fields.known().iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    /// What the reader asks for and what the schema describes are the same fields.
+    #[test]
+    fn the_schema_describes_every_field_that_is_read() {
         let schema = crate::pipeline::manifest_schema();
-        let described: BTreeSet<&str> =
-            schema["properties"].as_object().unwrap().keys().map(String::as_str).collect();
-        assert_eq!(fields.known().iter().copied().collect::<BTreeSet<_>>(), described);
+        let described = |object: &serde_json::Value| -> BTreeSet<String> {
+            object["properties"].as_object().unwrap().keys().cloned().collect()
+        };
+        let of = |name: &str| described(&schema["$defs"][name]);
+        let base = crate::pipeline::SchedulePolicy::default();
+        assert_eq!(asked(|report, fields| read::definition(report, fields, None)), described(&schema));
+        assert_eq!(asked(|report, fields| schedule::entry(report, fields, &base)), of("ScheduleItem"));
+        assert_eq!(asked(|report, fields| chain::trigger(report, fields, None)), of("TriggerItem"));
+        assert_eq!(asked(parameter::declaration), of("ParameterItem"));
+        assert_eq!(asked(policy::daylight), of("Daylight"));
+        assert_eq!(asked(policy::catch_up_all), of("CatchUpAll"));
+        assert_eq!(asked(retry::memory), of("Escalation"));
+        assert_eq!(asked(read::cell), of("CellItem"));
     }
 }

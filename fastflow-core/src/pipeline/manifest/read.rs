@@ -1,29 +1,38 @@
 //! The walk over a whole definition, field by field.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{num::NonZeroU32, ops::RangeInclusive};
 
 use super::{
-    Report,
+    Report, chain, daemon, env,
     field::{Field, Fields},
-    schedule,
+    parameter, queue, retry, schedule,
 };
-use crate::pipeline::{
-    ByteSize, CellPolicy, ConfigName, CpuMillis, CronText, DaemonPolicy, Definition, DownstreamTrigger,
-    EnvName, ImageName, Limits, MAX_ENV_VALUE_BYTES, Network, PipelineKind, PythonRequest, QueuePolicy,
-    RestartInterval, RetryPolicy, RetryStrategy, Seconds, Timeout, WebhookKey, check_env_value,
+use crate::{
+    PipelineName,
+    pipeline::{
+        ByteSize, CellPolicy, CpuMillis, Definition, ImageName, Limits, Network, PipelineKind, PythonRequest,
+        RetryPolicy, Seconds, SoftLimitAction, Timeout,
+    },
 };
 
-/// The definition as far as its fields are right; what is wrong keeps its default, and the report says so.
-pub(super) fn definition(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Definition {
+/// The definition as far as its fields are right; what is wrong keeps its default, and the report says so. `itself`
+/// is the pipeline's name, which its own triggers may not have, where that is known.
+pub(super) fn definition(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+    itself: Option<&PipelineName>,
+) -> Definition {
     let default = Definition::default();
-    let kind = fields.take("type").and_then(|field| kind(report, &field)).unwrap_or_default();
+    let kinds = [("script", PipelineKind::Script), ("notebook", PipelineKind::Notebook)];
+    let networks = [("bridge", Network::Bridge), ("none", Network::None)];
+    let schedule = schedule::top(report, fields);
     let definition = Definition {
         description: fields
             .take("description")
             .and_then(|field| bounded_text(report, &field, Definition::MAX_DESCRIPTION_CHARS)),
         tags: fields.take("tags").map(|field| tags(report, &field)).unwrap_or_default(),
         enabled: flag(report, fields, "enabled", default.enabled),
-        kind,
+        kind: fields.take("type").and_then(|field| field.choice(report, &kinds)).unwrap_or_default(),
         python_version: fields
             .take("python_version")
             .and_then(|field| field.parsed(report, PythonRequest::EXPECTED)),
@@ -31,7 +40,7 @@ pub(super) fn definition(report: &mut Report<'_>, fields: &mut Fields<'_>) -> De
             .take("executor")
             .and_then(|field| field.parsed(report, "the name of an executor, such as \"process\"")),
         image: fields.take("image").and_then(|field| field.parsed(report, ImageName::EXPECTED)),
-        network: fields.take("network").and_then(|field| network(report, &field)).unwrap_or_default(),
+        network: fields.take("network").and_then(|field| field.choice(report, &networks)).unwrap_or_default(),
         warm: fields
             .take("warm")
             .and_then(|field| field.whole(report, 0..=Definition::MAX_WARM, "sandboxes"))
@@ -42,56 +51,41 @@ pub(super) fn definition(report: &mut Report<'_>, fields: &mut Fields<'_>) -> De
             .unwrap_or(default.log_max_size),
         stop_grace: seconds(report, fields, "stop_grace", 0..=Definition::MAX_STOP_GRACE.0)
             .unwrap_or(default.stop_grace),
-        retry: RetryPolicy {
-            attempts: retry_attempts(report, fields).unwrap_or_default(),
-            strategy: retry_strategy(report, fields).unwrap_or_default(),
-            ..RetryPolicy::default()
-        },
-        default_env: env(report, fields, "default_env"),
-        encrypted_env: env(report, fields, "encrypted_env"),
-        secrets: secrets(report, fields),
-        webhook_key: webhook_key(report, fields),
-        schedule: schedule::top(report, fields),
-        schedules: schedule::entries(report, fields),
-        daemon: daemon(report, fields),
-        queue: QueuePolicy {
-            max_instances: positive(report, fields, "max_instances", "runs"),
-            ..QueuePolicy::default()
-        },
-        downstream_triggers: triggers(report, fields),
+        retry: retry::policy(report, fields),
+        default_env: env::env(report, fields, "default_env"),
+        encrypted_env: env::env(report, fields, "encrypted_env"),
+        secrets: env::secrets(report, fields),
+        webhook_key: env::webhook_key(report, fields),
+        schedules: schedule::entries(report, fields, &schedule.policy),
+        schedule,
+        daemon: daemon::policy(report, fields),
+        queue: queue::policy(report, fields),
+        parameters: parameter::parameters(report, fields),
+        health: daemon::health(report, fields),
+        downstream_triggers: chain::triggers(report, fields, itself),
+        after: chain::after(report, fields, itself),
         cells: cells(report, fields),
-        ..default
     };
-    if kind == PipelineKind::Script && !definition.cells.is_empty() {
-        let message = "this has an effect only for notebooks; set `type` to \"notebook\" or remove it";
-        report.warning(fields.place_of("cells"), "cells", message);
-    }
-    schedule::check(report, fields, &definition);
+    check(report, fields, &definition);
     definition
 }
 
-fn kind(report: &mut Report<'_>, field: &Field<'_>) -> Option<PipelineKind> {
-    let expected = "\"script\" or \"notebook\"";
-    match field.text(report, expected)? {
-        "script" => Some(PipelineKind::Script),
-        "notebook" => Some(PipelineKind::Notebook),
-        _ => {
-            field.wrong(report, expected);
-            None
-        }
+/// The rules between fields.
+fn check(report: &mut Report<'_>, fields: &Fields<'_>, definition: &Definition) {
+    if definition.kind == PipelineKind::Script && !definition.cells.is_empty() {
+        let message = "this has an effect only for notebooks; set `type` to \"notebook\" or remove it";
+        report.warning(fields.place_of("cells"), "cells", message);
     }
-}
-
-fn network(report: &mut Report<'_>, field: &Field<'_>) -> Option<Network> {
-    let expected = "\"bridge\" or \"none\"";
-    match field.text(report, expected)? {
-        "bridge" => Some(Network::Bridge),
-        "none" => Some(Network::None),
-        _ => {
-            field.wrong(report, expected);
-            None
-        }
+    let entries = definition.schedules.iter().map(|entry| &entry.limits);
+    let is_soft = |limits: &Limits| limits.soft_cpu.is_some() || limits.soft_memory.is_some();
+    if definition.health.soft_limit != SoftLimitAction::Record
+        && !entries.chain([&definition.limits]).any(is_soft)
+    {
+        let message = "has no effect without `cpu_soft_limit` or `mem_soft_limit`";
+        report.warning(fields.place_of("soft_limit_action"), "soft_limit_action", message);
     }
+    retry::check(report, fields, definition);
+    schedule::check(report, fields, definition);
 }
 
 /// A string of at most `max` characters without control characters other than line breaks and tabs.
@@ -130,26 +124,26 @@ pub(super) fn flag(
     fields.take(name).and_then(|field| field.bool(report)).unwrap_or(default)
 }
 
-fn positive(
+pub(super) fn positive(
     report: &mut Report<'_>,
     fields: &mut Fields<'_>,
     name: &'static str,
     what: &str,
-) -> Option<std::num::NonZeroU32> {
+) -> Option<NonZeroU32> {
     let number = fields.take(name)?.whole(report, 1..=u32::MAX, what)?;
-    std::num::NonZeroU32::new(number)
+    NonZeroU32::new(number)
 }
 
-fn seconds(
+pub(super) fn seconds(
     report: &mut Report<'_>,
     fields: &mut Fields<'_>,
     name: &'static str,
-    range: std::ops::RangeInclusive<u32>,
+    range: RangeInclusive<u32>,
 ) -> Option<Seconds> {
     fields.take(name)?.whole(report, range, "seconds").map(Seconds)
 }
 
-fn byte_size(
+pub(super) fn byte_size(
     report: &mut Report<'_>,
     fields: &mut Fields<'_>,
     name: &'static str,
@@ -205,224 +199,22 @@ fn cpu(report: &mut Report<'_>, fields: &mut Fields<'_>, name: &'static str) -> 
     millis
 }
 
-pub(super) fn retry_attempts(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<u32> {
-    fields.take("retry_attempts")?.whole(report, 0..=RetryPolicy::MAX_ATTEMPTS, "further attempts")
-}
-
-pub(super) fn retry_strategy(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<RetryStrategy> {
-    const TYPES: &str = "\"fixed_delay\", \"exponential_backoff\" or \"custom_schedule\"";
-    let field = fields.take("retry_strategy")?;
-    let mut inner = Fields::open(report, &field.path, field.node)?;
-    let any = 0..=Seconds::MAX.0;
-    let Some(kind) = inner.take("type") else {
-        report.error(field.node.place, &inner.path_of("type"), format!("missing, expected {TYPES}"));
-        return None;
-    };
-    let strategy = match kind.text(report, TYPES)? {
-        "fixed_delay" => RetryStrategy::Fixed {
-            delay: seconds(report, &mut inner, "delay", any).unwrap_or(RetryStrategy::DEFAULT_DELAY),
-        },
-        "exponential_backoff" => exponential(report, &mut inner),
-        "custom_schedule" => RetryStrategy::Custom { delays: delays(report, &mut inner) },
-        _ => {
-            kind.wrong(report, TYPES);
-            return None;
-        }
-    };
-    inner.finish(report);
-    Some(strategy)
-}
-
-fn exponential(report: &mut Report<'_>, fields: &mut Fields<'_>) -> RetryStrategy {
-    let any = 0..=Seconds::MAX.0;
-    let initial_delay =
-        seconds(report, fields, "initial_delay", any.clone()).unwrap_or(RetryStrategy::DEFAULT_DELAY);
-    let max_delay = seconds(report, fields, "max_delay", any).unwrap_or(RetryStrategy::DEFAULT_MAX_DELAY);
-    let multiplier = fields.take("multiplier").and_then(|field| {
-        let number = field.number().filter(|number| (1.0..=RetryStrategy::MAX_MULTIPLIER).contains(number));
-        if number.is_none() {
-            field.wrong(report, format!("a number from 1 to {}", RetryStrategy::MAX_MULTIPLIER));
-        }
-        number
-    });
-    if initial_delay > max_delay {
-        let message = "is below `initial_delay`, so every wait is this long";
-        report.warning(fields.place_of("max_delay"), &fields.path_of("max_delay"), message);
-    }
-    let multiplier = multiplier.unwrap_or(RetryStrategy::DEFAULT_MULTIPLIER);
-    RetryStrategy::Exponential { initial_delay, max_delay, multiplier }
-}
-
-fn delays(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<Seconds> {
-    let expected = "a list of at least one wait in seconds, such as [10, 60, 600]";
-    let Some(field) = fields.take("delays") else {
-        report.error(fields.place, &fields.path_of("delays"), format!("missing, expected {expected}"));
-        return Vec::new();
-    };
-    if matches!(&field.node.kind, super::node::Kind::List(nodes) if nodes.is_empty()) {
-        report.error(field.node.place, &field.path, format!("found an empty list, expected {expected}"));
-    }
-    let items = field.list(report, RetryStrategy::MAX_DELAYS, expected);
-    let wait = |item: Field<'_>| item.whole(report, 0..=Seconds::MAX.0, "seconds").map(Seconds);
-    items.into_iter().filter_map(wait).collect()
-}
-
-pub(super) fn env(
-    report: &mut Report<'_>,
-    fields: &mut Fields<'_>,
-    name: &'static str,
-) -> BTreeMap<EnvName, String> {
-    let mut env = BTreeMap::new();
-    let Some(field) = fields.take(name) else { return env };
-    let entries = field.entries(report);
-    if entries.len() > Definition::MAX_ENV_ENTRIES {
-        let message =
-            format!("found {} entries, expected at most {}", entries.len(), Definition::MAX_ENV_ENTRIES);
-        report.error(field.node.place, &field.path, message);
-        return env;
-    }
-    for (name, place, value) in entries {
-        let name = env_name(report, place, &value.path, name);
-        let super::node::Kind::Text(text) = &value.node.kind else {
-            value.wrong_unseen(report, "a string; put the value in quotes");
-            continue;
-        };
-        if check_env_value(text).is_err() {
-            value
-                .wrong_unseen(report, format!("a string without NUL of at most {MAX_ENV_VALUE_BYTES} bytes"));
-        } else if let Some(name) = name {
-            env.insert(name, text.clone());
-        }
-    }
-    env
-}
-
-fn env_name(report: &mut Report<'_>, place: super::Place, path: &str, name: &str) -> Option<EnvName> {
-    let parsed = name.parse();
-    parsed.map_err(|error: crate::Error| report.error(place, path, error.message().to_owned())).ok()
-}
-
-fn secrets(report: &mut Report<'_>, fields: &mut Fields<'_>) -> BTreeSet<EnvName> {
-    let Some(field) = fields.take("secrets") else { return BTreeSet::new() };
-    let expected = "a list of names of stored secrets";
-    let mut names = BTreeSet::new();
-    for item in field.list(report, Definition::MAX_ENV_ENTRIES, expected) {
-        let Some(text) = item.text(report, "the name of a stored secret") else { continue };
-        let name = env_name(report, item.node.place, &item.path, text);
-        if name.is_some_and(|name| !names.insert(name)) {
-            report.warning(item.node.place, &item.path, "found this name twice; it counts once");
-        }
-    }
-    names
-}
-
-/// An empty key means that there is no webhook.
-pub(super) fn webhook_key(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<WebhookKey> {
-    let field = fields.take("webhook_key")?;
-    let expected = format!(
-        "a key of at most {} letters, digits, `_`, `-`, `.` or `~`, or \"\" for none",
-        WebhookKey::MAX_CHARS
-    );
-    let super::node::Kind::Text(text) = &field.node.kind else {
-        field.wrong_unseen(report, expected);
-        return None;
-    };
-    if text.is_empty() {
-        return None;
-    }
-    if text.len() > WebhookKey::MAX_CHARS
-        || !text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.~".contains(&byte))
-    {
-        field.wrong_unseen(report, expected);
-        return None;
-    }
-    if text.len() < WebhookKey::SAFE_CHARS {
-        let message = format!("is short enough to be guessed; take at least {}", WebhookKey::SAFE_CHARS);
-        report.warning(field.node.place, &field.path, format!("{message} random characters"));
-    }
-    Some(WebhookKey::new(text.as_str()))
-}
-
-fn daemon(report: &mut Report<'_>, fields: &mut Fields<'_>) -> DaemonPolicy {
-    let default = DaemonPolicy::default();
-    DaemonPolicy {
-        restart_on_crash: flag(report, fields, "restart_on_crash", default.restart_on_crash),
-        restart_cooldown: seconds(report, fields, "restart_cooldown", 0..=Seconds::MAX.0)
-            .unwrap_or(default.restart_cooldown),
-        restart_interval: fields.take("restart_interval").and_then(|field| restart_interval(report, &field)),
-        ..default
-    }
-}
-
-fn restart_interval(report: &mut Report<'_>, field: &Field<'_>) -> Option<RestartInterval> {
-    let expected = format!("seconds from 1 to {}, or {}", Seconds::MAX.0, CronText::EXPECTED);
-    let in_range = |seconds: &std::num::NonZeroU32| seconds.get() <= Seconds::MAX.0;
-    let interval = if let super::node::Kind::Text(text) = &field.node.kind {
-        match text.trim().parse::<std::num::NonZeroU32>() {
-            Ok(seconds) => Some(seconds).filter(in_range).map(RestartInterval::Seconds),
-            Err(_) => text.parse().ok().map(RestartInterval::Cron),
-        }
-    } else {
-        return field
-            .whole(report, 1..=Seconds::MAX.0, "seconds, or a cron expression,")
-            .and_then(std::num::NonZeroU32::new)
-            .map(RestartInterval::Seconds);
-    };
-    if interval.is_none() {
-        field.wrong(report, expected);
-    }
-    interval
-}
-
-fn triggers(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<DownstreamTrigger> {
-    let Some(field) = fields.take("downstream_triggers") else { return Vec::new() };
-    let items = field.list(report, Definition::MAX_LIST_ENTRIES, "a list of objects");
-    items.iter().filter_map(|item| trigger(report, item)).collect()
-}
-
-fn trigger(report: &mut Report<'_>, item: &Field<'_>) -> Option<DownstreamTrigger> {
-    let mut fields = Fields::open(report, &item.path, item.node)?;
-    let expected = "the name of a pipeline";
-    let pipeline = fields.take("pipeline");
-    if pipeline.is_none() {
-        report.error(item.node.place, &fields.path_of("pipeline"), format!("missing, expected {expected}"));
-    }
-    let pipeline = pipeline.and_then(|field| field.parsed(report, expected));
-    let on_success = flag(report, &mut fields, "on_success", true);
-    let on_failure = flag(report, &mut fields, "on_failure", false);
-    let on_route = fields.take("on_route").and_then(|field| {
-        let text = bounded_text(report, &field, DownstreamTrigger::MAX_ROUTE_CHARS)?;
-        if text.trim().is_empty() {
-            field.wrong(report, "the name of a route");
-        }
-        Some(text)
-    });
-    let run_config_id =
-        fields.take("run_config_id").and_then(|field| field.parsed(report, ConfigName::EXPECTED));
-    if !on_success && !on_failure && on_route.is_none() {
-        let message = "starts nothing: set `on_success`, `on_failure` or `on_route`";
-        report.warning(item.node.place, &item.path, message);
-    }
-    fields.finish(report);
-    let triggered = DownstreamTrigger::on_success_of(pipeline?);
-    Some(DownstreamTrigger { on_success, on_failure, on_route, run_config_id, ..triggered })
-}
-
 fn cells(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<CellPolicy> {
     let Some(field) = fields.take("cells") else { return Vec::new() };
-    let default = CellPolicy::default();
     let mut cells = Vec::new();
     for item in field.list(report, Definition::MAX_LIST_ENTRIES, "a list of objects") {
         let Some(mut fields) = Fields::open(report, &item.path, item.node) else { continue };
-        let retries = fields
-            .take("retries")
-            .and_then(|field| field.whole(report, 0..=RetryPolicy::MAX_ATTEMPTS, "further tries"));
-        let delay = seconds(report, &mut fields, "delay_seconds", 0..=Seconds::MAX.0);
+        cells.push(cell(report, &mut fields));
         fields.finish(report);
-        cells.push(CellPolicy {
-            retries: retries.unwrap_or(default.retries),
-            delay: delay.unwrap_or(default.delay),
-        });
     }
     cells
+}
+
+pub(super) fn cell(report: &mut Report<'_>, fields: &mut Fields<'_>) -> CellPolicy {
+    let default = CellPolicy::default();
+    let retries = fields
+        .take("retries")
+        .and_then(|field| field.whole(report, 0..=RetryPolicy::MAX_ATTEMPTS, "further tries"));
+    let delay = seconds(report, fields, "delay_seconds", 0..=Seconds::MAX.0);
+    CellPolicy { retries: retries.unwrap_or(default.retries), delay: delay.unwrap_or(default.delay) }
 }

@@ -3,13 +3,13 @@
 use std::{collections::BTreeSet, num::NonZeroU32};
 
 use super::{
-    Report,
+    Report, env,
     field::{Field, Fields},
-    read,
+    policy, read, retry,
 };
 use crate::pipeline::{
-    ConfigName, CronText, Definition, Moment, ScheduleEntry, ScheduleRule, ScheduleWindow, Seconds,
-    TopSchedule,
+    ConfigName, CronText, Definition, Moment, ScheduleEntry, SchedulePolicy, ScheduleRule, ScheduleWindow,
+    Seconds, TopSchedule,
 };
 
 pub(super) fn top(report: &mut Report<'_>, fields: &mut Fields<'_>) -> TopSchedule {
@@ -21,7 +21,8 @@ pub(super) fn top(report: &mut Report<'_>, fields: &mut Fields<'_>) -> TopSchedu
         let message = "has no effect without `schedule_cron` or `schedule_interval_seconds`";
         report.warning(fields.place_of(name), name, message);
     }
-    TopSchedule { rule, window, run_once_at, ..TopSchedule::default() }
+    let policy = policy::policy(report, fields, &SchedulePolicy::default());
+    TopSchedule { rule, window, run_once_at, policy }
 }
 
 fn rule(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<ScheduleRule> {
@@ -55,13 +56,18 @@ fn window(report: &mut Report<'_>, fields: &mut Fields<'_>) -> ScheduleWindow {
     window
 }
 
-pub(super) fn entries(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<ScheduleEntry> {
+/// The entries of `schedules`, with the policy `base` where they do not say one.
+pub(super) fn entries(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+    base: &SchedulePolicy,
+) -> Vec<ScheduleEntry> {
     let Some(field) = fields.take("schedules") else { return Vec::new() };
     let mut ids = BTreeSet::new();
     let mut entries = Vec::new();
     for item in field.list(report, Definition::MAX_LIST_ENTRIES, "a list of objects") {
         let Some(mut fields) = Fields::open(report, &item.path, item.node) else { continue };
-        let read = entry(report, &mut fields);
+        let read = entry(report, &mut fields, base);
         fields.finish(report);
         let Some(read) = read else { continue };
         if !ids.insert(read.id.clone()) {
@@ -74,7 +80,11 @@ pub(super) fn entries(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Vec<S
 }
 
 /// Every field is taken, and so checked, before a missing one ends the entry.
-fn entry(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<ScheduleEntry> {
+pub(super) fn entry(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+    base: &SchedulePolicy,
+) -> Option<ScheduleEntry> {
     let id = fields.take("id");
     if id.is_none() {
         let message = format!("missing, expected {}", ConfigName::EXPECTED);
@@ -87,15 +97,18 @@ fn entry(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<ScheduleEnt
         report.error(fields.place, &fields.path_of("schedule_cron"), message);
     }
     let window = window(report, fields);
+    let max_instances = read::positive(report, fields, "max_instances", "runs");
+    let policy = SchedulePolicy { max_instances, ..policy::policy(report, fields, base) };
     let enabled = read::flag(report, fields, "enabled", true);
-    let default_env = read::env(report, fields, "default_env");
-    let encrypted_env = read::env(report, fields, "encrypted_env");
+    let default_env = env::env(report, fields, "default_env");
+    let encrypted_env = env::env(report, fields, "encrypted_env");
     let limits = read::limits(report, fields);
-    let retry_attempts = read::retry_attempts(report, fields);
-    let retry_strategy = read::retry_strategy(report, fields);
-    let webhook_key = read::webhook_key(report, fields);
+    let retry_attempts = retry::attempts(report, fields);
+    let retry_strategy = retry::strategy(report, fields);
+    let webhook_key = env::webhook_key(report, fields);
     Some(ScheduleEntry {
         window,
+        policy,
         enabled,
         default_env,
         encrypted_env,
@@ -110,6 +123,14 @@ fn entry(report: &mut Report<'_>, fields: &mut Fields<'_>) -> Option<ScheduleEnt
 /// The rules between the top of the file and its `schedules`.
 pub(super) fn check(report: &mut Report<'_>, fields: &Fields<'_>, definition: &Definition) {
     if definition.schedules.is_empty() {
+        let top = &definition.schedule;
+        let is_idle = top.rule.is_none() && top.run_once_at.is_none();
+        // A file that only spells out the defaults asks for nothing.
+        if is_idle && top.policy != SchedulePolicy::default() {
+            for name in policy::FIELDS.into_iter().filter(|name| fields.has(name)) {
+                report.warning(fields.place_of(name), name, "has no effect without a schedule");
+            }
+        }
         return;
     }
     for name in ["schedule_cron", "schedule_interval_seconds", "schedule_start", "schedule_end"] {

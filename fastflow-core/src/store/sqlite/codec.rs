@@ -6,7 +6,7 @@ use sqlx::{Row, sqlite::SqliteRow};
 use crate::{
     Error, ErrorKind, Result, RunId, Timestamp,
     executor::ExecutionHandle,
-    run::{Failure, RunEvent, RunState, Status, StopCause},
+    run::{Failure, Gate, RunEvent, RunState, Status, StopCause},
 };
 
 /// Names of events by their code. Only ever appended to.
@@ -63,6 +63,14 @@ pub(super) fn status_of_state(code: i64) -> Result<Status> {
             code - 2
         },
     )
+}
+
+pub(super) fn gate_code(gate: Gate) -> i64 {
+    match gate {
+        Gate::Open => 0,
+        Gate::Budget => 1,
+        Gate::Limited => 2,
+    }
 }
 
 pub(super) fn event_code(event: &RunEvent) -> i64 {
@@ -144,6 +152,13 @@ pub(super) fn hex(bytes: &[u8]) -> String {
     text
 }
 
+/// A run's id in hexadecimal, as [`hex`] writes it.
+pub(super) fn unhex(text: &str) -> Result<RunId> {
+    let digits = text.get(..32).filter(|digits| digits.len() == text.len());
+    let value = digits.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+    value.map(|value| RunId::from_bytes(value.to_be_bytes())).ok_or_else(|| corrupt("a run id that is none"))
+}
+
 /// The columns of one row, read in the order in which the query names them.
 pub(super) struct Columns<'row> {
     row: &'row SqliteRow,
@@ -187,6 +202,12 @@ impl<'row> Columns<'row> {
         let bytes: &[u8] = self.get()?;
         let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| corrupt("a run id of the wrong length"))?;
         Ok(RunId::from_bytes(bytes))
+    }
+
+    pub(super) fn maybe_run_id(&mut self) -> Result<Option<RunId>> {
+        let bytes: Option<&[u8]> = self.get()?;
+        let wrong = |_| corrupt("a run id of the wrong length");
+        bytes.map(|bytes| <[u8; 16]>::try_from(bytes).map(RunId::from_bytes).map_err(wrong)).transpose()
     }
 
     pub(super) fn instant(&mut self) -> Result<Timestamp> {

@@ -1,21 +1,23 @@
 //! What the writer reads before it decides.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    batch::{Batch, Entry, Next, row_mark},
-    codec::{Columns, hex},
+    batch::{Batch, Entry, Next, ScheduleRow, Turns, row_mark},
+    codec::{self, Columns, hex, unhex},
     fault::Fault,
-    runs::{RunRow, SELECT_DUE, SELECT_DUE_WITHOUT, SELECT_OPEN, SELECT_RECORDS},
-    specs::SpecId,
+    runs::{RunRow, SELECT_OPEN, SELECT_RECORDS},
+    specs::{PreparedSpec, SpecId},
     writer::{Command, Writer},
 };
-use crate::{ErrorKind, ExecutorName, Result, RunId, run::RunState, store::Claim};
-
-/// The most runs that one claim takes.
-const CLAIM_MAX: i64 = 1024;
+use crate::{
+    ErrorKind, PipelineName, Result, RunId, ScheduleId,
+    pipeline::WhenFull,
+    run::{NewRun, Origin, RunSpec, Status},
+    store::{Claim, FollowUpAction, Step},
+};
 
 const SELECT_NEXT: &str =
     "SELECT (SELECT coalesce(max(id), 0) FROM pipelines), (SELECT coalesce(max(id), 0) FROM specs),
@@ -25,68 +27,214 @@ const SELECT_PIPELINE_ROWS: &str =
     "SELECT p.name, p.id FROM json_each($1) AS wanted CROSS JOIN pipelines AS p ON p.name = wanted.value";
 const SELECT_SPEC_ROWS: &str = "SELECT lower(hex(s.hash)), s.id FROM json_each($1) AS wanted CROSS JOIN specs AS s ON s.hash = unhex(wanted.value)";
 
+/// The unfinished runs of some pipelines, by their names, oldest first.
+const SELECT_UNFINISHED: &str = "
+SELECT p.name, r.id FROM json_each($1) AS wanted CROSS JOIN pipelines AS p ON p.name = wanted.value
+CROSS JOIN runs AS r ON r.pipeline = p.id AND r.status IN (0, 1) ORDER BY r.id";
+/// The rows of some schedules.
+pub(super) const SELECT_SCHEDULE_ROWS: &str = "
+SELECT s.name, s.id, s.generation, s.cursor FROM json_each($1) AS wanted
+CROSS JOIN schedules AS s ON s.name = wanted.value AND s.removed = 0";
+/// All runs of some chains, first to last.
+pub(super) const SELECT_CHAINS: &str = "
+SELECT wanted.value, p.name, r.status, r.submission->'$.origin.join' IS NOT NULL
+FROM json_each($1) AS wanted CROSS JOIN runs AS r ON r.id = unhex(wanted.value)
+CROSS JOIN pipelines AS p ON p.id = r.pipeline
+UNION ALL
+SELECT wanted.value, p.name, r.status, r.submission->'$.origin.join' IS NOT NULL
+FROM json_each($1) AS wanted CROSS JOIN runs AS r INDEXED BY runs_chain ON r.chain = unhex(wanted.value)
+CROSS JOIN pipelines AS p ON p.id = r.pipeline";
+/// The latest turn of each pipeline in the queue, and the first turn of all.
+const SELECT_TURNS: &str = "
+SELECT pipeline, max(turn), min(turn) FROM runs INDEXED BY runs_ready WHERE state = 0 AND ready = 1 GROUP BY pipeline";
+
+/// What the commands of a batch speak of, and the batch must know.
+#[derive(Default)]
+struct Named<'a> {
+    runs: Vec<String>,
+    keys: Vec<String>,
+    new: Vec<(&'a NewRun, &'a PreparedSpec)>,
+    schedules: Vec<String>,
+    /// Runs whose end may wait for others of their chain.
+    joins: Vec<RunId>,
+    claims: Vec<&'a Claim>,
+    take_over: bool,
+}
+
+impl<'a> Named<'a> {
+    fn create(&mut self, new: &'a NewRun, spec: &'a PreparedSpec) {
+        self.runs.push(hex(new.id.as_bytes()));
+        self.runs.extend(new.replaces.iter().map(|run| hex(run.as_bytes())));
+        self.keys.extend(new.key.as_ref().map(|key| key.as_str().to_owned()));
+        if let Origin::Schedule { schedule, .. } = &new.origin {
+            self.schedules.push(schedule.to_string());
+        }
+        self.new.push((new, spec));
+    }
+
+    fn advance(&mut self, step: &'a Step, specs: &'a [PreparedSpec]) {
+        for follow_up in &step.follow_ups {
+            let FollowUpAction::Start(new) = &follow_up.action else { continue };
+            if let Some(spec) = specs.iter().find(|spec| std::sync::Arc::ptr_eq(&spec.spec, &new.spec)) {
+                self.create(new, spec);
+            }
+        }
+        if step.follow_ups.iter().any(|follow_up| !follow_up.after.is_empty()) {
+            self.joins.push(step.run);
+        }
+    }
+}
+
 impl Writer {
     /// A batch that knows everything the commands speak of, and the runs that each claim gets.
     pub(super) async fn load(&mut self, commands: &[Command]) -> Result<(Batch, Vec<Vec<RunId>>), Fault> {
-        let mut batch = Batch::after(self.next);
-        let mut missing = Vec::new();
-        let mut keys = Vec::new();
-        let mut take_over = false;
-        let mut claims = Vec::new();
+        if !self.turns_known {
+            self.load_turns().await?;
+            self.turns_known = true;
+        }
+        let mut batch = Batch::after(self.next, self.turns.clone());
+        let mut named = Named::default();
         for command in commands {
             match command {
-                Command::Create { new, spec, .. } => {
-                    missing.push(hex(new.id.as_bytes()));
-                    keys.extend(new.key.as_ref().map(|key| key.as_str().to_owned()));
-                    let name = &new.spec.pipeline.name;
-                    if let Some(id) = self.pipelines.get(name) {
-                        batch.pipelines.insert(name.clone(), *id);
-                    }
-                    if let Some(id) = self.spec_rows.get(&spec.hash) {
-                        batch.specs.insert(spec.hash, *id);
+                Command::Create { new, spec, .. } => named.create(new, spec),
+                Command::Advance { step, specs, .. } => {
+                    self.take_open(&mut batch, &mut named, step.run);
+                    named.advance(step, specs);
+                }
+                Command::Note { run, .. } => self.take_open(&mut batch, &mut named, *run),
+                Command::Fire { fires, .. } => {
+                    for (fire, specs) in fires {
+                        named.schedules.push(fire.schedule.to_string());
+                        for (new, spec) in fire.runs.iter().zip(specs) {
+                            named.create(new, spec);
+                        }
                     }
                 }
-                Command::Advance { step, .. } => match self.open.remove(&step.run) {
-                    Some(entry) => drop(batch.runs.insert(step.run, entry)),
-                    None if batch.runs.contains_key(&step.run) => {}
-                    None => missing.push(hex(step.run.as_bytes())),
-                },
-                Command::Claim { claim, .. } => claims.push(Wanted::of(claim)),
-                Command::TakeOver { .. } => take_over = true,
-                Command::PutCatalog { .. } | Command::Close { .. } => {}
+                Command::Claim { claim, .. } => named.claims.push(claim),
+                Command::TakeOver { .. } => named.take_over = true,
+                Command::PutSchedules { .. } | Command::PutCatalog { .. } | Command::Close { .. } => {}
             }
         }
-        if !missing.is_empty() {
-            self.load_records(&mut batch, SELECT_RECORDS, Some(missing)).await?;
+        self.load_unfinished(&mut batch, &mut named).await?;
+        if !named.runs.is_empty() {
+            let runs = std::mem::take(&mut named.runs);
+            self.load_records(&mut batch, SELECT_RECORDS, Some(runs)).await?;
         }
-        if take_over {
+        if named.take_over {
             self.load_records(&mut batch, SELECT_OPEN, None).await?;
         }
-        if !keys.is_empty() {
-            for row in self.select(SELECT_KEYS, &keys).await? {
-                let mut columns = Columns::of(&row);
-                let key = columns.text().map(str::to_owned).map_err(|error| self.damaged(&error))?;
-                let id = columns.run_id().map_err(|error| self.damaged(&error))?;
-                batch.keys.insert(key, id);
-            }
-        }
-        self.load_rows(&mut batch, commands).await?;
-        let claimed = self.choose(&mut batch, &claims).await?;
+        self.load_keys(&mut batch, &named).await?;
+        self.load_schedules(&mut batch, &named).await?;
+        self.load_chains(&mut batch, &named).await?;
+        self.load_rows(&mut batch, &named).await?;
+        let claimed = self.choose(&mut batch, &named.claims).await?;
         Ok((batch, claimed))
     }
 
-    /// The rows of pipelines and specs that are not in memory.
-    async fn load_rows(&mut self, batch: &mut Batch, commands: &[Command]) -> Result<(), Fault> {
-        let creates = || {
-            commands.iter().filter_map(|command| match command {
-                Command::Create { new, spec, .. } => Some((&new.spec.pipeline.name, spec.hash)),
-                _ => None,
-            })
-        };
-        let names: HashSet<String> = creates()
-            .filter(|(name, _)| !batch.pipelines.contains_key(name))
-            .map(|(name, _)| name.as_str().to_owned())
-            .collect();
+    /// Moves an open run from memory into the batch, or has it read.
+    fn take_open(&mut self, batch: &mut Batch, named: &mut Named<'_>, run: RunId) {
+        match self.open.remove(&run) {
+            Some(entry) => drop(batch.runs.insert(run, entry)),
+            None if batch.runs.contains_key(&run) => {}
+            None => named.runs.push(hex(run.as_bytes())),
+        }
+    }
+
+    /// The unfinished runs of pipelines that take no more than so many.
+    async fn load_unfinished(&mut self, batch: &mut Batch, named: &mut Named<'_>) -> Result<(), Fault> {
+        let mut names = HashSet::new();
+        for (new, _) in &named.new {
+            let queue = &new.spec.pipeline.definition.queue;
+            if queue.max_instances.is_some() && queue.when_full != WhenFull::Queue {
+                names.insert(new.spec.pipeline.name.as_str().to_owned());
+                batch.unfinished.insert(new.spec.pipeline.name.clone(), Vec::new());
+            }
+        }
+        if names.is_empty() {
+            return Ok(());
+        }
+        for row in self.select(SELECT_UNFINISHED, &names.into_iter().collect::<Vec<_>>()).await? {
+            let mut columns = Columns::of(&row);
+            let name = columns.text().and_then(str::parse).map_err(|error| self.damaged(&error))?;
+            let id = columns.run_id().map_err(|error| self.damaged(&error))?;
+            batch.unfinished.entry(name).or_default().push(id);
+            self.take_open(batch, named, id);
+        }
+        Ok(())
+    }
+
+    async fn load_keys(&mut self, batch: &mut Batch, named: &Named<'_>) -> Result<(), Fault> {
+        if named.keys.is_empty() {
+            return Ok(());
+        }
+        for row in self.select(SELECT_KEYS, &named.keys).await? {
+            let mut columns = Columns::of(&row);
+            let key = columns.text().map(str::to_owned).map_err(|error| self.damaged(&error))?;
+            let id = columns.run_id().map_err(|error| self.damaged(&error))?;
+            batch.keys.insert(key, id);
+        }
+        Ok(())
+    }
+
+    async fn load_schedules(&mut self, batch: &mut Batch, named: &Named<'_>) -> Result<(), Fault> {
+        if named.schedules.is_empty() {
+            return Ok(());
+        }
+        for row in self.select(SELECT_SCHEDULE_ROWS, &named.schedules).await? {
+            let mut columns = Columns::of(&row);
+            let read = (|| {
+                let name: ScheduleId = columns.text()?.parse()?;
+                let id = columns.int()?;
+                Ok((name, ScheduleRow { id, generation: columns.count()?, cursor: columns.instant()? }))
+            })();
+            let (name, row) = read.map_err(|error: crate::Error| self.damaged(&error))?;
+            batch.schedules.insert(name, row);
+        }
+        Ok(())
+    }
+
+    /// What is known of the chains whose runs may now be followed by one that waits for several.
+    async fn load_chains(&mut self, batch: &mut Batch, named: &Named<'_>) -> Result<(), Fault> {
+        let chain = |run: &RunId| Some(hex(batch.runs.get(run)?.record.run.chain.as_bytes()));
+        let wanted: HashSet<String> = named.joins.iter().filter_map(chain).collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        for row in self.select(SELECT_CHAINS, &wanted.into_iter().collect::<Vec<_>>()).await? {
+            let mut columns = Columns::of(&row);
+            let read = (|| {
+                let chain = unhex(columns.text()?)?;
+                let pipeline: PipelineName = columns.text()?.parse()?;
+                let succeeded = columns.int()? == codec::status_code(Status::Success);
+                Ok((chain, pipeline, succeeded, columns.int()? == 1))
+            })();
+            let (chain, pipeline, succeeded, joined) =
+                read.map_err(|error: crate::Error| self.damaged(&error))?;
+            let chain = batch.chains.entry(chain).or_default();
+            if succeeded {
+                chain.succeeded.insert(pipeline.clone());
+            }
+            if joined {
+                chain.joined.insert(pipeline);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rows of pipelines and specs.
+    async fn load_rows(&mut self, batch: &mut Batch, named: &Named<'_>) -> Result<(), Fault> {
+        let (mut names, mut hashes) = (HashSet::new(), HashSet::new());
+        for (new, spec) in &named.new {
+            let name = &new.spec.pipeline.name;
+            match self.pipelines.get(name) {
+                Some(id) => drop(batch.pipelines.insert(name.clone(), *id)),
+                None => drop(names.insert(name.as_str().to_owned())),
+            }
+            match self.spec_rows.get(&spec.hash) {
+                Some(id) => drop(batch.specs.insert(spec.hash, *id)),
+                None => drop(hashes.insert(spec.hash)),
+            }
+        }
         if !names.is_empty() {
             for row in self.select(SELECT_PIPELINE_ROWS, &names.into_iter().collect::<Vec<_>>()).await? {
                 let mut columns = Columns::of(&row);
@@ -95,15 +243,14 @@ impl Writer {
                 batch.pipelines.insert(name, id);
             }
         }
-        let hashes: HashSet<[u8; 32]> =
-            creates().map(|(_, hash)| hash).filter(|hash| !batch.specs.contains_key(hash)).collect();
         if !hashes.is_empty() {
-            let wanted: Vec<String> = hashes.iter().map(|hash| hex(hash)).collect();
+            let by_text: HashMap<String, [u8; 32]> = hashes.iter().map(|hash| (hex(hash), *hash)).collect();
+            let wanted: Vec<String> = by_text.keys().cloned().collect();
             for row in self.select(SELECT_SPEC_ROWS, &wanted).await? {
                 let mut columns = Columns::of(&row);
                 let text = columns.text().map_err(|error| self.damaged(&error))?;
                 let id = columns.int().map_err(|error| self.damaged(&error))?;
-                if let Some(hash) = hashes.iter().find(|hash| hex(*hash) == text) {
+                if let Some(hash) = by_text.get(text) {
                     batch.specs.insert(*hash, SpecId(id));
                 }
             }
@@ -111,7 +258,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn load_records(
+    pub(super) async fn load_records(
         &mut self,
         batch: &mut Batch,
         text: &'static str,
@@ -128,11 +275,34 @@ impl Writer {
     }
 
     /// Puts rows into the batch and says which runs they are. A run that is in it already stays as it is there.
-    async fn decode(&mut self, batch: &mut Batch, rows: &[SqliteRow]) -> Result<Vec<RunId>, Fault> {
+    pub(super) async fn decode(
+        &mut self,
+        batch: &mut Batch,
+        rows: &[SqliteRow],
+    ) -> Result<Vec<RunId>, Fault> {
         let rows = rows.iter().map(RunRow::with_attempt).collect::<Result<Vec<_>>>();
         let rows = rows.map_err(|error| self.damaged(&error))?;
         let wanted: Vec<SpecId> = rows.iter().map(|row| row.spec).collect();
-        let (mut specs, missing) = self.shared.specs.known(&wanted);
+        let specs = self.specs_of(&wanted).await?;
+        let mut ids = Vec::with_capacity(rows.len());
+        for row in rows {
+            let (pipeline, spec, ready, turn) = (row.pipeline, row.spec, row.ready, row.turn);
+            let record = row.into_record(&specs).map_err(|error| self.damaged(&error))?;
+            let id = record.run.id;
+            ids.push(id);
+            let mark = row_mark(&record.run);
+            let entry = Entry { record, pipeline, spec, ready, turn, schedule: None, row: Some(mark) };
+            batch.runs.entry(id).or_insert(entry);
+        }
+        Ok(ids)
+    }
+
+    /// What these rows of specs say.
+    pub(super) async fn specs_of(
+        &mut self,
+        wanted: &[SpecId],
+    ) -> Result<HashMap<SpecId, std::sync::Arc<RunSpec>>, Fault> {
+        let (mut specs, missing) = self.shared.specs.known(wanted);
         if !missing.is_empty() {
             let shared = std::sync::Arc::clone(&self.shared);
             let connection = self.connection().await?;
@@ -140,61 +310,26 @@ impl Writer {
             let loaded = loaded.map_err(|error| self.fault(&error))?.map_err(|error| self.damaged(&error))?;
             specs.extend(loaded);
         }
-        let mut ids = Vec::with_capacity(rows.len());
-        for row in rows {
-            let (pipeline, spec) = (row.pipeline, row.spec);
-            let record = row.into_record(&specs).map_err(|error| self.damaged(&error))?;
-            let id = record.run.id;
-            ids.push(id);
-            let mark = row_mark(&record.run);
-            batch.runs.entry(id).or_insert(Entry { record, pipeline, spec, row: Some(mark) });
-        }
-        Ok(ids)
+        Ok(specs)
     }
 
-    /// Chooses the runs of each claim. Those that leave nothing out share one read, since they are alike but for
-    /// microseconds.
-    async fn choose(&mut self, batch: &mut Batch, claims: &[Wanted]) -> Result<Vec<Vec<RunId>>, Fault> {
-        let latest = claims.iter().filter(|claim| claim.without.is_none()).map(|claim| claim.at).max();
-        let total: i64 = claims.iter().map(|claim| claim.limit).sum();
-        let mut free = match latest {
-            Some(latest) => self.due(batch, &Wanted { at: latest, limit: total, without: None }).await?,
-            None => Vec::new(),
-        };
-        let cut_off = i64::try_from(free.len()).unwrap_or(i64::MAX) >= total;
-        let mut taken = HashSet::new();
-        let mut chosen = Vec::with_capacity(claims.len());
-        for claim in claims {
-            let mut mine = Vec::new();
-            if claim.without.is_none() {
-                choose_from(&mut free, batch, claim, &mut mine);
-                taken.extend(mine.iter().copied());
-            }
-            // What is due for this claim may stand behind what is only due for a later one.
-            let may_stand_behind = cut_off && latest.is_some_and(|latest| claim.at < latest);
-            let read_on = claim.without.is_some() || may_stand_behind;
-            if read_on && (mine.len() as u64) < claim.limit.unsigned_abs() {
-                let limit = total.saturating_add(i64::try_from(taken.len()).unwrap_or(i64::MAX));
-                let mut more = self.due(batch, &Wanted { limit, ..claim.clone() }).await?;
-                more.retain(|id| !taken.contains(id));
-                choose_from(&mut more, batch, claim, &mut mine);
-                taken.extend(mine.iter().copied());
-                free.retain(|id| !taken.contains(id));
-            }
-            chosen.push(mine);
-        }
-        Ok(chosen)
-    }
-
-    async fn due(&mut self, batch: &mut Batch, wanted: &Wanted) -> Result<Vec<RunId>, Fault> {
+    /// Reads whose turn it is.
+    pub(super) async fn load_turns(&mut self) -> Result<(), Fault> {
         let connection = self.connection().await?;
-        let text = if wanted.without.is_some() { SELECT_DUE_WITHOUT } else { SELECT_DUE };
-        let mut query = sqlx::query(text).bind(wanted.at).bind(wanted.limit);
-        if let Some(without) = &wanted.without {
-            query = query.bind(without.clone());
+        let rows = sqlx::query(SELECT_TURNS).fetch_all(connection).await;
+        let rows = rows.map_err(|error| self.fault(&error))?;
+        let mut turns = Turns::default();
+        let mut first = None;
+        for row in &rows {
+            let mut columns = Columns::of(row);
+            let read = (|| Ok((columns.int()?, columns.int()?, columns.int()?)))();
+            let (pipeline, last, least) = read.map_err(|error: crate::Error| self.damaged(&error))?;
+            turns.last.insert(pipeline, last);
+            first = Some(first.map_or(least, |first: i64| first.min(least)));
         }
-        let rows = query.fetch_all(connection).await.map_err(|error| self.fault(&error))?;
-        self.decode(batch, &rows).await
+        turns.now = first.unwrap_or_default();
+        self.turns = turns;
+        Ok(())
     }
 
     /// Reads the next free ids.
@@ -221,7 +356,7 @@ impl Writer {
         rows.map_err(|error| self.fault(&error))
     }
 
-    fn damaged(&self, error: &crate::Error) -> Fault {
+    pub(super) fn damaged(&self, error: &crate::Error) -> Fault {
         tracing::error!(error = %error.chain(), "the database holds something that was never written");
         Fault::new(
             ErrorKind::Corrupt,
@@ -229,41 +364,4 @@ impl Writer {
             &self.shared.path,
         )
     }
-}
-
-/// A claim in the words of the database.
-#[derive(Clone, Debug)]
-struct Wanted {
-    at: i64,
-    limit: i64,
-    /// The executors that are left out, as a list in JSON; none where nothing is.
-    without: Option<String>,
-}
-
-impl Wanted {
-    fn of(claim: &Claim) -> Self {
-        let without = || {
-            let names: Vec<&str> = claim.without.iter().map(ExecutorName::as_str).collect();
-            serde_json::Value::from(names).to_string()
-        };
-        Self {
-            at: claim.at.as_microsecond(),
-            limit: i64::from(claim.limit.get()).min(CLAIM_MAX),
-            without: (!claim.without.is_empty()).then(without),
-        }
-    }
-}
-
-/// Moves the best runs that are due for `claim` from `free` to `mine`, until it has as many as it may.
-fn choose_from(free: &mut Vec<RunId>, batch: &Batch, claim: &Wanted, mine: &mut Vec<RunId>) {
-    free.retain(|id| {
-        let due = batch.runs.get(id).is_some_and(|entry| {
-            matches!(entry.record.run.state, RunState::Queued { not_before } if not_before.as_microsecond() <= claim.at)
-        });
-        let take = due && (mine.len() as u64) < claim.limit.unsigned_abs();
-        if take {
-            mine.push(*id);
-        }
-        !take
-    });
 }

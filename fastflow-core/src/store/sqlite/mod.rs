@@ -18,9 +18,12 @@ mod fault;
 mod load;
 mod lock;
 mod migration;
+mod notes;
 mod open;
+mod queue;
 mod reserve;
 mod runs;
+mod schedules;
 mod specs;
 mod writer;
 
@@ -37,7 +40,7 @@ use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
-    batch::Next,
+    batch::{Next, Turns},
     fault::Fault,
     lock::HostLock,
     reserve::Reserve,
@@ -45,8 +48,8 @@ use self::{
     writer::{Command, FileIdentity, Reply, WAITING_MAX, Writer},
 };
 use super::{
-    Advanced, Claim, Created, DailyStatistics, DueSchedule, Event, EventId, Fire, Fired, Page,
-    PipelineRecord, PipelineState, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
+    Advanced, Claim, Created, DailyStatistics, DueSchedule, Event, EventId, Fire, Fired, FollowUpAction,
+    Page, PipelineRecord, PipelineState, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
 };
 use crate::{
     Clock, Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
@@ -151,6 +154,8 @@ impl SqliteStore {
             clock,
             file: FileIdentity::of(&path)?,
             next: Next::default(),
+            turns: Turns::default(),
+            turns_known: false,
             open: HashMap::new(),
             pipelines: HashMap::new(),
             spec_rows: HashMap::new(),
@@ -186,10 +191,6 @@ impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore").field("path", &self.shared.path).finish_non_exhaustive()
     }
-}
-
-fn later() -> Error {
-    Error::new(ErrorKind::Unsupported, "not yet")
 }
 
 fn no_such_run(id: RunId) -> Error {
@@ -228,38 +229,62 @@ impl Store for SqliteStore {
     }
 
     async fn advance(&self, step: Step) -> Result<Advanced> {
-        self.ask(|reply| Command::Advance { step: Box::new(step), reply }).await
+        let starts = step.follow_ups.iter().filter_map(|follow_up| match &follow_up.action {
+            FollowUpAction::Start(new) => Some(self.specs().prepare(&new.spec)),
+            FollowUpAction::Note(_) => None,
+        });
+        let specs = starts.collect::<Result<Vec<_>>>()?;
+        self.ask(|reply| Command::Advance { step: Box::new(step), specs, reply }).await
     }
 
-    async fn note(&self, _: RunId, _: u64, _: Note) -> Result<()> {
-        Err(later())
+    async fn note(&self, run: RunId, epoch: u64, note: Note) -> Result<()> {
+        self.ask(|reply| Command::Note { run, epoch, note: Box::new(note), reply }).await
     }
-    async fn notes(&self, _: RunId) -> Result<Vec<Note>> {
-        Err(later())
+
+    async fn notes(&self, run: RunId) -> Result<Vec<Note>> {
+        self.read_notes(run).await
     }
-    async fn queue_position(&self, _: RunId) -> Result<Option<u64>> {
-        Err(later())
+
+    async fn queue_position(&self, run: RunId) -> Result<Option<u64>> {
+        self.read_position(run).await
     }
-    async fn put_schedules(&self, _: ScheduleChange) -> Result<()> {
-        Err(later())
+
+    async fn put_schedules(&self, change: ScheduleChange) -> Result<()> {
+        if change.is_empty() {
+            return Ok(());
+        }
+        let rows = schedules::rows(&change)?;
+        self.ask(|reply| Command::PutSchedules { rows, reply }).await
     }
-    async fn schedules(&self, _: Option<&PipelineName>) -> Result<Vec<ScheduleRecord>> {
-        Err(later())
+
+    async fn schedules(&self, pipeline: Option<&PipelineName>) -> Result<Vec<ScheduleRecord>> {
+        self.read_schedules(pipeline).await
     }
-    async fn schedule(&self, _: &ScheduleId) -> Result<ScheduleRecord> {
-        Err(later())
+
+    async fn schedule(&self, id: &ScheduleId) -> Result<ScheduleRecord> {
+        self.read_schedule(id).await
     }
-    async fn due_schedules(&self, _: Timestamp, _: NonZeroU32) -> Result<Vec<DueSchedule>> {
-        Err(later())
+
+    async fn due_schedules(&self, at: Timestamp, limit: NonZeroU32) -> Result<Vec<DueSchedule>> {
+        self.read_due_schedules(at, limit).await
     }
+
     async fn next_tick(&self) -> Result<Option<Timestamp>> {
-        Err(later())
+        self.read_next_tick().await
     }
-    async fn fire(&self, _: Vec<Fire>) -> Result<Vec<Fired>> {
-        Err(later())
+
+    async fn fire(&self, fires: Vec<Fire>) -> Result<Vec<Fired>> {
+        let prepare = |fire: Fire| {
+            let specs = fire.runs.iter().map(|new| self.specs().prepare(&new.spec));
+            let specs = specs.collect::<Result<Vec<_>>>()?;
+            Ok((fire, specs))
+        };
+        let fires = fires.into_iter().map(prepare).collect::<Result<Vec<_>>>()?;
+        self.ask(|reply| Command::Fire { fires, reply }).await
     }
-    async fn ticks(&self, _: &TickQuery) -> Result<Vec<(ScheduleId, Tick)>> {
-        Err(later())
+
+    async fn ticks(&self, query: &TickQuery) -> Result<Vec<(ScheduleId, Tick)>> {
+        self.read_ticks(query).await
     }
 
     async fn put_catalog(&self, pipelines: Vec<PipelineState>, at: Timestamp) -> Result<()> {

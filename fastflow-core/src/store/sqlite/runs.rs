@@ -28,9 +28,11 @@ macro_rules! run_columns {
     () => {
         "r.id, r.pipeline, r.spec, r.submission, r.key, r.priority, r.created_at, r.state, r.not_before, \
          r.detail, r.epoch, r.attempt, r.failed_attempts, r.start_retries, r.run_micros, r.started_at, \
-         r.finished_at"
+         r.finished_at, r.chain, r.ready, r.turn"
     };
 }
+
+pub(super) use run_columns;
 
 /// A run with its newest attempt, by ids in hexadecimal.
 pub(super) const SELECT_RECORDS: &str = concat!(
@@ -50,64 +52,14 @@ pub(super) const SELECT_OPEN: &str =
       WHERE r.state IN (1, 2, 3) ORDER BY r.id"
 );
 
-/// The priorities that occur in the queue, highest first, each found by one step into the index.
-macro_rules! priorities {
-    () => {
-        "WITH RECURSIVE level (priority) AS (
-             SELECT max(priority) FROM runs WHERE state = 0
-             UNION ALL
-             SELECT (SELECT max(q.priority) FROM runs AS q WHERE q.state = 0 AND q.priority < level.priority)
-             FROM level WHERE level.priority IS NOT NULL
-         ) "
-    };
-}
+/// When the next run that is not due after `$1` becomes due.
+const SELECT_NEXT_DUE: &str = "SELECT min(not_before) FROM runs INDEXED BY runs_later WHERE state = 0 AND ready = 0 AND not_before > $1";
 
-/// Due runs, best first. Within one level the index gives them by age; levels come in their order, because
-/// `CROSS JOIN` fixes which loop is the outer one. Runs that are not due are never walked over.
-pub(super) const SELECT_DUE: &str =
-    concat!(
-    priorities!(), "SELECT ", run_columns!(), ", ", attempt_columns!(),
-    " FROM level CROSS JOIN runs AS r ON r.state = 0 AND r.priority = level.priority AND r.not_before <= $1
-      LEFT JOIN attempts AS a ON a.run = r.id AND a.number = r.attempt
-      LIMIT $2"
-);
-
-/// The same without the runs of some executors, `$3`, which are never walked over, however many they are: the specs
-/// that occur in the queue are found by one step into the index each, and of those that are left, at most `$2` runs of
-/// each level are compared.
-pub(super) const SELECT_DUE_WITHOUT: &str = concat!(
-    priorities!(),
-    ", content (spec) AS (
-         SELECT min(spec) FROM runs INDEXED BY runs_queue_by_spec WHERE state = 0
-         UNION ALL
-         SELECT (SELECT min(q.spec) FROM runs AS q INDEXED BY runs_queue_by_spec
-                 WHERE q.state = 0 AND q.spec > content.spec)
-         FROM content WHERE content.spec IS NOT NULL
-     ), due (id) AS (
-         SELECT d.id FROM content
-         CROSS JOIN specs AS s ON s.id = content.spec
-             AND s.body->>'executor' NOT IN (SELECT value FROM json_each($3))
-         CROSS JOIN level
-         CROSS JOIN runs AS d ON d.id IN (
-             SELECT q.id FROM runs AS q INDEXED BY runs_queue_by_spec
-             WHERE q.state = 0 AND q.spec = s.id AND q.priority = level.priority AND q.not_before <= $1
-             ORDER BY q.not_before, q.id LIMIT $2)
-         ORDER BY d.priority DESC, d.not_before, d.id LIMIT $2
-     ) SELECT ",
-    run_columns!(),
-    ", ",
-    attempt_columns!(),
-    " FROM due CROSS JOIN runs AS r ON r.id = due.id
-      LEFT JOIN attempts AS a ON a.run = r.id AND a.number = r.attempt
-      ORDER BY r.priority DESC, r.not_before, r.id"
-);
-
-/// The first instant after `$1` at which a queued run becomes due.
-const SELECT_NEXT_DUE: &str = concat!(
-    priorities!(),
-    "SELECT min((SELECT min(r.not_before) FROM runs AS r
-                 WHERE r.state = 0 AND r.priority = level.priority AND r.not_before > $1)) FROM level"
-);
+/// How many runs stand before one in the queue; no row where it does not stand there.
+pub(super) const SELECT_POSITION: &str = "
+SELECT (SELECT count(*) FROM runs AS q WHERE q.state = 0 AND q.ready = 1 AND (q.priority > r.priority
+           OR (q.priority = r.priority AND (q.turn, q.id) < (r.turn, r.id))))
+FROM runs AS r WHERE r.id = $1 AND r.state = 0 AND r.ready = 1";
 
 const SELECT_RUN: &str = concat!("SELECT ", run_columns!(), " FROM runs AS r WHERE r.id = $1");
 
@@ -166,6 +118,8 @@ struct Submission {
 pub(super) struct RunRow {
     pub(super) pipeline: i64,
     pub(super) spec: SpecId,
+    pub(super) ready: bool,
+    pub(super) turn: i64,
     record: Unspecified,
 }
 
@@ -184,6 +138,7 @@ struct Unspecified {
     run_micros: u64,
     started_at: Option<Timestamp>,
     finished_at: Option<Timestamp>,
+    chain: Option<RunId>,
     newest: Option<crate::run::Attempt>,
 }
 
@@ -212,9 +167,11 @@ impl RunRow {
             run_micros: columns.count()?,
             started_at: columns.maybe_instant()?,
             finished_at: columns.maybe_instant()?,
+            chain: columns.maybe_run_id()?,
             newest: None,
         };
-        Ok(Self { pipeline, spec, record })
+        let ready = columns.int()? == 1;
+        Ok(Self { pipeline, spec, ready, turn: columns.int()?, record })
     }
 
     /// Reads `run_columns!()` and nothing behind it.
@@ -242,7 +199,7 @@ impl RunRow {
             spec: Arc::clone(spec),
             parameters: submission.parameters,
             origin: submission.origin,
-            chain: row.id,
+            chain: row.chain.unwrap_or(row.id),
             priority: row.priority,
             key: row.key.map(IdempotencyKey::new).transpose()?,
             state: row.state,
@@ -308,6 +265,15 @@ impl SqliteStore {
         let items = self.complete(rows).await?;
         let next = items.last().filter(|_| more).map(|run| run.id);
         Ok(Page { items, next })
+    }
+
+    pub(super) async fn read_position(&self, id: RunId) -> Result<Option<u64>> {
+        let row = sqlx::query(SELECT_POSITION)
+            .bind(id.as_bytes().to_vec())
+            .fetch_optional(self.readers())
+            .await
+            .map_err(|error| self.fault(&error))?;
+        row.map(|row| Columns::of(&row).count()).transpose()
     }
 
     pub(super) async fn read_next_due(&self, after: Timestamp) -> Result<Option<Timestamp>> {

@@ -12,7 +12,7 @@ use super::codec::{self, Columns};
 use crate::{Result, run::RunSpec};
 
 /// The most specs kept in memory. A spec is a few hundred bytes; a host rarely has more pipelines than this.
-const KNOWN_MAX: usize = 512;
+const KNOWN_MAX: usize = 16_384;
 /// The most specs whose text and hash are kept in memory, by the value that was submitted.
 const PREPARED_MAX: usize = 128;
 

@@ -4,11 +4,15 @@ use sqlx::Row;
 
 use super::{
     batch::WRITE,
+    load::{SELECT_CHAINS, SELECT_SCHEDULE_ROWS},
     migration::{MIGRATIONS, migrate},
+    notes::SELECT_NOTES,
     open,
-    runs::{
-        SELECT_DUE, SELECT_DUE_WITHOUT, SELECT_OPEN, SELECT_PAGE, SELECT_PAGE_BY_PIPELINE,
-        SELECT_PAGE_BY_STATUS, SELECT_RECORDS,
+    queue::{SELECT_CONTENT, SELECT_DUE_LATER, SELECT_HEAD, SELECT_HEADS, SELECT_IN_FLIGHT},
+    runs::{SELECT_OPEN, SELECT_PAGE, SELECT_PAGE_BY_PIPELINE, SELECT_PAGE_BY_STATUS, SELECT_RECORDS},
+    schedules::{
+        PUT_SCHEDULES, SELECT_DUE_SCHEDULES, SELECT_SCHEDULE, SELECT_SCHEDULES_OF, SELECT_TICKS,
+        SELECT_TICKS_OF, SELECT_UNFINISHED_OF,
     },
 };
 use crate::Timestamp;
@@ -25,10 +29,22 @@ async fn every_statement_finds_its_rows_by_an_index() {
     let path: Arc<std::path::Path> = dir.path().join("store.db").into();
     let mut connection = open::writer(&path).await.unwrap();
     migrate(&mut connection, MIGRATIONS, &path, Timestamp::UNIX_EPOCH).await.unwrap();
-    let writes = WRITE.split(';').filter(|text| !text.trim().is_empty());
+    let writes = WRITE.split(';').chain(PUT_SCHEDULES.split(';')).filter(|text| !text.trim().is_empty());
     let reads = [
-        SELECT_DUE,
-        SELECT_DUE_WITHOUT,
+        SELECT_CHAINS,
+        SELECT_CONTENT,
+        SELECT_DUE_LATER,
+        SELECT_DUE_SCHEDULES,
+        SELECT_HEAD,
+        SELECT_HEADS,
+        SELECT_IN_FLIGHT,
+        SELECT_NOTES,
+        SELECT_SCHEDULE,
+        SELECT_SCHEDULES_OF,
+        SELECT_SCHEDULE_ROWS,
+        SELECT_TICKS,
+        SELECT_TICKS_OF,
+        SELECT_UNFINISHED_OF,
         SELECT_OPEN,
         SELECT_PAGE,
         SELECT_PAGE_BY_PIPELINE,
@@ -43,7 +59,9 @@ async fn every_statement_finds_its_rows_by_an_index() {
         for row in plan {
             let line: String = row.get("detail");
             // What a foreign key would check when a constraint were already broken; skipped while none is.
-            let foreign_key = text.contains("INSERT INTO specs") && line == "SCAN runs";
+            let parent =
+                ["INSERT INTO specs", "INSERT INTO schedules"].iter().any(|part| text.contains(part));
+            let foreign_key = parent && (line == "SCAN runs" || line == "SCAN ticks");
             let small =
                 SMALL.iter().any(|small| line.strip_prefix("SCAN ").is_some_and(|of| of.starts_with(small)));
             let walks = line.starts_with("SCAN") && !small && !foreign_key && !line.contains("runs_open");

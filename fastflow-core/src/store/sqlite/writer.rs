@@ -7,18 +7,19 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     Shared,
-    batch::{Batch, Entry, Next, WRITE},
+    batch::{Batch, Entry, Next, Turns, WRITE},
     catalog,
     fault::{Fault, result_code},
     lock::HostLock,
     open,
     reserve::Reserve,
+    schedules::{self, ScheduleRows},
     specs::{PreparedSpec, SpecId},
 };
 use crate::{
     Clock, ErrorKind, PipelineName, Result, RunId, Timestamp,
-    run::{NewRun, Run, RunState},
-    store::{Advanced, Claim, Created, Step, record::RunRecord},
+    run::{NewRun, Note, Run, RunState},
+    store::{Advanced, Claim, Created, Fire, Fired, Step},
 };
 
 /// Commands that may wait; more callers wait for room.
@@ -35,12 +36,47 @@ pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
 /// What the writer is asked for.
 #[derive(Debug)]
 pub(super) enum Command {
-    Create { new: Box<NewRun>, spec: PreparedSpec, reply: Reply<Created> },
-    Claim { claim: Claim, reply: Reply<Vec<Run>> },
-    TakeOver { reply: Reply<Vec<Run>> },
-    Advance { step: Box<Step>, reply: Reply<Advanced> },
-    PutCatalog { rows: String, at: Timestamp, reply: Reply<()> },
-    Close { reply: Reply<()> },
+    Create {
+        new: Box<NewRun>,
+        spec: PreparedSpec,
+        reply: Reply<Created>,
+    },
+    Claim {
+        claim: Claim,
+        reply: Reply<Vec<Run>>,
+    },
+    TakeOver {
+        reply: Reply<Vec<Run>>,
+    },
+    /// `specs` are those of the runs among its follow-ups.
+    Advance {
+        step: Box<Step>,
+        specs: Vec<PreparedSpec>,
+        reply: Reply<Advanced>,
+    },
+    Note {
+        run: RunId,
+        epoch: u64,
+        note: Box<Note>,
+        reply: Reply<()>,
+    },
+    /// Each with the specs of its runs.
+    Fire {
+        fires: Vec<(Fire, Vec<PreparedSpec>)>,
+        reply: Reply<Vec<Fired>>,
+    },
+    PutSchedules {
+        rows: ScheduleRows,
+        reply: Reply<()>,
+    },
+    PutCatalog {
+        rows: String,
+        at: Timestamp,
+        reply: Reply<()>,
+    },
+    Close {
+        reply: Reply<()>,
+    },
 }
 
 impl Command {
@@ -50,7 +86,11 @@ impl Command {
             Self::Create { reply, .. } => drop(reply.send(Err(fault.error()))),
             Self::Claim { reply, .. } | Self::TakeOver { reply } => drop(reply.send(Err(fault.error()))),
             Self::Advance { reply, .. } => drop(reply.send(Err(fault.error()))),
-            Self::PutCatalog { reply, .. } | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
+            Self::Fire { reply, .. } => drop(reply.send(Err(fault.error()))),
+            Self::Note { reply, .. }
+            | Self::PutSchedules { reply, .. }
+            | Self::PutCatalog { reply, .. }
+            | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
         }
     }
 }
@@ -61,6 +101,8 @@ enum Answer {
     Created(Reply<Created>, Result<Created>),
     Runs(Reply<Vec<Run>>, Result<Vec<Run>>),
     Advanced(Reply<Advanced>, Result<Advanced>),
+    Noted(Reply<()>, Result<()>),
+    Fired(Reply<Vec<Fired>>, Result<Vec<Fired>>),
 }
 
 impl Answer {
@@ -74,6 +116,8 @@ impl Answer {
             Self::Advanced(reply, answer) => {
                 drop(reply.send(fault.map_or(answer, |fault| Err(fault.error()))));
             }
+            Self::Noted(reply, answer) => drop(reply.send(fault.map_or(answer, |fault| Err(fault.error())))),
+            Self::Fired(reply, answer) => drop(reply.send(fault.map_or(answer, |fault| Err(fault.error())))),
         }
     }
 }
@@ -90,6 +134,9 @@ pub(super) struct Writer {
     pub(super) reserve: Reserve,
     pub(super) file: FileIdentity,
     pub(super) next: Next,
+    pub(super) turns: Turns,
+    /// Whether `turns` is what the rows say.
+    pub(super) turns_known: bool,
     pub(super) open: HashMap<RunId, Entry>,
     pub(super) pipelines: HashMap<PipelineName, i64>,
     pub(super) spec_rows: HashMap<[u8; 32], SpecId>,
@@ -122,6 +169,9 @@ impl Writer {
                         // What was accepted before is still done; what comes later is refused.
                         commands.close();
                         closers.push(reply);
+                    }
+                    Command::PutSchedules { rows, reply } => {
+                        drop(reply.send(self.put_schedules(&rows).await));
                     }
                     Command::PutCatalog { rows, at, reply } => {
                         let put = self.put_catalog(&rows, at).await;
@@ -203,9 +253,9 @@ impl Writer {
             "the disk of the database is full, and what is left is kept for the runs that are open; make room on it",
             &self.shared.path,
         );
-        let (new, open): (Vec<_>, Vec<_>) = commands
-            .into_iter()
-            .partition(|command| matches!(command, Command::Create { .. } | Command::Claim { .. }));
+        let (new, open): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| {
+            matches!(command, Command::Create { .. } | Command::Claim { .. } | Command::Fire { .. })
+        });
         for command in new {
             command.fail(&fault);
         }
@@ -234,6 +284,7 @@ impl Writer {
     /// Takes over what a committed batch knows.
     fn keep(&mut self, mut batch: Batch) {
         self.next = batch.next;
+        self.turns = std::mem::take(&mut batch.turns);
         for (id, prepared) in batch.new_specs.drain(..) {
             self.shared.specs.learn(id, &prepared.spec);
         }
@@ -257,6 +308,7 @@ impl Writer {
     async fn forget(&mut self, fault: &Fault) {
         tracing::warn!(error = %fault.error().chain(), "a commit of the store failed");
         self.open.clear();
+        self.turns_known = false;
         self.pipelines.clear();
         self.spec_rows.clear();
         if fault.kind == ErrorKind::StorageFull {
@@ -280,6 +332,15 @@ impl Writer {
         self.connection
             .as_mut()
             .ok_or_else(|| Fault::new(ErrorKind::Unavailable, "the database is not open", &self.shared.path))
+    }
+
+    /// Changes schedules in a transaction of their own.
+    async fn put_schedules(&mut self, rows: &ScheduleRows) -> Result<()> {
+        let connection = self.connection().await.map_err(|fault| fault.error())?;
+        let Err(error) = schedules::put(connection, rows).await else { return Ok(()) };
+        let fault = self.fault(&error);
+        self.forget(&fault).await;
+        Err(if schedules::is_stale(&error) { schedules::stale() } else { fault.error() })
     }
 
     async fn put_catalog(&mut self, rows: &str, at: Timestamp) -> Result<(), Fault> {
@@ -310,7 +371,7 @@ fn decide(mut batch: Batch, commands: Vec<Command>, claims: Vec<Vec<RunId>>) -> 
     for command in first.into_iter().chain(rest) {
         match command {
             Command::Create { new, spec, reply } => {
-                let created = batch.create(RunRecord::new(*new), &spec);
+                let created = batch.create(*new, &spec);
                 answers.push(Answer::Created(reply, created));
             }
             Command::Claim { claim, reply } => {
@@ -319,12 +380,19 @@ fn decide(mut batch: Batch, commands: Vec<Command>, claims: Vec<Vec<RunId>>) -> 
                 answers.push(Answer::Runs(reply, runs));
             }
             Command::TakeOver { reply } => answers.push(Answer::Runs(reply, Ok(batch.take_over()))),
-            Command::Advance { step, reply } => {
-                let advanced = batch.advance(&step);
+            Command::Advance { step, specs, reply } => {
+                let advanced = batch.advance(&step, &specs);
                 answers.push(Answer::Advanced(reply, advanced));
             }
-            // Both are handled before a batch is made.
-            Command::PutCatalog { .. } | Command::Close { .. } => {}
+            Command::Note { run, epoch, note, reply } => {
+                answers.push(Answer::Noted(reply, batch.note_by(run, epoch, *note)));
+            }
+            Command::Fire { fires, reply } => {
+                let fired = fires.into_iter().map(|(fire, specs)| batch.fire(fire, &specs)).collect();
+                answers.push(Answer::Fired(reply, Ok(fired)));
+            }
+            // These are handled before a batch is made.
+            Command::PutSchedules { .. } | Command::PutCatalog { .. } | Command::Close { .. } => {}
         }
     }
     (batch, answers)

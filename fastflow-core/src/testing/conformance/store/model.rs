@@ -7,7 +7,7 @@ use std::{
 
 use super::{at, exited, handle_of, id, many, new_run, spec_on};
 use crate::{
-    AttemptId, ErrorKind, OsEntropy, RunId, Timestamp,
+    AttemptId, ErrorKind, OsEntropy, PipelineName, RunId, Timestamp,
     entropy::Entropy,
     run::{Exit, Failure, LostCause, Retry, RunEvent, RunSpec, RunState, StopCause},
     store::{Claim, Step, Store},
@@ -30,12 +30,30 @@ struct Known {
     epoch: u64,
     attempt: u32,
     failed: u32,
+    /// Its turn, while it is queued and its time has come.
+    turn: Option<i64>,
 }
 
 #[derive(Debug, Default)]
 struct Model {
     runs: BTreeMap<RunId, Known>,
     events: u64,
+    /// The turn of the latest run that was claimed, and the latest of each pipeline.
+    turn: i64,
+    turns: BTreeMap<PipelineName, i64>,
+}
+
+impl Model {
+    /// Puts a run that is queued and due into the queue, behind those of its pipeline.
+    fn stand(&mut self, id: RunId, at: Timestamp) {
+        let Some(known) = self.runs.get_mut(&id) else { return };
+        known.turn = None;
+        if matches!(known.state, RunState::Queued { not_before } if not_before <= at) {
+            let last = self.turns.entry(known.spec.pipeline.name.clone()).or_default();
+            *last = self.turn.max(*last + 1);
+            known.turn = Some(*last);
+        }
+    }
 }
 
 /// A small generator (splitmix64), so that a seed gives the same sequence again.
@@ -103,12 +121,14 @@ async fn create(store: &Arc<dyn Store>, model: &mut Model, spec: &Arc<RunSpec>, 
         epoch: 0,
         attempt: 0,
         failed: 0,
+        turn: None,
     };
-    let id = new.id;
+    let (id, submitted) = (new.id, new.at);
     let created = store.create_run(new).await;
     if let Entry::Vacant(free) = model.runs.entry(id) {
         free.insert(known);
         model.events += 1;
+        model.stand(id, submitted);
         assert_eq!(created.unwrap().event.0, model.events);
     } else {
         assert_eq!(created.unwrap_err().kind(), ErrorKind::AlreadyExists);
@@ -120,17 +140,23 @@ async fn claim(store: &Arc<dyn Store>, model: &mut Model, dice: &mut Dice, now: 
     if dice.below(2) == 0 {
         claim.without.insert(EXECUTORS[usize::try_from(dice.below(2)).unwrap()].parse().unwrap());
     }
-    let mut due: Vec<_> = model
+    let mut come: Vec<_> = model
         .runs
         .iter()
         .filter_map(|(id, known)| match known.state {
-            RunState::Queued { not_before }
-                if not_before <= claim.at && !claim.without.contains(&known.spec.executor) =>
-            {
-                Some((std::cmp::Reverse(known.priority), not_before, *id))
-            }
+            RunState::Queued { not_before } if known.turn.is_none() => Some((not_before, *id)),
             _ => None,
         })
+        .collect();
+    come.sort_unstable();
+    for (_, id) in come {
+        model.stand(id, claim.at);
+    }
+    let mut due: Vec<_> = model
+        .runs
+        .iter()
+        .filter(|(_, known)| !claim.without.contains(&known.spec.executor))
+        .filter_map(|(id, known)| Some((std::cmp::Reverse(known.priority), known.turn?, *id)))
         .collect();
     due.sort_unstable();
     due.truncate(usize::try_from(claim.limit.get()).unwrap());
@@ -142,6 +168,7 @@ async fn claim(store: &Arc<dyn Store>, model: &mut Model, dice: &mut Dice, now: 
     for run in claimed {
         let known = model.runs.get_mut(&run.id).unwrap();
         known.state = RunState::Starting;
+        model.turn = model.turn.max(known.turn.take().unwrap());
         known.epoch += 1;
         known.attempt += 1;
         model.events += 1;
@@ -188,10 +215,11 @@ async fn advance(store: &Arc<dyn Store>, model: &mut Model, dice: &mut Dice, now
             next = RunState::Queued { not_before: at(now + RETRY_SECONDS) };
         }
     }
-    known.state = next;
+    known.state = next.clone();
     model.events += 1;
+    model.stand(target, at(now));
     let advanced = advanced.unwrap();
-    assert_eq!((advanced.state, advanced.event.0), (known.state.clone(), model.events));
+    assert_eq!((advanced.state, advanced.event.0), (next, model.events));
 }
 
 fn random_event(dice: &mut Dice, attempt: AttemptId, now: i64) -> RunEvent {

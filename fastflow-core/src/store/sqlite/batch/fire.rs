@@ -1,0 +1,49 @@
+//! Instants of schedules in a batch, with the runs they make.
+
+use std::collections::HashMap;
+
+use super::{Batch, MovedSchedule, PreparedSpec};
+use crate::{
+    ErrorKind, RunId,
+    schedule::TickOutcome,
+    store::{Created, Fire, Fired, record::whole_micros},
+};
+
+impl Batch {
+    /// Writes what becomes of a schedule's instants, unless somebody was here first. `specs` are those of its runs.
+    pub(crate) fn fire(&mut self, fire: Fire, specs: &[PreparedSpec]) -> Fired {
+        let Some(row) = self.schedules.get_mut(&fire.schedule) else { return Fired::Stale };
+        let (from, to) = (whole_micros(fire.from), whole_micros(fire.to));
+        if row.generation != fire.generation || row.cursor != from || to < from {
+            return Fired::Stale;
+        }
+        row.cursor = to;
+        let (id, generation) = (row.id, row.generation);
+        let moved =
+            self.moved_schedules.entry(id).or_insert(MovedSchedule { generation, from, to, next: None });
+        moved.to = to;
+        moved.next = fire.next;
+
+        let mut created: Vec<Created> = Vec::new();
+        let mut refused: HashMap<RunId, TickOutcome> = HashMap::new();
+        for (new, spec) in fire.runs.into_iter().zip(specs) {
+            let run = new.id;
+            match self.create(new, spec) {
+                Ok(made) => created.push(made),
+                Err(error) if error.kind() == ErrorKind::Unavailable => {
+                    refused.insert(run, TickOutcome::SkippedFull);
+                }
+                Err(error) => {
+                    refused.insert(run, TickOutcome::Refused { reason: error.to_string() });
+                }
+            }
+        }
+        for mut tick in fire.ticks {
+            if let Some(outcome) = tick.outcome.run().and_then(|run| refused.remove(&run)) {
+                tick.outcome = outcome;
+            }
+            self.ticks.push((id, tick));
+        }
+        Fired::Done(created)
+    }
+}
