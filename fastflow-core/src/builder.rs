@@ -11,7 +11,7 @@ use crate::{
     Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Result, Retention, SystemClock,
     environment::{EnvironmentBuilder, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
-    host::{Blackouts, Executors, Ports, Settings, intake::Specs, signal::Signals},
+    host::{Blackouts, Executors, Ports, Settings, follow_up::Joins, intake::Specs, signal::Signals},
     layout::DataDir,
     pipeline::{ByteSize, ConfigName, CpuMillis},
     run::Capacity,
@@ -248,6 +248,7 @@ impl OrchestratorBuilder {
             settings,
             signals,
             specs: Specs::default(),
+            joins: Joins::default(),
         }))
     }
 }

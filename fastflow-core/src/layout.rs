@@ -164,3 +164,17 @@ impl DataDir {
 /// assert_eq!(dir.join(WORK_DIR), std::path::Path::new(work));
 /// ```
 pub const WORK_DIR: &str = "work";
+
+/// The name of the file in the working directory in which a program names the route that follows it.
+///
+/// ```
+/// assert_eq!(fastflow_core::layout::ROUTE_FILE, ".fastflow-route");
+/// ```
+pub const ROUTE_FILE: &str = ".fastflow-route";
+
+/// The name of the file in the working directory in which a program leaves its outputs, a JSON object.
+///
+/// ```
+/// assert_eq!(fastflow_core::layout::OUTPUT_FILE, ".fastflow-output.json");
+/// ```
+pub const OUTPUT_FILE: &str = ".fastflow-output.json";

@@ -7,7 +7,9 @@
 //! next one joins what the store says is open with what the executors find.
 
 pub(crate) mod backoff;
+mod daemon;
 pub(crate) mod dispatcher;
+pub(crate) mod follow_up;
 pub(crate) mod intake;
 pub(crate) mod janitor;
 pub(crate) mod program;
@@ -53,6 +55,7 @@ pub(crate) struct Ports {
     pub(crate) settings: Settings,
     pub(crate) signals: Signals,
     pub(crate) specs: intake::Specs,
+    pub(crate) joins: follow_up::Joins,
 }
 
 /// What the builder fixed.

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 
-use super::{Ports, backoff::Backoff, program, workspace};
+use super::{Ports, backoff::Backoff, daemon, follow_up, program, workspace};
 use crate::{
     AttemptId, Error, ErrorKind,
     executor::{AttemptRef, AttemptSpec, Ended, Execution, Reattached, Start},
@@ -32,6 +32,8 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 const MAX_RESTART_DELAY: Duration = Duration::from_mins(1);
 /// How many interrupted starts a run survives.
 const MAX_INTERRUPTED_STARTS: u32 = 1000;
+/// The longest sleep towards an instant of the wall clock, in case it jumps.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// The longest wait for a program that has no time limit; then the wait begins again.
 const FOREVER: Duration = Duration::from_hours(365 * 24);
 
@@ -231,6 +233,10 @@ impl Supervisor {
                 }
             }
         };
+        if self.run.spec.pipeline.definition.daemon.restart_interval.is_some() {
+            // One that was to take its place may have been written while the end came.
+            self.ports.signals.queued(true);
+        }
         let (event, report) = match ended {
             Ended::Exited(report) => {
                 (RunEvent::Exited { exit: report.exit, stopped_by: report.stopped_by }, Some(report))
@@ -268,6 +274,8 @@ impl Supervisor {
         let deadline = allowed.map(|allowed| self.ports.clock.elapsed().saturating_add(allowed));
         let left =
             || deadline.map_or(FOREVER, |deadline| deadline.saturating_sub(self.ports.clock.elapsed()));
+        let replacing = self.replace_when_due();
+        tokio::pin!(replacing);
         let mut wish = self.wish.clone();
         let mut obeyed = Wish::Run;
         let mut stopping = match &self.run.state {
@@ -293,6 +301,7 @@ impl Supervisor {
                         self.stop(execution, grace.unwrap_or(limits.stop_grace), StopCause::Cancelled).await;
                     }
                 }
+                () = &mut replacing, if !stopping => {}
                 ended = execution.wait(), if !silent => match ended {
                     Ok(ended) => return Ok(ended),
                     Err(error) => {
@@ -313,6 +322,48 @@ impl Supervisor {
         }
     }
 
+    /// Has another run take the place of a daemon that went well for long enough. The stop of this one comes back as
+    /// a wish, as every cancel does. Never returns.
+    async fn replace_when_due(&self) {
+        let began = self.run.started_at.unwrap_or_else(|| self.ports.clock.now());
+        if let Some(due) = daemon::replaced_at(&self.run, began) {
+            loop {
+                let left = Duration::try_from(due.duration_since(self.ports.clock.now())).unwrap_or_default();
+                if left.is_zero() {
+                    break;
+                }
+                // Not longer, in case the wall clock jumps.
+                self.ports.clock.sleep(left.min(LONGEST_SLEEP)).await;
+            }
+            self.replace().await;
+        }
+        std::future::pending().await
+    }
+
+    async fn replace(&self) {
+        let new = match daemon::replacement(&self.ports, &self.run, self.ports.clock.now()).await {
+            Ok(new) => new,
+            // What cannot be started must not take the place of what runs.
+            Err(error) => return tracing::warn!(%error, "a daemon is not replaced"),
+        };
+        let mut backoff = Backoff::new();
+        loop {
+            match self.ports.store.create_run(new.clone()).await {
+                Ok(created) => return self.ports.signals.created(&created, true),
+                // An earlier try was written, and its answer lost.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                    self.ports.signals.stop(self.run.id);
+                    return self.ports.signals.queued(true);
+                }
+                Err(error) if error.kind() == ErrorKind::Conflict => {
+                    return tracing::debug!(%error, "a daemon ended before it was replaced");
+                }
+                Err(error) => tracing::warn!(%error, "a daemon could not be replaced yet"),
+            }
+            backoff.wait(&*self.ports.clock).await;
+        }
+    }
+
     async fn stop(&self, execution: &dyn Execution, grace: Duration, cause: StopCause) {
         let mut backoff = Backoff::new();
         while let Err(error) = execution.stop(grace, cause).await {
@@ -329,6 +380,8 @@ impl Supervisor {
         report: Option<ExitReport>,
     ) -> Result<Advanced, LetGo> {
         let mut step = Step::new(self.run.id, Some(self.run.epoch), event, self.ports.clock.now());
+        step.follow_ups =
+            follow_up::prepare(&self.ports, &self.run, &step.event, report.as_ref(), step.at).await;
         step.setup = setup;
         step.report = report;
         let mut backoff = Backoff::new();
@@ -336,6 +389,9 @@ impl Supervisor {
             match self.ports.store.advance(step.clone()).await {
                 Ok(advanced) => {
                     self.ports.signals.moved(self.run.id, advanced.event);
+                    for created in &advanced.created {
+                        self.ports.signals.created(created, true);
+                    }
                     if let RunState::Queued { not_before } = advanced.state {
                         self.ports.signals.queued(not_before > step.at);
                     }

@@ -74,6 +74,7 @@ impl<'a> Pipelines<'a> {
     pub async fn sync(&self) -> Result<Catalog> {
         let catalog = self.ports().source.sync().await?;
         self.ports().store.put_catalog(states(&catalog), self.ports().clock.now()).await?;
+        self.ports().joins.learn(&catalog);
         reconcile::sync(self.ports(), &catalog).await?;
         Ok(catalog)
     }

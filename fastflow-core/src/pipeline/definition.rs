@@ -121,6 +121,14 @@ impl Definition {
     pub const MAX_STOP_GRACE: Seconds = Seconds(3600);
 }
 
+impl Definition {
+    /// The most runs in flight at one time: what the file says, and one where a pipeline is meant to run always.
+    pub fn instance_limit(&self) -> Option<NonZeroU32> {
+        let is_daemon = self.daemon.restart_on_crash || self.daemon.restart_interval.is_some();
+        self.queue.max_instances.or(is_daemon.then_some(NonZeroU32::MIN))
+    }
+}
+
 impl Default for Definition {
     fn default() -> Self {
         Self {

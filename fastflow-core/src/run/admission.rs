@@ -137,7 +137,10 @@ impl<'a> Demand<'a> {
     pub fn gate(self) -> Gate {
         let definition = &self.spec.pipeline.definition;
         let queue = &definition.queue;
-        if queue.max_instances.is_some() || !queue.pools.is_empty() || self.spec.schedule_limit.is_some() {
+        if definition.instance_limit().is_some()
+            || !queue.pools.is_empty()
+            || self.spec.schedule_limit.is_some()
+        {
             Gate::Limited
         } else if definition.limits.memory.is_some() || definition.limits.cpu.is_some() {
             Gate::Budget
@@ -203,7 +206,7 @@ impl Usage {
         let spec = demand.spec;
         let queue = &spec.pipeline.definition.queue;
         let used = |of: Option<&u32>| of.copied().unwrap_or_default();
-        if let Some(max) = queue.max_instances
+        if let Some(max) = spec.pipeline.definition.instance_limit()
             && used(self.pipelines.get(&spec.pipeline.name)) >= max.get()
         {
             return Err(Obstacle::Instances { max });

@@ -46,8 +46,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `AlreadyExists` when the id is taken; `Unavailable` when its pipeline takes no more, too; `Unavailable`,
-    /// `StorageFull` when nothing can be written now.
+    /// `AlreadyExists` when the id is taken; `Unavailable` when its pipeline takes no more; `Conflict` for the planned
+    /// restart of a daemon whose run has ended, or is being cancelled; `Unavailable`, `StorageFull` when nothing can be
+    /// written now.
     async fn create_run(&self, new: NewRun) -> Result<Created>;
 
     /// One run.

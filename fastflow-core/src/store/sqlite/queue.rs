@@ -198,7 +198,7 @@ impl Writer {
                 Err(Obstacle::Instances { .. } | Obstacle::Schedule { .. } | Obstacle::NoSuchPool { .. }) => {
                 }
                 Err(_) => one.push(id.0),
-                Ok(()) if spec.pipeline.definition.queue.max_instances.is_some_and(|max| max.get() == 1) => {
+                Ok(()) if spec.pipeline.definition.instance_limit().is_some_and(|max| max.get() == 1) => {
                     one.push(id.0);
                 }
                 Ok(()) => many.push(id.0),

@@ -6,7 +6,7 @@ use super::{Batch, Entry, PreparedSpec, SpecId};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
     pipeline::WhenFull,
-    run::{Decision, NewRun, Note, RunEvent, RunState, StopCause},
+    run::{Decision, NewRun, Note, Origin, RunEvent, RunState, StopCause},
     store::{Created, EventId, Step, record::RunRecord},
 };
 
@@ -22,6 +22,7 @@ impl Batch {
         if self.runs.contains_key(&id) {
             return Err(Error::new(ErrorKind::AlreadyExists, "a run with this id exists").with("run", id));
         }
+        self.check_restart(&new)?;
         let mut replaced = new.replaces.clone();
         replaced.extend(self.given_up(&new)?);
         let at = new.at;
@@ -49,6 +50,20 @@ impl Batch {
             self.note(id, Note { at, attempt: 0, decision: Decision::Replaces { run: *run } });
         }
         Ok(Created { id, existing: false, cancelled, event })
+    }
+
+    /// A planned restart takes the place of a run that goes on; one that has ended has been followed already.
+    fn check_restart(&self, new: &NewRun) -> Result<()> {
+        let Origin::Daemon { previous, restarts: 0 } = new.origin else { return Ok(()) };
+        let goes_on = self.runs.get(&previous).is_some_and(|entry| {
+            let state = &entry.record.run.state;
+            !state.is_terminal() && !matches!(state, RunState::Stopping { cause: StopCause::Cancelled, .. })
+        });
+        if goes_on {
+            return Ok(());
+        }
+        let message = "the run whose place it was to take has ended, or is about to";
+        Err(Error::new(ErrorKind::Conflict, message).with("run", previous))
     }
 
     /// The unfinished runs that the pipeline gives up for a new one.
