@@ -80,6 +80,8 @@ pub(crate) struct Dispatcher {
 }
 
 struct Running {
+    /// Its supervisor. An earlier one may still be at work for the run: its attempt has ended, its sandbox not yet.
+    task: Id,
     wish: watch::Sender<Wish>,
     panics: u32,
 }
@@ -208,9 +210,9 @@ impl Dispatcher {
         let (id, (wish, wished)) = (run.id, watch::channel(Wish::Run));
         match Supervisor::new(Arc::clone(&self.ports), run, wished) {
             Ok(supervisor) => {
-                let task = self.supervisors.spawn(supervisor.supervise(origin));
-                self.tasks.insert(task.id(), id);
-                self.running.insert(id, Running { wish, panics });
+                let task = self.supervisors.spawn(supervisor.supervise(origin)).id();
+                self.tasks.insert(task, id);
+                self.running.insert(id, Running { task, wish, panics });
             }
             Err(error) => tracing::error!(run = %id, %error, "an open run cannot be supervised"),
         }
@@ -234,6 +236,9 @@ impl Dispatcher {
             Err(error) => (error.id(), Some(error)),
         };
         let Some(run) = self.tasks.remove(&task) else { return };
+        if self.running.get(&run).is_none_or(|running| running.task != task) {
+            return;
+        }
         let Some(running) = self.running.remove(&run) else { return };
         let Some(error) = panicked.filter(|error| error.is_panic()) else { return };
         tracing::error!(%run, %error, "a supervisor panicked; this is a bug");
