@@ -77,6 +77,8 @@ pub(crate) struct Dispatcher {
     asked: HashMap<Id, ExecutorName>,
     /// The latest instant at which runs were claimed.
     latest: Timestamp,
+    /// A claim had no answer, and may have taken runs on that nobody looks after.
+    unsure: bool,
 }
 
 struct Running {
@@ -97,6 +99,7 @@ impl Dispatcher {
             questions: JoinSet::new(),
             asked: HashMap::new(),
             latest: Timestamp::UNIX_EPOCH,
+            unsure: false,
         }
     }
 
@@ -145,6 +148,9 @@ impl Dispatcher {
 
     /// Fills the free slots. `due` is kept as the instant at which the next waiting run becomes due.
     async fn claim(&mut self, due: &mut Option<Timestamp>) -> Result<()> {
+        if self.unsure {
+            self.begin_anew().await?;
+        }
         // Runs wait in the queue for an executor that is down; those of the others go past them.
         let without = self.down();
         loop {
@@ -155,7 +161,14 @@ impl Dispatcher {
             let mut claim = Claim::new(now, wanted);
             claim.without.clone_from(&without);
             claim.capacity.clone_from(&self.ports.settings.capacity);
-            let runs = self.ports.store.claim(claim).await?;
+            let runs = match self.ports.store.claim(claim).await {
+                Ok(runs) => runs,
+                Err(error) => {
+                    // Where there is no room, nothing was written; of anything else nobody knows.
+                    self.unsure |= error.kind() != ErrorKind::StorageFull;
+                    return Err(error);
+                }
+            };
             let last = runs.len() < wanted.get() as usize;
             let claimed: Vec<RunId> = runs.iter().map(|run| run.id).collect();
             for run in runs {
@@ -169,6 +182,20 @@ impl Dispatcher {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes every open run over, those of its own as well, as the next host would: so it knows again what it has.
+    async fn begin_anew(&mut self) -> Result<()> {
+        let open = self.ports.store.take_over().await?;
+        tracing::warn!(runs = open.len(), "a claim had no answer; taking hold of all open runs again");
+        self.supervisors.shutdown().await;
+        self.running.clear();
+        self.tasks.clear();
+        for run in open {
+            self.supervise(run, Origin::TakenOver, 0);
+        }
+        self.unsure = false;
+        Ok(())
     }
 
     /// The executors that are down. Sees to it that each is asked whether it is back.
