@@ -10,16 +10,23 @@ const FIRST: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(5);
 
 /// Waits longer and longer. It has no end of its own: what it guards ends with the host.
-#[derive(Debug)]
-pub(crate) struct Backoff(ExponentialBackoff);
+#[derive(Debug, Default)]
+pub(crate) struct Backoff(Option<ExponentialBackoff>);
 
 impl Backoff {
     pub(crate) fn new() -> Self {
-        let builder = ExponentialBuilder::default().with_min_delay(FIRST).with_max_delay(LONGEST);
-        Self(builder.with_jitter().without_max_times().build())
+        Self::default()
     }
 
     pub(crate) async fn wait(&mut self, clock: &dyn Clock) {
-        clock.sleep(self.0.next().unwrap_or(LONGEST)).await;
+        // The nanosecond at which the first wait begins spreads them: no two begin at one, and a test can repeat it.
+        let delays = self.0.get_or_insert_with(|| {
+            let seed = clock.now().as_nanosecond().to_le_bytes();
+            let seed = seed.first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
+            let builder = ExponentialBuilder::default().with_min_delay(FIRST).with_max_delay(LONGEST);
+            builder.with_jitter().with_jitter_seed(seed).without_max_times().build()
+        });
+        let delay = delays.next().unwrap_or(LONGEST);
+        clock.sleep(delay).await;
     }
 }

@@ -1,7 +1,7 @@
 //! Claims runs while slots are free, and owns one supervisor a run.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroU32,
     sync::Arc,
     time::Duration,
@@ -70,16 +70,20 @@ pub(crate) struct Dispatcher {
     ports: Arc<Ports>,
     commands: mpsc::Receiver<Command>,
     supervisors: JoinSet<()>,
-    running: HashMap<RunId, Running>,
+    running: BTreeMap<RunId, Running>,
     tasks: HashMap<Id, RunId>,
     /// Questions to executors that are down, whether they are back: one at a time for each.
     questions: JoinSet<()>,
     asked: HashMap<Id, ExecutorName>,
     /// The latest instant at which runs were claimed.
     latest: Timestamp,
+    /// A claim had no answer, and may have taken runs on that nobody looks after.
+    unsure: bool,
 }
 
 struct Running {
+    /// Its supervisor. An earlier one may still be at work for the run: its attempt has ended, its sandbox not yet.
+    task: Id,
     wish: watch::Sender<Wish>,
     panics: u32,
 }
@@ -90,11 +94,12 @@ impl Dispatcher {
             ports,
             commands,
             supervisors: JoinSet::new(),
-            running: HashMap::new(),
+            running: BTreeMap::new(),
             tasks: HashMap::new(),
             questions: JoinSet::new(),
             asked: HashMap::new(),
             latest: Timestamp::UNIX_EPOCH,
+            unsure: false,
         }
     }
 
@@ -117,28 +122,35 @@ impl Dispatcher {
             let pause = self.pause(due);
             let ports = Arc::clone(&self.ports);
             tokio::select! {
+                // In this order, so that the same events lead to the same steps. Commands starve nobody: those that
+                // have ended are heard after each of them.
+                biased;
                 command = self.commands.recv() => match command {
                     Some(Command::Shutdown { how, done }) => return self.shut_down(how, done).await,
                     // The facade is gone: what runs goes on without us, as after a crash.
                     None => return,
                 },
-                Some(ended) = self.supervisors.join_next_with_id() => {
-                    self.ended(ended).await;
-                    // Many end while a claim is committed; one claim then fills all of their slots.
-                    while let Some(ended) = self.supervisors.try_join_next_with_id() {
-                        self.ended(ended).await;
-                    }
-                }
+                Some(ended) = self.supervisors.join_next_with_id() => self.ended(ended).await,
                 Some(answered) = self.questions.join_next_with_id() => self.answered(&answered),
                 () = ports.signals.queue() => {}
                 () = ports.signals.stops() => self.carry_out_stops(),
                 () = ports.clock.sleep(pause) => {}
+            }
+            // Many end while a claim is committed; one claim then fills all of their slots.
+            while let Some(ended) = self.supervisors.try_join_next_with_id() {
+                self.ended(ended).await;
+            }
+            while let Some(answered) = self.questions.try_join_next_with_id() {
+                self.answered(&answered);
             }
         }
     }
 
     /// Fills the free slots. `due` is kept as the instant at which the next waiting run becomes due.
     async fn claim(&mut self, due: &mut Option<Timestamp>) -> Result<()> {
+        if self.unsure {
+            self.begin_anew().await?;
+        }
         // Runs wait in the queue for an executor that is down; those of the others go past them.
         let without = self.down();
         loop {
@@ -149,7 +161,14 @@ impl Dispatcher {
             let mut claim = Claim::new(now, wanted);
             claim.without.clone_from(&without);
             claim.capacity.clone_from(&self.ports.settings.capacity);
-            let runs = self.ports.store.claim(claim).await?;
+            let runs = match self.ports.store.claim(claim).await {
+                Ok(runs) => runs,
+                Err(error) => {
+                    // Where there is no room, nothing was written; of anything else nobody knows.
+                    self.unsure |= error.kind() != ErrorKind::StorageFull;
+                    return Err(error);
+                }
+            };
             let last = runs.len() < wanted.get() as usize;
             let claimed: Vec<RunId> = runs.iter().map(|run| run.id).collect();
             for run in runs {
@@ -163,6 +182,20 @@ impl Dispatcher {
                 return Ok(());
             }
         }
+    }
+
+    /// Takes every open run over, those of its own as well, as the next host would: so it knows again what it has.
+    async fn begin_anew(&mut self) -> Result<()> {
+        let open = self.ports.store.take_over().await?;
+        tracing::warn!(runs = open.len(), "a claim had no answer; taking hold of all open runs again");
+        self.supervisors.shutdown().await;
+        self.running.clear();
+        self.tasks.clear();
+        for run in open {
+            self.supervise(run, Origin::TakenOver, 0);
+        }
+        self.unsure = false;
+        Ok(())
     }
 
     /// The executors that are down. Sees to it that each is asked whether it is back.
@@ -204,9 +237,9 @@ impl Dispatcher {
         let (id, (wish, wished)) = (run.id, watch::channel(Wish::Run));
         match Supervisor::new(Arc::clone(&self.ports), run, wished) {
             Ok(supervisor) => {
-                let task = self.supervisors.spawn(supervisor.supervise(origin));
-                self.tasks.insert(task.id(), id);
-                self.running.insert(id, Running { wish, panics });
+                let task = self.supervisors.spawn(supervisor.supervise(origin)).id();
+                self.tasks.insert(task, id);
+                self.running.insert(id, Running { task, wish, panics });
             }
             Err(error) => tracing::error!(run = %id, %error, "an open run cannot be supervised"),
         }
@@ -230,6 +263,9 @@ impl Dispatcher {
             Err(error) => (error.id(), Some(error)),
         };
         let Some(run) = self.tasks.remove(&task) else { return };
+        if self.running.get(&run).is_none_or(|running| running.task != task) {
+            return;
+        }
         let Some(running) = self.running.remove(&run) else { return };
         let Some(error) = panicked.filter(|error| error.is_panic()) else { return };
         tracing::error!(%run, %error, "a supervisor panicked; this is a bug");
@@ -304,6 +340,7 @@ impl Dispatcher {
         tokio::pin!(enough);
         loop {
             tokio::select! {
+                biased;
                 ended = self.supervisors.join_next_with_id() => self.ended(ended?).await,
                 () = ports.signals.stops() => self.carry_out_stops(),
                 command = self.commands.recv() => match command? {

@@ -104,8 +104,9 @@ impl Supervisor {
             let prepare = workspace::prepare(&self.ports, &self.run);
             let mut wish = self.wish.clone();
             tokio::select! {
-                prepared = prepare => prepared,
+                biased;
                 () = stop_wished(&mut wish) => return Ok(Phase::Over(self.never_started(), None)),
+                prepared = prepare => prepared,
             }
         };
         let workspace = match prepared {
@@ -221,6 +222,7 @@ impl Supervisor {
             let waiting = self.wait(&*execution);
             tokio::pin!(recording, waiting);
             tokio::select! {
+                biased;
                 ended = &mut waiting => {
                     recording.await?;
                     ended?
@@ -284,15 +286,12 @@ impl Supervisor {
             _ => false,
         };
         let mut backoff = Backoff::new();
+        let mut silent = false;
         loop {
             tokio::select! {
-                ended = execution.wait() => match ended {
-                    Ok(ended) => return Ok(ended),
-                    Err(error) => {
-                        tracing::warn!(%error, "an execution cannot be watched now");
-                        backoff.wait(&*self.ports.clock).await;
-                    }
-                },
+                // An end counts before a time limit that was reached meanwhile: the sandbox knows better whether it was
+                // in time. What cannot be watched keeps nobody from being heard.
+                biased;
                 () = other_wish(&mut wish, obeyed) => {
                     obeyed = *wish.borrow();
                     // One that is being stopped is told again only to be quicker.
@@ -303,6 +302,14 @@ impl Supervisor {
                     }
                 }
                 () = &mut replacing, if !stopping => {}
+                ended = execution.wait(), if !silent => match ended {
+                    Ok(ended) => return Ok(ended),
+                    Err(error) => {
+                        tracing::warn!(%error, "an execution cannot be watched now");
+                        silent = true;
+                    }
+                },
+                () = backoff.wait(&*self.ports.clock), if silent => silent = false,
                 () = self.ports.clock.sleep(left()), if !stopping && deadline.is_some() => {
                     stopping = true;
                     let event = RunEvent::StopRequested(StopCause::TimedOut);

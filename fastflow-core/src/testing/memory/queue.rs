@@ -1,0 +1,130 @@
+//! Who comes next.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use super::{World, world::is_open};
+use crate::{
+    PipelineName, Result, RunId, Timestamp,
+    pipeline::ConfigName,
+    run::{Demand, Obstacle, Run, RunSpec, RunState, Usage},
+    store::Claim,
+};
+
+/// The turns between pipelines: each due run takes the next free one of its pipeline, and a pipeline that was idle
+/// begins where the others are, so that it gains nothing by having waited.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// The largest turn that was claimed.
+    now: u64,
+    /// The last turn that each pipeline has given.
+    last: BTreeMap<PipelineName, u64>,
+}
+
+impl World {
+    pub(super) fn claim(&mut self, claim: &Claim) -> Result<Vec<Run>> {
+        self.make_ready(claim.at);
+        let mut usage = Usage::default();
+        for row in self.runs.values().filter(|row| is_open(&row.record.run)) {
+            usage.add(Demand::of(&row.record.run.spec), 1);
+        }
+        let limit = usize::try_from(claim.limit.get()).unwrap_or(usize::MAX);
+        let mut held = Held::default();
+        let mut claimed = Vec::new();
+        for id in self.in_order() {
+            if claimed.len() >= limit {
+                break;
+            }
+            let row = self.row(id)?;
+            let (spec, turn) = (Arc::clone(&row.record.run.spec), row.turn);
+            if claim.without.contains(&spec.executor) || held.keeps(&spec) {
+                continue;
+            }
+            match usage.admits(&Demand::of(&spec), &claim.capacity) {
+                Ok(()) => {
+                    usage.add(Demand::of(&spec), 1);
+                    self.queue.now = self.queue.now.max(turn.unwrap_or(0));
+                    claimed.push(self.take_on(id, claim.at)?);
+                }
+                Err(obstacle) => held.by(obstacle),
+            }
+        }
+        Ok(claimed)
+    }
+
+    /// Puts those whose time has come into the queue, by age.
+    fn make_ready(&mut self, at: Timestamp) {
+        let come = self.runs.iter().filter_map(|(id, row)| match row.record.run.state {
+            RunState::Queued { not_before } if not_before <= at && row.turn.is_none() => {
+                Some((not_before, *id))
+            }
+            _ => None,
+        });
+        let mut come: Vec<(Timestamp, RunId)> = come.collect();
+        come.sort_unstable();
+        for (_, id) in come {
+            self.stand(id, at);
+        }
+    }
+
+    /// Puts a run that is queued and due into the queue, behind those of its pipeline.
+    pub(super) fn stand(&mut self, id: RunId, at: Timestamp) {
+        let Some(row) = self.runs.get_mut(&id) else { return };
+        row.turn = None;
+        if matches!(row.record.run.state, RunState::Queued { not_before } if not_before <= at) {
+            let last = self.queue.last.entry(row.record.run.pipeline().clone()).or_default();
+            *last = self.queue.now.max(*last + 1);
+            row.turn = Some(*last);
+        }
+    }
+
+    /// The queue, as it would be served without limits.
+    fn in_order(&self) -> Vec<RunId> {
+        let of_queue = self.runs.iter().filter_map(|(id, row)| Some((id, row.turn?, row)));
+        let mut order: Vec<_> =
+            of_queue.map(|(id, turn, row)| (Reverse(row.record.run.priority), turn, *id)).collect();
+        order.sort_unstable();
+        order.into_iter().map(|(.., id)| id).collect()
+    }
+
+    pub(super) fn next_due(&self, after: Timestamp) -> Option<Timestamp> {
+        let due = self.runs.values().filter_map(|row| match row.record.run.state {
+            RunState::Queued { not_before } if not_before > after => Some(not_before),
+            _ => None,
+        });
+        due.min()
+    }
+
+    pub(super) fn queue_position(&self, run: RunId) -> Option<u64> {
+        self.in_order().iter().position(|id| *id == run).map(|position| position as u64)
+    }
+}
+
+/// What somebody waits for, so that nobody behind it may take it.
+#[derive(Debug, Default)]
+struct Held {
+    pools: BTreeSet<ConfigName>,
+    memory: bool,
+    cpu: bool,
+}
+
+impl Held {
+    fn by(&mut self, obstacle: Obstacle) {
+        match obstacle {
+            Obstacle::Pool { pool, .. } => drop(self.pools.insert(pool)),
+            Obstacle::Memory { .. } => self.memory = true,
+            Obstacle::Cpu { .. } => self.cpu = true,
+            Obstacle::Instances { .. } | Obstacle::Schedule { .. } | Obstacle::NoSuchPool { .. } => {}
+        }
+    }
+
+    fn keeps(&self, spec: &RunSpec) -> bool {
+        let definition = &spec.pipeline.definition;
+        definition.queue.pools.keys().any(|pool| self.pools.contains(pool))
+            || (self.memory && definition.limits.memory.is_some())
+            || (self.cpu && definition.limits.cpu.is_some())
+    }
+}

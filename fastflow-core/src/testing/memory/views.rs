@@ -1,0 +1,98 @@
+//! The catalog, the counters, and lists.
+
+use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+
+use jiff::{civil::Date, tz::TimeZone};
+
+use super::{World, world::ByName};
+use crate::{
+    PipelineName, Timestamp,
+    run::{Run, Status},
+    store::{
+        Counters, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, RunQuery,
+        record::whole_micros,
+    },
+};
+
+/// What is known of pipelines.
+#[derive(Debug, Default)]
+pub(super) struct Books {
+    /// Those that were ever in the catalog.
+    catalog: ByName<(PipelineState, bool)>,
+    counters: ByName<Counters>,
+    submitted: ByName<Timestamp>,
+    days: BTreeMap<(PipelineName, Date), DailyStatistics>,
+}
+
+impl Books {
+    pub(super) fn submitted(&mut self, run: &Run) {
+        let newest = self.submitted.entry(run.pipeline().clone()).or_insert(run.created_at);
+        *newest = run.created_at.max(*newest);
+    }
+
+    pub(super) fn ended(&mut self, run: &Run, run_time: Duration) {
+        let Some(at) = run.finished_at else { return };
+        let (name, day) = (run.pipeline().clone(), at.to_zoned(TimeZone::UTC).date());
+        let empty = DailyStatistics { day, counters: Counters::default(), run_micros: 0 };
+        let today = self.days.entry((name.clone(), day)).or_insert(empty);
+        today.run_micros += u64::try_from(run_time.as_micros()).unwrap_or(u64::MAX);
+        for counters in [&mut today.counters, self.counters.entry(name).or_default()] {
+            match run.status() {
+                Status::Success => counters.succeeded += 1,
+                Status::Failed => counters.failed += 1,
+                Status::Cancelled => counters.cancelled += 1,
+                Status::Pending | Status::Running => {}
+            }
+        }
+    }
+}
+
+impl World {
+    pub(super) fn put_catalog(&mut self, pipelines: Vec<PipelineState>) {
+        let catalog = &mut self.books.catalog;
+        for (_, present) in catalog.values_mut() {
+            *present = false;
+        }
+        catalog.extend(pipelines.into_iter().map(|state| (state.name.clone(), (state, true))));
+    }
+
+    pub(super) fn catalog(&self) -> Vec<PipelineRecord> {
+        let books = &self.books;
+        let record = |(state, present): &(PipelineState, bool)| PipelineRecord {
+            state: state.clone(),
+            present: *present,
+            counters: books.counters.get(&state.name).copied().unwrap_or_default(),
+            last_submitted_at: books.submitted.get(&state.name).copied().map(whole_micros),
+        };
+        books.catalog.values().map(record).collect()
+    }
+
+    pub(super) fn days_of(&self, pipeline: &PipelineName, days: u32) -> Vec<DailyStatistics> {
+        let of_it = self.books.days.iter().rev().filter(|((name, _), _)| name == pipeline);
+        let days = usize::try_from(days).unwrap_or(usize::MAX);
+        of_it.take(days).map(|(_, day)| day.clone()).collect()
+    }
+
+    pub(super) fn page(&self, query: &RunQuery) -> Page<Run> {
+        let limit = query.limit.map_or(RunQuery::DEFAULT_LIMIT, NonZeroU32::get).min(RunQuery::MAX_LIMIT);
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let wanted = |run: &&Run| {
+            query.before.is_none_or(|before| run.id < before)
+                && query.pipeline.as_ref().is_none_or(|name| name == run.pipeline())
+                && (query.statuses.is_empty() || query.statuses.contains(&run.status()))
+        };
+        let newest_first = self.runs.values().rev().map(|row| &row.record.run).filter(wanted);
+        // One more than asked for tells whether there is a next page.
+        let mut items: Vec<Run> = newest_first.take(limit + 1).cloned().collect();
+        let more = items.len() > limit;
+        items.truncate(limit);
+        let next = items.last().filter(|_| more).map(|run| run.id);
+        Page { items, next }
+    }
+
+    pub(super) fn events_after(&self, after: EventId, limit: NonZeroU32) -> Vec<Event> {
+        let after = usize::try_from(after.0).unwrap_or(usize::MAX);
+        let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
+        self.events.iter().skip(after).take(limit).cloned().collect()
+    }
+}
