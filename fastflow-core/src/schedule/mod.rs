@@ -3,9 +3,11 @@
 mod blackout;
 mod calendar;
 mod cron;
+mod explain;
 mod id;
 mod interval;
 mod jitter;
+mod lint;
 mod walk;
 mod zone;
 
@@ -14,8 +16,10 @@ pub use self::{
     blackout::{Blackout, BlackoutCalendar, BlackoutSpan, Weekday},
     calendar::{Calendar, Occasion},
     cron::Cron,
+    explain::{OddTime, Oddity},
     id::{ScheduleId, ScheduleOwner},
     interval::Interval,
     jitter::jitter_offset,
+    lint::CronWarning,
     zone::find_zone,
 };
