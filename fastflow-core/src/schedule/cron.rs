@@ -216,18 +216,15 @@ fn read(text: &str) -> Result<(croner::Cron, bool)> {
     let Some(fields) = fields(text) else {
         return Err(wrong("not a cron expression").with("expected", CronText::EXPECTED));
     };
-    for ((field, kind), position) in fields.iter().zip(&FIELDS).zip(0..) {
-        // croner does not say which field it is that it cannot read, so each is tried among fields that are right.
-        let mut alone = ["*"; 6];
-        alone[position] = field;
-        if !is_well_formed(field, kind) || parse(&alone).is_none() {
-            return Err(wrong("not a cron expression")
+    let well_formed = fields.iter().zip(&FIELDS).all(|(field, kind)| is_well_formed(field, kind));
+    let Some(pattern) = parse(&fields).filter(|_| well_formed) else {
+        let error = wrong("not a cron expression");
+        return Err(match wrong_field(&fields) {
+            Some((field, kind)) => error
                 .with("field", format!("{} `{field}`", kind.name))
-                .with("expected", format!("{}; {HOW}", kind.allowed)));
-        }
-    }
-    let Some(pattern) = parse(&fields) else {
-        return Err(wrong("not a cron expression").with("expected", CronText::EXPECTED));
+                .with("expected", format!("{}; {HOW}", kind.allowed)),
+            None => error.with("expected", CronText::EXPECTED),
+        });
     };
     if next_local(&pattern, LAST_CYCLE).is_none() {
         return Err(wrong("a cron expression that never matches")
@@ -235,6 +232,17 @@ fn read(text: &str) -> Result<(croner::Cron, bool)> {
     }
     let wildcard = fields[1].starts_with('*') || fields[2].starts_with('*');
     Ok((pattern, wildcard))
+}
+
+/// The first field that cannot be read. croner does not say which it is, so each is tried among fields that are right.
+fn wrong_field<'a>(fields: &[&'a str; 6]) -> Option<(&'a str, &'static FieldKind)> {
+    let mut kinds = fields.iter().zip(&FIELDS).zip(0..);
+    kinds.find_map(|((field, kind), position)| {
+        let mut alone = ["*"; 6];
+        alone[position] = field;
+        let good = is_well_formed(field, kind) && parse(&alone).is_some();
+        (!good).then_some((*field, kind))
+    })
 }
 
 fn parse(fields: &[&str; 6]) -> Option<croner::Cron> {

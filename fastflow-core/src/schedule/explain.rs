@@ -4,7 +4,10 @@ use std::fmt;
 
 use jiff::{civil, tz::Offset};
 
-use super::{Calendar, Cron, walk::Stretch};
+use super::{
+    Calendar, Cron,
+    walk::{Stretch, whole_second},
+};
 use crate::{
     Timestamp,
     pipeline::{FoldRule, GapRule},
@@ -112,7 +115,7 @@ impl Calendar {
     pub fn odd_times(&self, after: Timestamp, until: Timestamp) -> Vec<OddTime> {
         let Some(cron) = self.cron() else { return Vec::new() };
         let mut odd = Vec::new();
-        let mut before = Stretch::at(self.zone(), after.as_second());
+        let mut before = Stretch::at(self.zone(), whole_second(after));
         while let Some(stretch) = before.following(self.zone()) {
             let Some(at) = Timestamp::from_second(stretch.start).ok().filter(|at| *at <= until) else {
                 break;
