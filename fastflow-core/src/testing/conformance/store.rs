@@ -22,12 +22,13 @@ mod concurrency;
 mod life;
 mod model;
 mod queries;
+mod retry;
 
 use std::{num::NonZeroU32, sync::Arc};
 
 use async_trait::async_trait;
 
-pub use self::{concurrency::*, life::*, model::*, queries::*};
+pub use self::{concurrency::*, life::*, model::*, queries::*, retry::*};
 use crate::{
     AttemptId, RunId, Timestamp,
     executor::ExecutionHandle,
@@ -58,6 +59,8 @@ macro_rules! store_conformance {
             what_does_not_exist_is_not_found,
             a_run_goes_its_whole_way,
             a_failed_attempt_is_tried_again,
+            only_failures_that_the_policy_names_are_tried_again,
+            a_wait_keeps_between_the_bounds_of_its_policy,
             an_unreachable_executor_is_tried_again_beside_the_policy,
             a_start_that_never_was_does_not_count,
             a_stale_epoch_is_refused,
