@@ -11,10 +11,11 @@ use crate::{
     Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Result, Retention, SystemClock,
     environment::{EnvironmentBuilder, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
-    host::{Executors, Ports, Settings, signal::Signals},
+    host::{Blackouts, Executors, Ports, Settings, intake::Specs, signal::Signals},
     layout::DataDir,
     pipeline::{ByteSize, ConfigName, CpuMillis},
     run::Capacity,
+    schedule::BlackoutCalendar,
     source::{DirectorySource, PipelineSource},
     store::Store,
 };
@@ -57,6 +58,7 @@ pub struct OrchestratorBuilder {
     entropy: Arc<dyn Entropy>,
     max_concurrent_runs: NonZeroU32,
     capacity: Capacity,
+    blackouts: Vec<(BlackoutCalendar, BlackoutScope)>,
     retention: Retention,
     inherited: Vec<String>,
 }
@@ -79,6 +81,7 @@ impl OrchestratorBuilder {
             entropy: Arc::new(OsEntropy),
             max_concurrent_runs: Self::DEFAULT_MAX_CONCURRENT_RUNS,
             capacity: Capacity::default(),
+            blackouts: Vec::new(),
             retention: Retention::default(),
             inherited: INHERITED.map(str::to_owned).to_vec(),
         }
@@ -151,6 +154,13 @@ impl OrchestratorBuilder {
         self
     }
 
+    /// Times at which no schedule starts anything, or none of those that name the calendar in `blackouts`. The ledger
+    /// says of each instant that it fell into one.
+    pub fn blackout(mut self, calendar: BlackoutCalendar, scope: BlackoutScope) -> Self {
+        self.blackouts.push((calendar, scope));
+        self
+    }
+
     /// The most memory that runs in flight may have declared by their `mem_hard_limit` together; others wait. Runs
     /// that declare none count nothing, and one that declares more than this runs alone.
     pub fn memory_budget(mut self, memory: ByteSize) -> Self {
@@ -191,6 +201,7 @@ impl OrchestratorBuilder {
     /// the store is let go of, which may take a moment.
     pub async fn build(self) -> Result<Orchestrator> {
         self.check()?;
+        let blackouts = blackouts(&self.blackouts)?;
         let data = DataDir::new(&self.data_dir);
         let data = tokio::task::spawn_blocking(move || data.create()).await.map_err(|panic| {
             Error::new(ErrorKind::Internal, "making the data directory panicked").because(panic)
@@ -221,6 +232,7 @@ impl OrchestratorBuilder {
         let settings = Settings {
             max_concurrent_runs: self.max_concurrent_runs,
             capacity: self.capacity,
+            blackouts,
             retention: self.retention,
             inherited_env: inherited(&self.inherited),
         };
@@ -235,6 +247,7 @@ impl OrchestratorBuilder {
             owner,
             settings,
             signals,
+            specs: Specs::default(),
         }))
     }
 }
@@ -265,6 +278,33 @@ impl OrchestratorBuilder {
         }
         Ok(())
     }
+}
+
+/// Which schedules keep a blackout.
+///
+/// ```
+/// assert_ne!(fastflow_core::builder::BlackoutScope::All, fastflow_core::builder::BlackoutScope::Named);
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum BlackoutScope {
+    /// All of them.
+    All,
+    /// Those that name it.
+    Named,
+}
+
+fn blackouts(given: &[(BlackoutCalendar, BlackoutScope)]) -> Result<Blackouts> {
+    let mut blackouts = Blackouts::default();
+    for (calendar, scope) in given {
+        if blackouts.by_name.insert(calendar.name.clone(), calendar.resolve()?).is_some() {
+            return Err(Error::new(ErrorKind::Invalid, "two blackouts have one name")
+                .with("blackout", calendar.name.as_str()));
+        }
+        if *scope == BlackoutScope::All {
+            blackouts.everywhere.insert(calendar.name.clone());
+        }
+    }
+    Ok(blackouts)
 }
 
 /// A data directory inside a pipeline would be part of that pipeline, and change it with every run.

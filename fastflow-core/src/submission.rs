@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     Error, ErrorKind, ExecutorName, Result, Timestamp,
-    pipeline::{EnvName, check_env_value},
+    pipeline::{ConfigName, EnvName, check_env_value},
     run::IdempotencyKey,
 };
 
@@ -21,7 +21,8 @@ use crate::{
 pub struct Submission {
     pub(crate) pipeline: String,
     pub(crate) parameters: BTreeMap<String, String>,
-    pub(crate) priority: i16,
+    pub(crate) priority: Option<i16>,
+    pub(crate) config: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) delay: Duration,
     pub(crate) executor: Option<ExecutorName>,
@@ -40,7 +41,8 @@ impl Submission {
         Self {
             pipeline: pipeline.into(),
             parameters: BTreeMap::new(),
-            priority: 0,
+            priority: None,
+            config: None,
             key: None,
             delay: Duration::ZERO,
             executor: None,
@@ -58,9 +60,15 @@ impl Submission {
         self
     }
 
-    /// Higher runs first; 0 is usual.
+    /// Higher runs first; without it, the pipeline's own.
     pub fn priority(mut self, priority: i16) -> Self {
-        self.priority = priority;
+        self.priority = Some(priority);
+        self
+    }
+
+    /// Runs it as the entry of its `schedules` with this id does: with that entry's environment, limits and retries.
+    pub fn config(mut self, id: impl Into<String>) -> Self {
+        self.config = Some(id.into());
         self
     }
 
@@ -110,6 +118,11 @@ impl Submission {
                 .with("found_seconds", self.delay.as_secs())
                 .with("allowed_seconds", Self::MAX_DELAY.as_secs())
         })
+    }
+
+    /// The entry of the pipeline's `schedules`, checked.
+    pub(crate) fn checked_config(&self) -> Result<Option<ConfigName>> {
+        self.config.as_deref().map(str::parse).transpose()
     }
 
     pub(crate) fn checked_key(&self) -> Result<Option<IdempotencyKey>> {

@@ -40,8 +40,6 @@ pub(crate) const COMMANDS: usize = 1024;
 /// What other tasks ask of the dispatcher.
 #[derive(Debug)]
 pub(crate) enum Command {
-    /// A stop of this run is in the store; carry it out.
-    Stop(RunId),
     /// Claim no more, and end.
     Shutdown { how: Shutdown, done: oneshot::Sender<()> },
 }
@@ -120,7 +118,6 @@ impl Dispatcher {
             let ports = Arc::clone(&self.ports);
             tokio::select! {
                 command = self.commands.recv() => match command {
-                    Some(Command::Stop(run)) => self.wish(run, Wish::Stop { grace: None }),
                     Some(Command::Shutdown { how, done }) => return self.shut_down(how, done).await,
                     // The facade is gone: what runs goes on without us, as after a crash.
                     None => return,
@@ -134,6 +131,7 @@ impl Dispatcher {
                 }
                 Some(answered) = self.questions.join_next_with_id() => self.answered(&answered),
                 () = ports.signals.queue() => {}
+                () = ports.signals.stops() => self.carry_out_stops(),
                 () = ports.clock.sleep(pause) => {}
             }
         }
@@ -211,6 +209,12 @@ impl Dispatcher {
                 self.running.insert(id, Running { wish, panics });
             }
             Err(error) => tracing::error!(run = %id, %error, "an open run cannot be supervised"),
+        }
+    }
+
+    fn carry_out_stops(&self) {
+        for run in self.ports.signals.take_stops() {
+            self.wish(run, Wish::Stop { grace: None });
         }
     }
 
@@ -295,14 +299,14 @@ impl Dispatcher {
         patience: Duration,
         asked: &mut Vec<oneshot::Sender<()>>,
     ) -> Option<Shutdown> {
-        let clock = Arc::clone(&self.ports.clock);
-        let enough = clock.sleep(patience);
+        let ports = Arc::clone(&self.ports);
+        let enough = ports.clock.sleep(patience);
         tokio::pin!(enough);
         loop {
             tokio::select! {
                 ended = self.supervisors.join_next_with_id() => self.ended(ended?).await,
+                () = ports.signals.stops() => self.carry_out_stops(),
                 command = self.commands.recv() => match command? {
-                    Command::Stop(run) => self.wish(run, Wish::Stop { grace: None }),
                     Command::Shutdown { how, done } => {
                         asked.push(done);
                         return Some(how);

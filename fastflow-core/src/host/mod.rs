@@ -8,21 +8,35 @@
 
 pub(crate) mod backoff;
 pub(crate) mod dispatcher;
+pub(crate) mod intake;
 pub(crate) mod janitor;
 pub(crate) mod program;
+pub(crate) mod reconcile;
 mod retention;
+pub(crate) mod scheduler;
 pub(crate) mod signal;
 mod supervisor;
 pub(crate) mod warmer;
 mod workspace;
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 pub use self::retention::Retention;
 use self::signal::Signals;
 use crate::{
-    Clock, Entropy, Error, ErrorKind, ExecutorName, OwnerId, Result, environment::EnvironmentBuilder,
-    executor::Executor, layout::DataDir, run::Capacity, source::PipelineSource, store::Store,
+    Clock, Entropy, Error, ErrorKind, ExecutorName, OwnerId, Result,
+    environment::EnvironmentBuilder,
+    executor::Executor,
+    layout::DataDir,
+    pipeline::ConfigName,
+    run::Capacity,
+    schedule::{Blackout, Schedule},
+    source::PipelineSource,
+    store::Store,
 };
 
 /// What the host works through: every effect it has is a call of one of these.
@@ -38,6 +52,7 @@ pub(crate) struct Ports {
     pub(crate) owner: OwnerId,
     pub(crate) settings: Settings,
     pub(crate) signals: Signals,
+    pub(crate) specs: intake::Specs,
 }
 
 /// What the builder fixed.
@@ -46,9 +61,34 @@ pub(crate) struct Settings {
     pub(crate) max_concurrent_runs: NonZeroU32,
     /// What all runs in flight share.
     pub(crate) capacity: Capacity,
+    /// The times at which nothing starts, by name, and those that all schedules keep.
+    pub(crate) blackouts: Blackouts,
     pub(crate) retention: Retention,
     /// Variables of the embedding program that every program gets.
     pub(crate) inherited_env: BTreeMap<String, String>,
+}
+
+/// The host's blackouts.
+#[derive(Debug, Default)]
+pub(crate) struct Blackouts {
+    pub(crate) by_name: BTreeMap<ConfigName, Blackout>,
+    /// Those that every schedule keeps.
+    pub(crate) everywhere: BTreeSet<ConfigName>,
+}
+
+impl Blackouts {
+    /// The first name of a calendar that a schedule wants to keep and the host does not have.
+    pub(crate) fn missing<'a>(&self, schedule: &'a Schedule) -> Option<&'a ConfigName> {
+        schedule.policy.blackouts.iter().find(|name| !self.by_name.contains_key(name))
+    }
+
+    /// Those that a schedule keeps.
+    pub(crate) fn of(&self, schedule: &Schedule) -> BTreeMap<ConfigName, Blackout> {
+        let kept =
+            |name: &ConfigName| self.everywhere.contains(name) || schedule.policy.blackouts.contains(name);
+        let kept = self.by_name.iter().filter(|(name, _)| kept(name));
+        kept.map(|(name, blackout)| (name.clone(), blackout.clone())).collect()
+    }
 }
 
 /// The registered executors; the default one is there by construction.

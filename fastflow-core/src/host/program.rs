@@ -6,7 +6,7 @@ use crate::{
     environment::{Environment, Workbench},
     executor::{self, AttemptSpec, Network, Requirements},
     pipeline::{ByteSize, Definition, Timeout},
-    run::Run,
+    run::{Origin, Run},
 };
 
 /// What programs find where the embedding program has no `PATH` to inherit.
@@ -70,6 +70,16 @@ pub(super) fn env(
     env.insert("FASTFLOW_ATTEMPT".into(), run.attempt.to_string());
     // The same for every attempt, so that effects outside can be made once.
     env.insert("FASTFLOW_IDEMPOTENCY_KEY".into(), run.id.to_string());
+    match &run.origin {
+        Origin::Schedule { schedule, nominal } => {
+            env.insert("FASTFLOW_SCHEDULE".into(), schedule.to_string());
+            env.insert("FASTFLOW_SCHEDULED_FOR".into(), nominal.to_string());
+        }
+        Origin::Trigger { upstream: run } | Origin::Join { last: run } => {
+            env.insert("FASTFLOW_UPSTREAM_RUN_ID".into(), run.to_string());
+        }
+        Origin::Manual | Origin::Rerun { .. } | Origin::Daemon { .. } => {}
+    }
     env
 }
 

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::{Notify, futures::Notified, watch};
 
-use crate::{PipelineName, RunId, store::EventId};
+use crate::{
+    PipelineName, RunId,
+    store::{Created, EventId},
+};
 
 /// Waiters are spread over so many bells, so that one run's end wakes few others.
 const BELLS: usize = 256;
@@ -23,6 +26,11 @@ pub(crate) struct Signals {
     bells: Vec<Notify>,
     queue: Notify,
     later: AtomicBool,
+    schedules: Notify,
+    stops: Notify,
+    /// Runs whose stop is in the store and has to be carried out; as many as are in flight, at most, while a host
+    /// works.
+    stopped: Mutex<BTreeSet<RunId>>,
     warm: Notify,
     /// Pipelines that want warm sandboxes and may have used one; as many as there are, at most.
     warm_used: Mutex<BTreeSet<PipelineName>>,
@@ -35,6 +43,9 @@ impl Signals {
             bells: (0..BELLS).map(|_| Notify::new()).collect(),
             queue: Notify::new(),
             later: AtomicBool::new(true),
+            schedules: Notify::new(),
+            stops: Notify::new(),
+            stopped: Mutex::default(),
             warm: Notify::new(),
             warm_used: Mutex::default(),
         }
@@ -70,6 +81,45 @@ impl Signals {
     /// Whether a run that is not due yet was queued since the last call.
     pub(crate) fn take_later(&self) -> bool {
         self.later.swap(false, Ordering::AcqRel)
+    }
+
+    /// Says that schedules have changed.
+    pub(crate) fn reschedule(&self) {
+        self.schedules.notify_one();
+    }
+
+    /// Rings when schedules have changed.
+    pub(crate) async fn rescheduled(&self) {
+        self.schedules.notified().await;
+    }
+
+    /// Says that the stop of a run is in the store, and has to be carried out.
+    pub(crate) fn stop(&self, run: RunId) {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
+        self.stops.notify_one();
+    }
+
+    /// Rings when a run is to be stopped.
+    pub(crate) async fn stops(&self) {
+        self.stops.notified().await;
+    }
+
+    /// The runs that are to be stopped since the last call.
+    pub(crate) fn take_stops(&self) -> BTreeSet<RunId> {
+        std::mem::take(&mut *self.stopped.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says what came of a run that was created: that it exists, waits to be claimed, and whose place it took.
+    pub(crate) fn created(&self, created: &Created, later: bool) {
+        if created.existing {
+            return;
+        }
+        self.moved(created.id, created.event);
+        for run in &created.cancelled {
+            self.moved(*run, created.event);
+            self.stop(*run);
+        }
+        self.queued(later);
     }
 
     /// Says that an attempt of a pipeline that wants warm sandboxes has started.

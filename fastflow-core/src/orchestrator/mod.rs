@@ -2,9 +2,10 @@
 
 mod pipelines;
 mod runs;
+mod schedules;
 mod waiting;
 
-use std::{collections::HashMap, fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use futures::{StreamExt, stream::BoxStream};
 use tokio::{
@@ -15,28 +16,26 @@ use tokio::{
 pub use self::{
     pipelines::{PipelineInfo, Pipelines},
     runs::{RunLogLine, Runs},
+    schedules::{Schedules, Upcoming},
     waiting::Waiting,
 };
 use crate::{
-    Error, ErrorKind, ExecutorName, OwnerId, PipelineName, Result, RunId, Shutdown,
+    Error, ErrorKind, OwnerId, Result, RunId, Shutdown,
     builder::OrchestratorBuilder,
-    executor::Executor,
     host::{
         Ports,
         dispatcher::{COMMANDS, Command, Dispatcher},
-        janitor, program, warmer,
+        intake::Asked,
+        janitor, scheduler, warmer,
     },
-    pipeline::{DependencySource, Pipeline},
-    run::{NewRun, Origin, Run, RunEvent, RunSpec, RunState, StopCause},
-    source::{Catalog, RevisedPipeline, Revision},
+    run::{NewRun, Origin, Run, RunEvent, RunState, StopCause},
+    source::Catalog,
     store::{Event, EventId, PipelineState, Step},
     submission::Submission,
 };
 
 /// Events read from the store at once.
 const EVENT_BATCH: std::num::NonZeroU32 = std::num::NonZeroU32::new(256).expect("it is not 0");
-/// Resolved pipelines that are remembered, so that submitting the same again resolves nothing.
-const MAX_REMEMBERED_SPECS: usize = 1024;
 
 /// The orchestrator that an application embeds. Clones share one.
 ///
@@ -61,7 +60,6 @@ pub struct Orchestrator {
 struct Inner {
     ports: Arc<Ports>,
     host: Mutex<HostState>,
-    specs: std::sync::Mutex<HashMap<(PipelineName, Revision, ExecutorName), Arc<RunSpec>>>,
 }
 
 enum HostState {
@@ -76,6 +74,7 @@ struct Host {
     dispatcher: JoinHandle<()>,
     janitor: JoinHandle<()>,
     warmer: JoinHandle<()>,
+    scheduler: JoinHandle<()>,
 }
 
 impl Drop for Inner {
@@ -100,6 +99,7 @@ impl Drop for Host {
         self.dispatcher.abort();
         self.janitor.abort();
         self.warmer.abort();
+        self.scheduler.abort();
     }
 }
 
@@ -110,11 +110,7 @@ impl Orchestrator {
     }
 
     pub(crate) fn new(ports: Ports) -> Self {
-        let inner = Inner {
-            ports: Arc::new(ports),
-            host: Mutex::new(HostState::Idle),
-            specs: std::sync::Mutex::default(),
-        };
+        let inner = Inner { ports: Arc::new(ports), host: Mutex::new(HostState::Idle) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -153,6 +149,7 @@ impl Orchestrator {
             dispatcher: tokio::spawn(dispatcher.run(open)),
             janitor: tokio::spawn(janitor::run(Arc::clone(ports))),
             warmer: tokio::spawn(warmer::run(Arc::clone(ports))),
+            scheduler: tokio::spawn(scheduler::run(Arc::clone(ports))),
         });
         Ok(())
     }
@@ -208,15 +205,26 @@ impl Orchestrator {
     /// Whether a dropped submission was accepted is unknown; submit with the same key to find out.
     pub async fn submit(&self, what: impl Into<Submission>) -> Result<Run> {
         let what = what.into();
-        let parameters = what.checked_parameters()?;
+        let given = what.checked_parameters()?;
         let key = what.checked_key()?;
-        let found = self.pipelines().runnable(&what.pipeline).await?;
-        let spec = self.spec(&found, what.executor.as_ref())?;
+        let ports = &self.inner.ports;
+        let found = ports.runnable(&what.pipeline).await?;
+        let asked =
+            Asked { executor: what.executor.clone(), config: what.checked_config()?, schedule_limit: None };
+        let spec = ports.spec(&found, &asked)?;
+        let parameters = Ports::parameters(&spec, given)?;
         let now = self.inner.ports.clock.now();
         let not_before = what.due(now)?;
         let id = RunId::new(&*self.inner.ports.clock, &*self.inner.ports.entropy);
         let new = NewRun::new(id, spec, Origin::Manual, now);
-        self.create(NewRun { parameters, priority: what.priority, key, not_before, ..new }).await
+        self.create(NewRun {
+            parameters,
+            priority: what.priority.unwrap_or(new.priority),
+            key,
+            not_before,
+            ..new
+        })
+        .await
     }
 
     /// The runs: read, wait for, cancel, repeat; their logs and usage.
@@ -227,6 +235,11 @@ impl Orchestrator {
     /// The pipelines: read, sync, statistics.
     pub fn pipelines(&self) -> Pipelines<'_> {
         Pipelines::new(self)
+    }
+
+    /// The schedules: read, make, change; their instants and their ledger.
+    pub fn schedules(&self) -> Schedules<'_> {
+        Schedules::new(self)
     }
 
     /// Every event after `after`: those in the store first, then new ones as they come. A slow reader loses
@@ -282,10 +295,7 @@ impl Orchestrator {
         // To its end, whether or not the caller still waits: a run in the store must be seen by the dispatcher.
         let created = to_its_end(async move {
             let created = accepting.store.create_run(new).await?;
-            if !created.existing {
-                accepting.signals.moved(created.id, created.event);
-                accepting.signals.queued(later);
-            }
+            accepting.signals.created(&created, later);
             Ok(created)
         })
         .await?;
@@ -293,45 +303,6 @@ impl Orchestrator {
             run = ports.store.run(created.id).await?;
         }
         Ok(run)
-    }
-
-    /// What a run of this pipeline executes, checked against what its executor can do.
-    fn spec(&self, found: &RevisedPipeline, executor: Option<&ExecutorName>) -> Result<Arc<RunSpec>> {
-        let pipeline: &Pipeline = &found.pipeline;
-        let executors = &self.inner.ports.executors;
-        let name = executor.or(pipeline.definition.executor.as_ref()).unwrap_or(&executors.default);
-        let executor = executors.get(name).map_err(|error| error.with("pipeline", &pipeline.name))?;
-        let remembered = (pipeline.name.clone(), found.revision.clone(), name.clone());
-        let mut specs = self.inner.specs.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(spec) = specs.get(&remembered) {
-            return Ok(Arc::clone(spec));
-        }
-        check_supported(pipeline)?;
-        check_capabilities(pipeline, &**executor)
-            .map_err(|error| error.with("pipeline", &pipeline.name).with("executor", name))?;
-        let spec = Arc::new(RunSpec::new(pipeline.clone(), found.revision.clone(), name.clone()));
-        if specs.len() >= MAX_REMEMBERED_SPECS {
-            specs.clear();
-        }
-        specs.insert(remembered, Arc::clone(&spec));
-        Ok(spec)
-    }
-
-    /// What [`submit`](Self::submit) checks, for a run that was accepted before.
-    async fn check_rerun(&self, earlier: &Run) -> Result<()> {
-        let ports = &self.inner.ports;
-        let executor = ports.executors.get(&earlier.spec.executor)?;
-        check_supported(&earlier.spec.pipeline)?;
-        check_capabilities(&earlier.spec.pipeline, &**executor)?;
-        ports.source.checkout(&earlier.spec.revision).await.map(drop).map_err(|error| match error.kind() {
-            ErrorKind::NotFound => Error::new(
-                ErrorKind::NotFound,
-                "the revision of this run is not kept any more; submit the pipeline anew",
-            )
-            .with("run", earlier.id)
-            .because(error),
-            _ => error,
-        })
     }
 
     /// Makes the stop durable, then hands it to whoever runs the program.
@@ -348,18 +319,8 @@ impl Orchestrator {
             }
             Err(error) => return Err(error),
         }
-        self.carry_out_stop(id).await;
+        ports.signals.stop(id);
         Ok(())
-    }
-
-    /// Hands a durable stop to the supervisor of the run, if this host has one.
-    async fn carry_out_stop(&self, run: RunId) {
-        let commands = match &*self.inner.host.lock().await {
-            HostState::Running(host) => host.commands.clone(),
-            _ => return,
-        };
-        // A dispatcher that is gone obeys when it is started again: the wish is in the store.
-        let _ = commands.send(Command::Stop(run)).await;
     }
 }
 
@@ -368,42 +329,6 @@ async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + S
     tokio::spawn(work)
         .await
         .map_err(|lost| Error::new(ErrorKind::Internal, "the runtime ended the work").because(lost))?
-}
-
-/// Refuses what this version reads but does not act on: it is never run without it.
-fn check_supported(pipeline: &Pipeline) -> Result<()> {
-    let fields = pipeline.unsupported();
-    if fields.is_empty() {
-        return Ok(());
-    }
-    let named: Vec<String> = fields.iter().map(ToString::to_string).collect();
-    Err(Error::new(
-        ErrorKind::Unsupported,
-        "the pipeline uses fields that this version does not act on yet, and is not run without them",
-    )
-    .with("pipeline", &pipeline.name)
-    .with("fields", named.join(", ")))
-}
-
-/// Refuses what the executor cannot keep or give, before there is a run.
-fn check_capabilities(pipeline: &Pipeline, executor: &dyn Executor) -> Result<()> {
-    let capabilities = executor.capabilities();
-    capabilities.check(program::requirements(&pipeline.definition))?;
-    if capabilities.environments {
-        return Ok(());
-    }
-    let needs = [
-        (pipeline.dependencies != DependencySource::None, "its packages"),
-        (pipeline.definition.python_version.is_some(), "python_version"),
-        (pipeline.requires_python.is_some(), "requires-python"),
-    ];
-    match needs.into_iter().find(|(needed, _)| *needed) {
-        None => Ok(()),
-        Some((_, field)) => {
-            Err(Error::new(ErrorKind::Unsupported, "the executor does not run programs in environments")
-                .with("field", field))
-        }
-    }
 }
 
 /// The catalog as the store keeps it.

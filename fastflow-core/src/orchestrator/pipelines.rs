@@ -4,15 +4,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use super::{Orchestrator, states};
 use crate::{
-    Error, ErrorKind, PipelineName, Result, Timestamp,
-    host::Ports,
+    PipelineName, Result, Timestamp,
+    host::{Ports, intake::unknown, reconcile},
     pipeline::{Diagnostic, Pipeline},
-    source::{Catalog, CatalogEntry, RevisedPipeline},
+    source::{Catalog, CatalogEntry},
     store::{Counters, DailyStatistics, PipelineRecord},
 };
-
-/// The least likeness of a name that is worth a "did you mean".
-const LIKE: f64 = 0.75;
 
 /// The pipelines of an [`Orchestrator`].
 ///
@@ -64,7 +61,7 @@ impl<'a> Pipelines<'a> {
         &self.flow.inner.ports
     }
 
-    /// Reads the source anew and records what it has. Broken pipelines are part of the result and stop no
+    /// Reads the source anew and records what it has, with the schedules that pipelines declare. Broken pipelines are part of the result and stop no
     /// other; runs in flight keep the revision they began with.
     ///
     /// # Errors
@@ -77,6 +74,7 @@ impl<'a> Pipelines<'a> {
     pub async fn sync(&self) -> Result<Catalog> {
         let catalog = self.ports().source.sync().await?;
         self.ports().store.put_catalog(states(&catalog), self.ports().clock.now()).await?;
+        reconcile::sync(self.ports(), &catalog).await?;
         Ok(catalog)
     }
 
@@ -135,25 +133,6 @@ impl<'a> Pipelines<'a> {
     pub async fn daily_statistics(&self, name: &PipelineName, days: u32) -> Result<Vec<DailyStatistics>> {
         self.ports().store.daily_statistics(name, days).await
     }
-
-    /// The newest state of a pipeline that can be run, by what the caller wrote.
-    pub(super) async fn runnable(&self, text: &str) -> Result<RevisedPipeline> {
-        let name: PipelineName = text.parse()?;
-        let entry = match self.ports().source.refresh(&name).await {
-            Ok(entry) => entry,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                let catalog = self.ports().source.sync().await?;
-                return Err(unknown(text, catalog.entries.iter().map(|entry| entry.name.as_str())));
-            }
-            Err(error) => return Err(error),
-        };
-        let found = entry.runnable()?;
-        if !found.pipeline.definition.enabled {
-            return Err(Error::new(ErrorKind::Conflict, "the pipeline is disabled: its `enabled` is false")
-                .with("pipeline", name));
-        }
-        Ok(found.clone())
-    }
 }
 
 fn info(entry: CatalogEntry, record: Option<&PipelineRecord>) -> PipelineInfo {
@@ -182,14 +161,5 @@ fn gone(record: PipelineRecord) -> PipelineInfo {
         present: false,
         counters: record.counters,
         last_submitted_at: record.last_submitted_at,
-    }
-}
-
-fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Error {
-    let error = Error::new(ErrorKind::NotFound, "no such pipeline").with("pipeline", name);
-    let likeness = |known: &str| strsim::jaro_winkler(name, known);
-    match known.map(|known| (likeness(known), known)).max_by(|(a, _), (b, _)| a.total_cmp(b)) {
-        Some((like, nearest)) if like >= LIKE => error.with("did you mean", nearest),
-        _ => error,
     }
 }

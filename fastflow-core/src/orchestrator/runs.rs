@@ -149,7 +149,7 @@ impl<'a> Runs<'a> {
     pub async fn rerun(&self, id: RunId) -> Result<Run> {
         let earlier = self.get(id).await?;
         let ports = self.ports();
-        self.flow.check_rerun(&earlier).await?;
+        ports.check_rerun(&earlier).await?;
         let now = ports.clock.now();
         let new_id = RunId::new(&*ports.clock, &*ports.entropy);
         let new = NewRun::new(new_id, earlier.spec, Origin::Rerun { of: id }, now);

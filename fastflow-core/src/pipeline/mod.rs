@@ -5,6 +5,7 @@
 //! that is wrong yields [`Diagnostic`]s, never a pipeline with half of its limits.
 
 mod assemble;
+pub(crate) mod chain;
 mod configured;
 mod daemon;
 mod definition;
@@ -13,7 +14,7 @@ mod env;
 mod health;
 mod image;
 mod inline;
-mod likeness;
+pub(crate) mod likeness;
 mod limits;
 mod manifest;
 mod network;
@@ -37,6 +38,7 @@ use crate::PipelineName;
 
 pub use self::{
     assemble::{PipelineTexts, TextFile},
+    chain::{Cycle, Edge, EdgeKind, Graph, Node},
     daemon::{DaemonPolicy, RestartInterval},
     definition::{CellPolicy, Definition},
     diagnostic::{Diagnostic, Location, Position, Severity},

@@ -4,9 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    DaemonPolicy, Definition, Location, PipelineKind, ScheduleRule, SoftLimitAction, Undeclared, WhenFull,
-};
+use super::{DaemonPolicy, Definition, Location, PipelineKind, ScheduleEntry, SoftLimitAction};
 
 /// A field that this version reads and keeps, but cannot act on. Running without it would be wrong, so a
 /// pipeline that has one is refused.
@@ -45,23 +43,15 @@ impl fmt::Display for UnsupportedField {
 }
 
 impl Definition {
-    /// The fields that ask for something this version does not do yet. How schedules behave is among them by their
-    /// rules: without one, it has no effect.
+    /// The fields that ask for something this version does not do yet.
     pub fn unsupported(&self) -> Vec<UnsupportedField> {
-        let rule = self.schedule.rule.as_ref();
-        let window = &self.schedule.window;
         let (daemon, usual) = (&self.daemon, DaemonPolicy::default());
         // What the reader raises by itself, nobody asked for.
         let max_cooldown = usual.restart_max_cooldown.max(daemon.restart_cooldown);
-        let (queue, retry, health) = (&self.queue, &self.retry, &self.health);
+        let (retry, health) = (&self.retry, &self.health);
         [
             ("type", self.kind == PipelineKind::Notebook),
-            ("schedule_cron", matches!(rule, Some(ScheduleRule::Cron(_)))),
-            ("schedule_interval_seconds", matches!(rule, Some(ScheduleRule::IntervalSeconds(_)))),
-            ("schedule_start", window.start.is_some()),
-            ("schedule_end", window.end.is_some()),
-            ("run_once_at", self.schedule.run_once_at.is_some()),
-            ("schedules", !self.schedules.is_empty()),
+            ("schedules", self.schedules.iter().any(is_sealed)),
             ("downstream_triggers", !self.downstream_triggers.is_empty()),
             ("after", !self.after.is_empty()),
             ("webhook_key", self.webhook_key.is_some()),
@@ -73,13 +63,7 @@ impl Definition {
             ("restart_limit", daemon.restart_limit != usual.restart_limit),
             ("restart_healthy_after", daemon.restart_healthy_after != usual.restart_healthy_after),
             ("restart_interval", daemon.restart_interval.is_some()),
-            ("priority", queue.priority != 0),
-            ("max_instances", queue.max_instances.is_some()),
-            ("when_full", queue.when_full != WhenFull::default()),
-            ("pools", !queue.pools.is_empty()),
             ("retry_memory", retry.memory.is_some()),
-            ("parameters", !self.parameters.declared.is_empty()),
-            ("undeclared_parameters", self.parameters.undeclared != Undeclared::default()),
             ("no_output_timeout", health.no_output_timeout.is_some()),
             ("heartbeat_timeout", health.heartbeat_timeout.is_some()),
             ("soft_limit_action", health.soft_limit != SoftLimitAction::default()),
@@ -90,4 +74,9 @@ impl Definition {
         .map(|(name, _)| UnsupportedField { pointer: format!("/{name}"), location: None })
         .collect()
     }
+}
+
+/// Whether an entry needs secrets, or has a webhook of its own.
+fn is_sealed(entry: &ScheduleEntry) -> bool {
+    !entry.encrypted_env.is_empty() || entry.webhook_key.is_some()
 }

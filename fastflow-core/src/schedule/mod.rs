@@ -6,6 +6,7 @@ mod cron;
 mod id;
 mod interval;
 mod jitter;
+mod plan;
 mod tick;
 mod walk;
 mod zone;
@@ -22,6 +23,7 @@ pub use self::{
     id::{ScheduleId, ScheduleOwner},
     interval::Interval,
     jitter::jitter_offset,
+    plan::{Agenda, Plan, Planned},
     tick::{NextTick, Tick, TickOutcome},
     zone::find_zone,
 };
@@ -94,6 +96,13 @@ impl Schedule {
     /// As [`Calendar::new`].
     pub fn calendar(&self, anchor: Timestamp) -> Result<Calendar> {
         Calendar::new(&self.occasion, &self.window, &self.policy, anchor)
+    }
+
+    /// Where its interval counts from because its window says so.
+    pub(crate) fn opening(&self) -> Option<Timestamp> {
+        let zone = find_zone(&self.policy.timezone).ok()?;
+        let start = self.window.start.filter(|_| matches!(self.occasion, Occasion::Repeat(_)))?;
+        Some(zone::first_instant(start, &zone))
     }
 
     /// Its first instant after `after`, and when it is acted upon.

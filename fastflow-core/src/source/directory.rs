@@ -16,7 +16,7 @@ use rustix::{
 };
 
 use super::{
-    Catalog, CatalogEntry, Collected, PipelineSource, RevisedPipeline, Revision, TreeLimits,
+    Catalog, CatalogEntry, Collected, PipelineSource, RevisedPipeline, Revision, TreeLimits, chain,
     listing::{Candidate, Listing, Shape},
     load,
     snapshot::{self, Snapshots},
@@ -176,9 +176,14 @@ impl Worker {
         let root = self.open()?;
         let _shared = self.collecting.read().unwrap_or_else(PoisonError::into_inner);
         let listing = self.list(&root, true)?;
+        self.all(&root, &listing)
+    }
+
+    /// All pipelines of a listing.
+    fn all(&self, root: &OwnedFd, listing: &Listing) -> Result<Catalog> {
         let mut entries = Vec::new();
         for name in listing.candidates.keys() {
-            match self.entry(&root, &listing, name) {
+            match self.entry(root, listing, name) {
                 Ok(Some(entry)) => entries.push(entry),
                 Ok(None) => {}
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
@@ -189,18 +194,30 @@ impl Worker {
             }
         }
         self.state().pipelines.retain(|name, _| listing.candidates.contains_key(name));
-        Ok(Catalog { entries, warnings: listing.warnings.clone() })
+        Ok(Catalog::of(entries, listing.warnings.clone()))
     }
 
     fn refresh(&self, name: &PipelineName) -> Result<CatalogEntry> {
         let root = self.open()?;
         let _shared = self.collecting.read().unwrap_or_else(PoisonError::into_inner);
         let listing = self.list(&root, false)?;
-        self.entry(&root, &listing, name)?.ok_or_else(|| {
+        let mut entry = self.entry(&root, &listing, name)?;
+        if self.is_in_cycle(&listing, name) {
+            // The others are as they were last read; what they are now decides.
+            entry = self.all(&root, &listing)?.entries.into_iter().find(|entry| entry.name == *name);
+        }
+        entry.ok_or_else(|| {
             Error::new(ErrorKind::NotFound, "there is no such pipeline")
                 .with("pipeline", name)
                 .with("folder", self.folder.display())
         })
+    }
+
+    /// Whether the pipeline's end leads to its own start, by what was last read of each.
+    fn is_in_cycle(&self, listing: &Listing, name: &PipelineName) -> bool {
+        let state = self.state();
+        let present = state.pipelines.iter().filter(|(name, _)| listing.candidates.contains_key(name));
+        chain::is_in_cycle(name, present.map(|(_, known)| &known.entry))
     }
 
     fn checkout(&self, revision: &Revision) -> Result<PathBuf> {

@@ -1,5 +1,6 @@
 //! Where pipelines come from: a catalog of names and revisions, and a folder for each revision.
 
+mod chain;
 mod copy;
 mod directory;
 mod limit;

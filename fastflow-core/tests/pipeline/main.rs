@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot set up its input has failed")]
 
+mod chain;
 mod configured;
 mod fields;
 mod files;

@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use fastflow_core::{
     environment::{EnvironmentFailure, EnvironmentFailureKind},
     pipeline::*,
-    run::{Exit, Failure, LostCause, StartFailure, StartFailureKind},
+    run::{Exit, Failure, LostCause, StartFailure, StartFailureKind, Symptom},
 };
 use proptest::prelude::*;
 
@@ -18,6 +18,7 @@ fn failures() -> Vec<(RetryReason, Failure)> {
         (RetryReason::Signal, Failure::Exit(Exit::Signal(9))),
         (RetryReason::OutOfMemory, Failure::Exit(Exit::OutOfMemory)),
         (RetryReason::TimedOut, Failure::TimedOut),
+        (RetryReason::Unhealthy, Failure::Unhealthy(Symptom::NoOutput)),
         (RetryReason::Interrupted, Failure::Interrupted),
         (RetryReason::EnvironmentFailed, Failure::EnvironmentFailed(environment)),
         (RetryReason::StartFailed, Failure::StartFailed(start)),

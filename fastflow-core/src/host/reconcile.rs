@@ -1,0 +1,160 @@
+//! Makes the schedules in the store what the files of pipelines say. Only what changed is touched: what an interval
+//! counts from never moves, and nothing of the past starts because somebody edited a rule.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Ports;
+use crate::{
+    Error, PipelineName, Result, Timestamp,
+    pipeline::{Definition, Pipeline},
+    schedule::{Schedule, ScheduleId, ScheduleOwner},
+    source::Catalog,
+    store::{PutSchedule, ScheduleChange, ScheduleRecord},
+};
+
+/// How often a change is tried again because a schedule came further meanwhile.
+const MAX_TRIES: u32 = 10;
+/// The name of the schedule at the top of a pipeline's file.
+const TOP: &str = "schedule";
+/// The name of the one instant at the top of a pipeline's file.
+const ONCE: &str = "once";
+
+/// Brings the schedules of all pipelines of the catalog to what their files say. Pipelines that are broken keep what
+/// they had; those that are gone lose them.
+pub(crate) async fn sync(ports: &Ports, catalog: &Catalog) -> Result<()> {
+    let mut tries = 0;
+    loop {
+        let known = ports.store.schedules(None).await?;
+        let change = change(catalog, known, ports.clock.now())?;
+        if change.is_empty() {
+            return Ok(());
+        }
+        tries += 1;
+        match ports.store.put_schedules(change).await {
+            Ok(()) => {
+                ports.signals.reschedule();
+                return Ok(());
+            }
+            Err(error) if error.kind() == crate::ErrorKind::Conflict && tries < MAX_TRIES => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What must change.
+fn change(catalog: &Catalog, known: Vec<ScheduleRecord>, now: Timestamp) -> Result<ScheduleChange> {
+    let mut known: BTreeMap<ScheduleId, ScheduleRecord> = known
+        .into_iter()
+        .filter(|record| record.schedule.id.owner == ScheduleOwner::Files)
+        .map(|record| (record.schedule.id.clone(), record))
+        .collect();
+    let mut change = ScheduleChange::default();
+    let mut broken: BTreeSet<&PipelineName> = BTreeSet::new();
+    for entry in &catalog.entries {
+        let Ok(found) = &entry.pipeline else {
+            broken.insert(&entry.name);
+            continue;
+        };
+        for schedule in declared(&found.pipeline)? {
+            let earlier = known.remove(&schedule.id);
+            change.put.extend(put(schedule, earlier, now));
+        }
+    }
+    let gone = known.into_values().filter(|record| !broken.contains(&record.schedule.id.pipeline));
+    change.remove = gone.map(|record| (record.schedule.id, record.generation)).collect();
+    Ok(change)
+}
+
+/// The schedules that a pipeline's files declare.
+pub(crate) fn declared(pipeline: &Pipeline) -> Result<Vec<Schedule>> {
+    let definition: &Definition = &pipeline.definition;
+    let id = |name: &str| -> Result<ScheduleId> {
+        Ok(ScheduleId { pipeline: pipeline.name.clone(), owner: ScheduleOwner::Files, name: name.parse()? })
+    };
+    let mut schedules = Vec::new();
+    let top = &definition.schedule;
+    for entry in &definition.schedules {
+        let mut schedule = Schedule::new(id(entry.id.as_str())?, entry.rule.clone());
+        schedule.window = entry.window.clone();
+        schedule.policy = entry.policy.clone();
+        schedule.enabled = entry.enabled;
+        schedule.config = Some(entry.id.clone());
+        schedules.push(schedule);
+    }
+    if let Some(rule) = top.rule.as_ref().filter(|_| definition.schedules.is_empty()) {
+        let mut schedule = Schedule::new(id(TOP)?, rule.clone());
+        schedule.window = top.window.clone();
+        schedule.policy = top.policy.clone();
+        schedules.push(schedule);
+    }
+    if let Some(moment) = top.run_once_at {
+        // An entry may have taken the name.
+        let taken = schedules.iter().any(|schedule| schedule.id.name.as_str() == ONCE);
+        let mut schedule = Schedule::new(id(if taken { "run_once_at" } else { ONCE })?, moment);
+        schedule.policy = top.policy.clone();
+        schedules.push(schedule);
+    }
+    Ok(schedules)
+}
+
+/// How a schedule is written, if anything of it is new.
+///
+/// What it is due at changes only with its occasion, window, zone and daylight rule; then the past is over: the
+/// instants from now on are those of the new rule.
+pub(crate) fn put(
+    schedule: Schedule,
+    earlier: Option<ScheduleRecord>,
+    now: Timestamp,
+) -> Option<PutSchedule> {
+    let replaces = earlier.as_ref().map(|earlier| earlier.generation);
+    let unchanged =
+        earlier.as_ref().is_some_and(|earlier| earlier.schedule == schedule && earlier.problem.is_none());
+    if unchanged {
+        return None;
+    }
+    let anchor = schedule.opening().or(earlier.as_ref().map(|earlier| earlier.anchor)).unwrap_or(now);
+    let cursor = match &earlier {
+        Some(earlier) if same_instants(&earlier.schedule, &schedule) => earlier.cursor,
+        Some(earlier) => earlier.cursor.max(now),
+        None => now,
+    };
+    let mut record = ScheduleRecord { schedule, generation: 0, anchor, cursor, next: None, problem: None };
+    look_ahead(&mut record);
+    let still_broken = earlier
+        .is_some_and(|earlier| earlier.problem == record.problem && earlier.schedule == record.schedule);
+    (!still_broken).then_some(PutSchedule { replaces, record })
+}
+
+/// Finds the next instant, or what keeps it from being known.
+pub(crate) fn look_ahead(record: &mut ScheduleRecord) {
+    match record.schedule.calendar(record.anchor) {
+        Ok(calendar) => {
+            record.next = record.schedule.next(&calendar, record.cursor);
+            record.problem = None;
+        }
+        Err(error) => {
+            record.next = None;
+            record.problem = Some(error.to_string());
+        }
+    }
+}
+
+fn same_instants(one: &Schedule, other: &Schedule) -> bool {
+    one.occasion == other.occasion
+        && one.window == other.window
+        && one.policy.timezone == other.policy.timezone
+        && one.policy.daylight == other.policy.daylight
+}
+
+/// Stops a schedule whose instants cannot be known any more, and keeps why.
+pub(crate) async fn halt(ports: &Ports, record: &ScheduleRecord, error: &Error) -> Result<()> {
+    tracing::error!(schedule = %record.schedule.id, %error, "a schedule stands still");
+    let mut halted = record.clone();
+    halted.next = None;
+    halted.problem = Some(error.to_string());
+    let put = vec![PutSchedule { replaces: Some(record.generation), record: halted }];
+    match ports.store.put_schedules(ScheduleChange { put, remove: Vec::new() }).await {
+        Err(error) if error.kind() == crate::ErrorKind::Conflict => Ok(()),
+        other => other,
+    }
+}

@@ -1,0 +1,272 @@
+//! The view of schedules.
+
+use std::{collections::BinaryHeap, time::Duration};
+
+use super::Orchestrator;
+use crate::{
+    Error, ErrorKind, Result, ScheduleId, Timestamp,
+    host::{Ports, reconcile},
+    schedule::{Schedule, ScheduleOwner, Tick},
+    store::{ScheduleChange, ScheduleRecord, TickQuery},
+};
+
+/// The most instants that a preview gives.
+const MAX_PREVIEW: usize = 10_000;
+/// How often a change is tried again because the schedule came further meanwhile.
+const MAX_TRIES: u32 = 10;
+
+/// The schedules of an [`Orchestrator`].
+///
+/// ```no_run
+/// # async fn example(flow: fastflow_core::Orchestrator) -> fastflow_core::Result<()> {
+/// for record in flow.schedules().list().await? {
+///     let next = record.next.map(|next| next.nominal.to_string());
+///     println!("{} next at {}", record.schedule.id, next.as_deref().unwrap_or("no instant"));
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Schedules<'a> {
+    flow: &'a Orchestrator,
+}
+
+/// An instant that is to come.
+///
+/// ```no_run
+/// # async fn example(flow: fastflow_core::Orchestrator) -> fastflow_core::Result<()> {
+/// use std::time::Duration;
+///
+/// for upcoming in flow.schedules().upcoming(Duration::from_secs(7 * 24 * 3600), 100).await? {
+///     println!("{} {}", upcoming.at, upcoming.schedule);
+/// }
+/// # Ok(()) }
+/// ```
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Upcoming {
+    /// The instant.
+    pub at: Timestamp,
+    /// The schedule.
+    pub schedule: ScheduleId,
+}
+
+impl<'a> Schedules<'a> {
+    pub(super) fn new(flow: &'a Orchestrator) -> Self {
+        Self { flow }
+    }
+
+    fn ports(self) -> &'a Ports {
+        &self.flow.inner.ports
+    }
+
+    /// All schedules, by id: those that files declare, and those that were made here.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
+    pub async fn list(&self) -> Result<Vec<ScheduleRecord>> {
+        self.ports().store.schedules(None).await
+    }
+
+    /// One schedule.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
+    pub async fn get(&self, id: &ScheduleId) -> Result<ScheduleRecord> {
+        self.ports().store.schedule(id).await
+    }
+
+    /// Makes a schedule, or changes the one with its id. Once this has returned, every instant of it from now on gets
+    /// its row in the ledger. A change keeps what an interval counts from, and starts nothing of the past.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` for an id that belongs to files (`<pipeline>/<name>`), an unknown time zone, an unknown blackout, or
+    /// parameters that do not fit; `NotFound` for an unknown pipeline or run configuration; else as
+    /// [`Orchestrator::submit`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Whether a dropped call was carried out is unknown; calling again is safe.
+    pub async fn put(&self, schedule: Schedule) -> Result<ScheduleRecord> {
+        owned_by_api(&schedule.id)?;
+        self.check(&schedule).await?;
+        let id = schedule.id.clone();
+        self.change(&id, |earlier, now| {
+            Ok(reconcile::put(schedule.clone(), earlier, now)
+                .map(|put| ScheduleChange { put: vec![put], remove: Vec::new() }))
+        })
+        .await?;
+        self.get(&id).await
+    }
+
+    /// Switches a schedule on or off. While it is off, its ledger says so at each instant.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Invalid` for one that files declare: its file says whether it is enabled.
+    ///
+    /// # Cancel safety
+    ///
+    /// Whether a dropped call was carried out is unknown; calling again is safe.
+    pub async fn set_enabled(&self, id: &ScheduleId, enabled: bool) -> Result<ScheduleRecord> {
+        owned_by_api(id)?;
+        self.change(id, |earlier, now| {
+            let earlier = earlier.ok_or_else(|| no_such(id))?;
+            let schedule = Schedule { enabled, ..earlier.schedule.clone() };
+            let put = reconcile::put(schedule, Some(earlier), now);
+            Ok(put.map(|put| ScheduleChange { put: vec![put], remove: Vec::new() }))
+        })
+        .await?;
+        self.get(id).await
+    }
+
+    /// Removes a schedule. Its ledger stays, and its runs go on.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Invalid` for one that files declare: remove it there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Whether a dropped call was carried out is unknown; calling again is safe.
+    pub async fn remove(&self, id: &ScheduleId) -> Result<()> {
+        owned_by_api(id)?;
+        self.change(id, |earlier, _| {
+            let earlier = earlier.ok_or_else(|| no_such(id))?;
+            let remove = vec![(id.clone(), earlier.generation)];
+            Ok(Some(ScheduleChange { put: Vec::new(), remove }))
+        })
+        .await
+    }
+
+    /// The next instants of a schedule, at most `limit` and never more than 10,000.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Invalid` when its instants cannot be known.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
+    pub async fn next(&self, id: &ScheduleId, limit: usize) -> Result<Vec<Timestamp>> {
+        let record = self.get(id).await?;
+        let calendar = record.schedule.calendar(record.anchor)?;
+        let from = record.cursor.max(self.ports().clock.now());
+        Ok(calendar.between(from, Timestamp::MAX, limit.min(MAX_PREVIEW)))
+    }
+
+    /// What is due within this time, over all enabled schedules, in order; at most `limit` and never more than 10,000.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
+    pub async fn upcoming(&self, within: Duration, limit: usize) -> Result<Vec<Upcoming>> {
+        let limit = limit.min(MAX_PREVIEW);
+        let now = self.ports().clock.now();
+        let until = now.saturating_add(within).unwrap_or(Timestamp::MAX);
+        let mut earliest: BinaryHeap<Upcoming> = BinaryHeap::new();
+        for record in self.list().await? {
+            let Ok(calendar) = record.schedule.calendar(record.anchor) else { continue };
+            if !record.schedule.enabled {
+                continue;
+            }
+            for at in calendar.between(record.cursor.max(now), until, limit) {
+                // Those of one schedule come in order: once one is too late, all others are.
+                if earliest.len() >= limit && earliest.peek().is_none_or(|latest| latest.at <= at) {
+                    break;
+                }
+                earliest.push(Upcoming { at, schedule: record.schedule.id.clone() });
+                if earliest.len() > limit {
+                    earliest.pop();
+                }
+            }
+        }
+        Ok(earliest.into_sorted_vec())
+    }
+
+    /// Rows of the ledger with the schedules they are of, newest first.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe; it only reads.
+    pub async fn ticks(&self, query: &TickQuery) -> Result<Vec<(ScheduleId, Tick)>> {
+        self.ports().store.ticks(query).await
+    }
+
+    async fn check(&self, schedule: &Schedule) -> Result<()> {
+        let ports = self.ports();
+        if let Some(name) = ports.settings.blackouts.missing(schedule) {
+            return Err(Error::new(
+                ErrorKind::Invalid,
+                "the host has no such blackout; give its builder `.blackout(…)`",
+            )
+            .with("blackout", name.as_str()));
+        }
+        schedule.calendar(ports.clock.now())?;
+        let found = ports.runnable(schedule.id.pipeline.as_str()).await?;
+        let asked = crate::host::intake::Asked { config: schedule.config.clone(), ..Default::default() };
+        let spec = ports.spec(&found, &asked)?;
+        Ports::parameters(&spec, schedule.parameters.clone()).map(drop)
+    }
+
+    /// Changes one schedule by what it is now, again when it came further meanwhile.
+    async fn change(
+        &self,
+        id: &ScheduleId,
+        change: impl Fn(Option<ScheduleRecord>, Timestamp) -> Result<Option<ScheduleChange>>,
+    ) -> Result<()> {
+        let ports = self.ports();
+        let mut tries = 0;
+        loop {
+            let earlier = match self.get(id).await {
+                Ok(record) => Some(record),
+                Err(error) if error.kind() == ErrorKind::NotFound => None,
+                Err(error) => return Err(error),
+            };
+            let Some(change) = change(earlier, ports.clock.now())? else { return Ok(()) };
+            tries += 1;
+            match ports.store.put_schedules(change).await {
+                Ok(()) => {
+                    ports.signals.reschedule();
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::Conflict && tries < MAX_TRIES => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+fn no_such(id: &ScheduleId) -> Error {
+    Error::new(ErrorKind::NotFound, "no such schedule").with("schedule", id)
+}
+
+/// What files declare is changed in the files: the next sync would undo anything else.
+fn owned_by_api(id: &ScheduleId) -> Result<()> {
+    match id.owner {
+        ScheduleOwner::Api => Ok(()),
+        ScheduleOwner::Files => Err(Error::new(
+            ErrorKind::Invalid,
+            "this schedule is declared by the pipeline's files, and is changed there; the id of one that is made \
+             here is `<pipeline>@<name>`",
+        )
+        .with("schedule", id)),
+    }
+}
