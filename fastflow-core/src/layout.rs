@@ -164,3 +164,10 @@ impl DataDir {
 /// assert_eq!(dir.join(WORK_DIR), std::path::Path::new(work));
 /// ```
 pub const WORK_DIR: &str = "work";
+
+/// The name of the file in the working directory by which a program says that it is well, where it is asked to.
+///
+/// ```
+/// assert_eq!(fastflow_core::layout::HEARTBEAT_FILE, ".fastflow-heartbeat");
+/// ```
+pub const HEARTBEAT_FILE: &str = ".fastflow-heartbeat";

@@ -8,14 +8,20 @@
 
 pub(crate) mod backoff;
 pub(crate) mod dispatcher;
+mod health;
 pub(crate) mod intake;
+mod interrupted;
 pub(crate) mod janitor;
+mod more_memory;
+mod notes;
 pub(crate) mod program;
 pub(crate) mod reconcile;
 mod retention;
 pub(crate) mod scheduler;
 pub(crate) mod signal;
+mod soft_limits;
 mod supervisor;
+mod trace;
 pub(crate) mod warmer;
 mod workspace;
 

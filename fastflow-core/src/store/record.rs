@@ -197,13 +197,12 @@ fn executor_retry_delay(id: RunId, tries: u32) -> Option<Duration> {
 /// Any number, each as likely, and always the same for one attempt: the random end of the run's id, with the attempt
 /// mixed in (splitmix64).
 fn chance(id: RunId, attempt: u32) -> u32 {
-    let [.., a, b, c, d, e, f, g, h] = *id.as_bytes();
-    let random = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
+    let random = id.as_bytes().iter().rev().take(8).fold(0, |random, byte| (random << 8) | u64::from(*byte));
     let mut mixed = random.wrapping_add(u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    let [.., e, f, g, h] = (mixed ^ (mixed >> 31)).to_be_bytes();
-    u32::from_be_bytes([e, f, g, h])
+    let [low @ .., _, _, _, _] = (mixed ^ (mixed >> 31)).to_le_bytes();
+    u32::from_le_bytes(low)
 }
 
 /// `at + delay`, or the last instant there is.

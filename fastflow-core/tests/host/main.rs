@@ -6,6 +6,7 @@ mod cancel;
 mod disk;
 mod environment;
 mod events;
+mod health;
 mod kit;
 mod life;
 mod limits;
