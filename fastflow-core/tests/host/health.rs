@@ -3,7 +3,10 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,9 +19,12 @@ use fastflow_core::{
 };
 use rustix::fs::{AtFlags, Timespec, Timestamps};
 
-use crate::kit::{
-    MachinePython, Place, SmallDisk, attempt, attempts, ended, notes, processes_of, refused, run, started,
-    until, within_time,
+use crate::{
+    kit::{
+        MachinePython, Place, SmallDisk, attempt, attempts, ended, notes, processes_of, refused, run,
+        started, until, within_time,
+    },
+    queue::GATE,
 };
 
 /// Hears the stop, says so, and ends well.
@@ -92,25 +98,43 @@ async fn whatever_a_program_writes_counts_as_output() {
     }
 }
 
-/// The machine's clock, with a wall that jumps far ahead when it is told to.
-#[derive(Debug)]
-struct Jumping(SystemClock);
+/// The machine's clock, which jumps when it is told to.
+#[derive(Clone, Debug)]
+struct Jumping {
+    clock: SystemClock,
+    jumped: Arc<AtomicBool>,
+    /// How far its wall jumps, and the time that never does.
+    wall: Duration,
+    elapsed: Duration,
+    /// How often somebody has slept for a second.
+    seconds: Arc<AtomicU32>,
+}
 
-static JUMPED: AtomicBool = AtomicBool::new(false);
+impl Jumping {
+    fn new(wall: Duration, elapsed: Duration) -> Self {
+        Self { clock: SystemClock::new(), jumped: Arc::default(), wall, elapsed, seconds: Arc::default() }
+    }
+
+    fn ahead(&self, far: Duration) -> Duration {
+        if self.jumped.load(Ordering::SeqCst) { far } else { Duration::ZERO }
+    }
+}
 
 #[async_trait]
 impl Clock for Jumping {
     fn now(&self) -> Timestamp {
-        let ahead = if JUMPED.load(Ordering::SeqCst) { Duration::from_hours(24) } else { Duration::ZERO };
-        self.0.now() + ahead
+        self.clock.now() + self.ahead(self.wall)
     }
 
     fn elapsed(&self) -> Duration {
-        self.0.elapsed()
+        self.clock.elapsed() + self.ahead(self.elapsed)
     }
 
     async fn sleep(&self, duration: Duration) {
-        self.0.sleep(duration).await;
+        self.clock.sleep(duration).await;
+        if duration == Duration::from_secs(1) {
+            self.seconds.fetch_add(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -123,12 +147,31 @@ async fn a_wall_clock_that_jumps_ends_nobody() {
     place
         .pipeline("well", &beats)
         .file("well/pipeline.json", r#"{"no_output_timeout": 2, "heartbeat_timeout": 2}"#);
-    let flow = started(place.builder().clock(Jumping(SystemClock::new()))).await;
+    let clock = Jumping::new(Duration::from_hours(24), Duration::ZERO);
+    let flow = started(place.builder().clock(clock.clone())).await;
     let running = flow.submit(place.ask("well")).await.unwrap();
     place.until_said("up").await;
-    JUMPED.store(true, Ordering::SeqCst);
+    clock.jumped.store(true, Ordering::SeqCst);
     let done = ended(&flow, running.id).await;
     assert_eq!(done.status(), Status::Success, "{done:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_held_the_host_up_is_no_silence_of_the_program() {
+    let place = Place::new();
+    place.pipeline("waits", GATE).file("waits/pipeline.json", r#"{"no_output_timeout": 60}"#);
+    // As after a pause of the whole machine: an hour between two looks.
+    let clock = Jumping::new(Duration::from_hours(1), Duration::from_hours(1));
+    let flow = started(place.builder().clock(clock.clone())).await;
+    let running = flow.submit(place.ask("waits")).await.unwrap();
+    place.until_said("waiting").await;
+    let looks = || clock.seconds.load(Ordering::SeqCst);
+    until("a first look", || async { looks() >= 1 }).await;
+    clock.jumped.store(true, Ordering::SeqCst);
+    let before = looks();
+    until("two looks", || async { looks() >= before + 3 }).await;
+    place.write("go", "go");
+    assert_eq!(ended(&flow, running.id).await.status(), Status::Success);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,6 +384,11 @@ for size in (1 << 20, 4096, 1):
     try:
         while True: os.write(fd, bytes(size))
     except OSError: pass
+# Nor is there room where its log goes on.
+log = os.open('../log.ndjson', os.O_WRONLY | os.O_APPEND)
+try:
+    while True: os.write(log, b'x')
+except OSError: pass
 for i in range(12):
     print(i)
     time.sleep(0.5)
