@@ -32,10 +32,6 @@ const OUTPUT: [&str; 3] = [layout::LOG, layout::LOG_TAIL[0], layout::LOG_TAIL[1]
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// The most that counts of the time between two looks: what held this host up may have held up the program, too.
 const MAX_STEP: Duration = Duration::from_secs(5);
-/// With less room than this on the disk, nobody's silence means anything: what he said may not have been kept.
-const MIN_FREE_BYTES: u64 = 1 << 20;
-/// How much longer than its time limit a silence lasts at least, from when there is room again.
-const AFTER_FULL_DISK: Duration = Duration::from_secs(3);
 
 /// Watches over one attempt until it is to be ended, and says why; or until its program has ended by itself, which
 /// `over` tells by being dropped. Notes what it only has to note. Where nothing is asked for, it costs nothing.
@@ -167,13 +163,6 @@ impl Silence {
             return false;
         }
         self.lasts = self.lasts.saturating_add(step);
-        if self.lasts < self.limit {
-            return false;
-        }
-        if trace::free_bytes(&self.dir).is_some_and(|free| free < MIN_FREE_BYTES) {
-            self.lasts = self.limit.saturating_sub(AFTER_FULL_DISK);
-            return false;
-        }
-        true
+        self.lasts >= self.limit
     }
 }

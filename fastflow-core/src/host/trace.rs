@@ -7,7 +7,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 
 use crate::Timestamp;
 
-/// How a file was left: its size, and when it was last touched.
+/// How a file was left: its size, and when it was last touched. Writing to it touches it, even if there is no room for
+/// what is written: on a full disk nobody looks silent who is not.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Trace {
     bytes: i64,
@@ -38,10 +39,4 @@ pub(super) fn of(dir: &Path, name: &str) -> Option<Trace> {
     }
     let nanos = i32::try_from(stat.st_mtime_nsec).unwrap_or_default();
     Some(Trace { bytes: stat.st_size, seconds: stat.st_mtime, nanos })
-}
-
-/// The room that is left where `dir` lies, in bytes.
-pub(super) fn free_bytes(dir: &Path) -> Option<u64> {
-    let disk = rustix::fs::statvfs(dir).ok()?;
-    Some(disk.f_bavail.saturating_mul(disk.f_frsize))
 }

@@ -14,8 +14,7 @@ use async_trait::async_trait;
 use fastflow_core::{
     Clock, ErrorKind, Orchestrator, OwnerId, Result, RunId, Shutdown, SystemClock, Timestamp,
     executor::{AttemptRef, AttemptSpec, Capabilities, ExecutionHandle, Executor, Reattached, Start},
-    journal::{Journal, Offset, UsageSample},
-    run::{AttemptEnd, Decision, Failure, Run, SoftLimit, Status, Symptom},
+    run::{AttemptEnd, Decision, Failure, Run, Status, Symptom},
 };
 use rustix::fs::{AtFlags, Timespec, Timestamps};
 
@@ -37,12 +36,12 @@ signal.signal(signal.SIGTERM, bye)
 ";
 
 /// The decisions that were noted of one attempt.
-async fn decisions(place: &Place, run: RunId, attempt: u32) -> Vec<Decision> {
+pub(crate) async fn decisions(place: &Place, run: RunId, attempt: u32) -> Vec<Decision> {
     let notes = notes(&place.data(), run).await.into_iter();
     notes.filter(|note| note.attempt == attempt).map(|note| note.decision).collect()
 }
 
-fn assert_unhealthy(run: &Run, symptom: Symptom) {
+pub(crate) fn assert_unhealthy(run: &Run, symptom: Symptom) {
     assert_eq!(run.failure(), Some(&Failure::Unhealthy(symptom)), "{run:?}");
 }
 
@@ -139,39 +138,29 @@ impl Clock for Jumping {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_wall_clock_that_jumps_ends_nobody() {
-    let place = Place::new();
-    let beats = talking(
-        "print(i)\n    open(os.environ['FASTFLOW_HEARTBEAT_FILE'], 'w').close()\n    open(os.environ['TMP_DIR'] + '/up', 'w').write('x')",
-    );
-    place
-        .pipeline("well", &beats)
-        .file("well/pipeline.json", r#"{"no_output_timeout": 2, "heartbeat_timeout": 2}"#);
-    let clock = Jumping::new(Duration::from_hours(24), Duration::ZERO);
-    let flow = started(place.builder().clock(clock.clone())).await;
-    let running = flow.submit(place.ask("well")).await.unwrap();
-    place.until_said("up").await;
-    clock.jumped.store(true, Ordering::SeqCst);
-    let done = ended(&flow, running.id).await;
-    assert_eq!(done.status(), Status::Success, "{done:?}");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_held_the_host_up_is_no_silence_of_the_program() {
-    let place = Place::new();
-    place.pipeline("waits", GATE).file("waits/pipeline.json", r#"{"no_output_timeout": 60}"#);
-    // As after a pause of the whole machine: an hour between two looks.
-    let clock = Jumping::new(Duration::from_hours(1), Duration::from_hours(1));
-    let flow = started(place.builder().clock(clock.clone())).await;
-    let running = flow.submit(place.ask("waits")).await.unwrap();
-    place.until_said("waiting").await;
-    let looks = || clock.seconds.load(Ordering::SeqCst);
-    until("a first look", || async { looks() >= 1 }).await;
-    clock.jumped.store(true, Ordering::SeqCst);
-    let before = looks();
-    until("two looks", || async { looks() >= before + 3 }).await;
-    place.write("go", "go");
-    assert_eq!(ended(&flow, running.id).await.status(), Status::Success);
+async fn a_clock_that_jumps_ends_nobody() {
+    let none = Duration::ZERO;
+    // The wall is set; the whole machine pauses for an hour, and the program with it.
+    for (wall, elapsed) in [(Duration::from_hours(24), none), (none, Duration::from_hours(1))] {
+        let place = Place::new();
+        let beat = "import os\nopen(os.environ['FASTFLOW_HEARTBEAT_FILE'], 'w').close()\n";
+        place
+            .pipeline("waits", &format!("{beat}{GATE}"))
+            .file("waits/pipeline.json", r#"{"no_output_timeout": 60, "heartbeat_timeout": 60}"#);
+        let clock = Jumping::new(wall, elapsed);
+        let flow = started(place.builder().clock(clock.clone())).await;
+        let running = flow.submit(place.ask("waits")).await.unwrap();
+        place.until_said("waiting").await;
+        let looks = || clock.seconds.load(Ordering::SeqCst);
+        until("a first look", || async { looks() >= 1 }).await;
+        clock.jumped.store(true, Ordering::SeqCst);
+        let before = looks();
+        let id = running.id.to_string();
+        until("two looks", || async { looks() >= before + 3 || processes_of(&id).is_empty() }).await;
+        place.write("go", "go");
+        let done = ended(&flow, running.id).await;
+        assert_eq!(done.status(), Status::Success, "{wall:?} {elapsed:?}: {done:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -227,7 +216,7 @@ fn age(path: &Path) {
 }
 
 /// Where the files of a run's first attempt lie.
-async fn directory(flow: &Orchestrator, run: RunId) -> PathBuf {
+pub(crate) async fn directory(flow: &Orchestrator, run: RunId) -> PathBuf {
     flow.runs().directory(attempt(run, 1)).await.unwrap()
 }
 
@@ -272,107 +261,6 @@ async fn a_silence_goes_on_although_the_host_changes() {
     assert_eq!(well.status(), Status::Running, "an hour is less than two");
     flow.runs().cancel(well.id).await.unwrap();
     ended(&flow, well.id).await;
-}
-
-/// Uses much memory and little by turns, one turn for each file that the test writes.
-const BREATHING: &str = r"
-import os, time
-def turn(name):
-    open(os.environ['TMP_DIR'] + '/at', 'w').write(name)
-    while not os.path.exists(os.environ['TMP_DIR'] + '/' + name): time.sleep(0.01)
-for n in (1, 2):
-    block = bytearray(150 << 20)
-    for i in range(0, len(block), 4096): block[i] = 1
-    turn(f'much{n}')
-    del block
-    turn(f'little{n}')
-";
-
-/// Lets a breathing program go on, once a sample has seen it where it is.
-async fn breathe(place: &Place, dir: &Path, turn: &str) {
-    let much = turn.starts_with("much");
-    until(turn, || async { place.said("at") == turn }).await;
-    let journal = Journal::<UsageSample>::new(dir.join("usage.ndjson"));
-    // Samples that were taken before the program came here count for nothing.
-    let from = fs::metadata(dir.join("usage.ndjson")).map_or(0, |file| file.len());
-    until("a sample", || async {
-        let Ok(batch) = journal.read(Offset::from_bytes(from)).await else { return false };
-        batch.records.iter().any(|(_, sample)| (sample.memory_bytes > 100 << 20) == much)
-    })
-    .await;
-    if much {
-        let noted = turn[4..].parse::<usize>().unwrap();
-        until("a note", || async { crossings(place).await == noted }).await;
-    }
-    place.write(turn, "go");
-}
-
-/// How many crossings of memory were noted of any run.
-async fn crossings(place: &Place) -> usize {
-    let notes = crate::kit::all_notes(&place.data()).await;
-    let is_memory = |decision: &Decision| {
-        let Decision::SoftLimit { limit: SoftLimit::Memory, used, allowed } = decision else { return false };
-        assert_eq!((*allowed, *used > *allowed), (100 << 20, true), "{decision:?}");
-        true
-    };
-    notes.iter().filter(|note| is_memory(&note.1.decision)).count()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn each_crossing_of_a_soft_limit_is_noted_once_whoever_looks() {
-    let place = Place::new();
-    place.pipeline("breathing", BREATHING).file("breathing/pipeline.json", r#"{"mem_soft_limit": "100m"}"#);
-    let flow = place.start().await;
-    let id = flow.submit(place.ask("breathing")).await.unwrap().id;
-    until("it to run", || async { flow.runs().get(id).await.unwrap().status() == Status::Running }).await;
-    let dir = directory(&flow, id).await;
-    breathe(&place, &dir, "much1").await;
-    breathe(&place, &dir, "little1").await;
-    until("much2", || async { place.said("at") == "much2" }).await;
-    until("the note", || async { crossings(&place).await == 2 }).await;
-    flow.shutdown(Shutdown::Detach).await.unwrap();
-    let flow = place.start().await;
-    breathe(&place, &dir, "much2").await;
-    breathe(&place, &dir, "little2").await;
-    assert_eq!(ended(&flow, id).await.status(), Status::Success);
-    assert_eq!(crossings(&place).await, 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_program_is_ended_for_its_soft_limit_if_that_is_asked_for() {
-    let place = Place::new();
-    let stop = r#""soft_limit_action": "stop""#;
-    place
-        .pipeline("busy", "while True: pass")
-        .file("busy/pipeline.json", format!(r#"{{"cpu_soft_limit": 0.05, {stop}}}"#))
-        .pipeline("big", "import time\nblock = b'x' * (150 << 20)\ntime.sleep(600)")
-        .file("big/pipeline.json", format!(r#"{{"mem_soft_limit": "100m", {stop}}}"#))
-        .pipeline("short", "import time\nend = time.monotonic() + 0.3\nwhile time.monotonic() < end: pass")
-        .file("short/pipeline.json", r#"{"cpu_soft_limit": 0.05}"#)
-        .pipeline("small", "import time\ntime.sleep(4)")
-        .file("small/pipeline.json", format!(r#"{{"mem_soft_limit": "2g", "cpu_soft_limit": 64, {stop}}}"#));
-    let flow = place.start().await;
-    let mut runs = Vec::new();
-    for name in ["busy", "big", "small", "short"] {
-        runs.push(flow.submit(name).await.unwrap().id);
-    }
-    for (id, symptom, limit) in
-        [(runs[0], Symptom::SoftCpu, SoftLimit::Cpu), (runs[1], Symptom::SoftMemory, SoftLimit::Memory)]
-    {
-        assert_unhealthy(&ended(&flow, id).await, symptom);
-        let noted = decisions(&place, id, 1).await;
-        let [Decision::SoftLimit { limit: crossed, .. }, Decision::Unhealthy(found)] = noted.as_slice()
-        else {
-            panic!("{noted:?}")
-        };
-        assert_eq!((*crossed, *found), (limit, symptom));
-    }
-    let short = ended(&flow, runs[3]).await;
-    let noted = decisions(&place, short.id, 1).await;
-    assert!(matches!(noted[..], [Decision::SoftLimit { limit: SoftLimit::Cpu, .. }]), "{noted:?}");
-    assert_eq!(short.status(), Status::Success);
-    let small = ended(&flow, runs[2]).await;
-    assert_eq!((small.status(), decisions(&place, small.id, 1).await), (Status::Success, vec![]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

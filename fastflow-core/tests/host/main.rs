@@ -19,3 +19,4 @@ mod retention;
 mod retry;
 mod revision;
 mod shutdown;
+mod soft_limits;
