@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DaemonPolicy, Definition, Location, PipelineKind, ScheduleEntry, SoftLimitAction};
+use super::{DaemonPolicy, Definition, Location, PipelineKind, ScheduleEntry};
 
 /// A field that this version reads and keeps, but cannot act on. Running without it would be wrong, so a
 /// pipeline that has one is refused.
@@ -48,7 +48,6 @@ impl Definition {
         let (daemon, usual) = (&self.daemon, DaemonPolicy::default());
         // What the reader raises by itself, nobody asked for.
         let max_cooldown = usual.restart_max_cooldown.max(daemon.restart_cooldown);
-        let (retry, health) = (&self.retry, &self.health);
         [
             ("type", self.kind == PipelineKind::Notebook),
             ("schedules", self.schedules.iter().any(is_sealed)),
@@ -63,13 +62,6 @@ impl Definition {
             ("restart_limit", daemon.restart_limit != usual.restart_limit),
             ("restart_healthy_after", daemon.restart_healthy_after != usual.restart_healthy_after),
             ("restart_interval", daemon.restart_interval.is_some()),
-            ("retry_jitter_percent", retry.jitter_percent != 0),
-            ("retry_on", !retry.when.reasons.is_empty()),
-            ("retry_exit_codes", !retry.when.exit_codes.is_empty()),
-            ("retry_memory", retry.memory.is_some()),
-            ("no_output_timeout", health.no_output_timeout.is_some()),
-            ("heartbeat_timeout", health.heartbeat_timeout.is_some()),
-            ("soft_limit_action", health.soft_limit != SoftLimitAction::default()),
             ("cells", !self.cells.is_empty()),
         ]
         .into_iter()

@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use fastflow_core::{
     RunId, ScheduleId, SystemClock, Timestamp,
     run::{Decision, Exit, NewRun, Note, Origin, Run, RunEvent, RunSpec},
-    schedule::{NextTick, Schedule, Tick, TickOutcome, Timing},
+    schedule::{NextTick, Schedule, Tick, TickOutcome},
     store::{
         Claim, Fire, Fired, FollowOn, FollowUp, FollowUpAction, PutSchedule, ScheduleChange, ScheduleRecord,
         SqliteOptions, SqliteStore, Step, Store, TickQuery,
@@ -57,7 +57,7 @@ async fn schedules_and_their_ledger_are_found_again() {
     let store = open(&path).await;
     let name: ScheduleId = "etl@nightly".parse().unwrap();
     let record = ScheduleRecord {
-        schedule: Schedule::new(name.clone(), Timing::cron("@daily").unwrap()),
+        schedule: Schedule::cron(name.clone(), "@daily").unwrap(),
         generation: 0,
         anchor: at(0),
         cursor: at(0),

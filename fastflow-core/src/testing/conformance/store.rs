@@ -26,12 +26,15 @@ mod life;
 mod model;
 mod queries;
 mod queue;
+mod retry;
 
 use std::{num::NonZeroU32, sync::Arc};
 
 use async_trait::async_trait;
 
-pub use self::{chain::*, concurrency::*, full::*, ledger::*, life::*, model::*, queries::*, queue::*};
+pub use self::{
+    chain::*, concurrency::*, full::*, ledger::*, life::*, model::*, queries::*, queue::*, retry::*,
+};
 use crate::{
     AttemptId, RunId, Timestamp,
     executor::ExecutionHandle,
@@ -62,6 +65,8 @@ macro_rules! store_conformance {
             what_does_not_exist_is_not_found,
             a_run_goes_its_whole_way,
             a_failed_attempt_is_tried_again,
+            only_failures_that_the_policy_names_are_tried_again,
+            a_wait_keeps_between_the_bounds_of_its_policy,
             an_unreachable_executor_is_tried_again_beside_the_policy,
             a_start_that_never_was_does_not_count,
             a_stale_epoch_is_refused,

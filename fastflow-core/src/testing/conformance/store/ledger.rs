@@ -7,7 +7,7 @@ use crate::{
     ErrorKind, ScheduleId,
     pipeline::WhenFull,
     run::{Exit, NewRun, Origin, RunSpec},
-    schedule::{NextTick, Schedule, Tick, TickOutcome, Timing},
+    schedule::{NextTick, Schedule, Tick, TickOutcome},
     store::{Claim, Fire, Fired, PutSchedule, ScheduleChange, ScheduleRecord, Store, TickQuery},
 };
 
@@ -18,7 +18,7 @@ fn tick_at(second: i64) -> NextTick {
 /// A schedule that is due at `due` and has its instants up to `cursor`.
 fn record(name: &str, cursor: i64, due: i64) -> ScheduleRecord {
     ScheduleRecord {
-        schedule: Schedule::new(name.parse().unwrap(), Timing::cron("* * * * *").unwrap()),
+        schedule: Schedule::cron(name.parse().unwrap(), "* * * * *").unwrap(),
         generation: 0,
         anchor: at(0),
         cursor: at(cursor),
