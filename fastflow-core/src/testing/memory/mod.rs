@@ -109,6 +109,14 @@ impl Store for MemoryStore {
         self.transact(|world| Ok(world.notes(run)))
     }
 
+    async fn in_flight(&self) -> Result<Vec<Run>> {
+        self.transact(|world| Ok(world.in_flight()))
+    }
+
+    async fn dead_letters(&self, before: Option<RunId>, limit: NonZeroU32) -> Result<Page<Run>> {
+        self.transact(|world| Ok(world.dead_letters(before, limit)))
+    }
+
     async fn queue_position(&self, run: RunId) -> Result<Option<u64>> {
         self.transact(|world| Ok(world.queue_position(run)))
     }
