@@ -215,12 +215,18 @@ fn new_run(schedule: &Schedule, spec: &Arc<RunSpec>, start: &Planned, now: Times
 
 /// Writes into the ledger why nothing is started.
 fn refuse(plan: &mut Plan, reason: &str) {
+    let never: BTreeSet<RunId> = plan.starts.drain(..).map(|start| start.run).collect();
     for tick in &mut plan.ticks {
-        if tick.outcome.run().is_some() {
+        let run = match &tick.outcome {
+            TickOutcome::Run(run) => run,
+            // Over a run that there will not be, nothing is skipped.
+            TickOutcome::SkippedOverlap { unfinished } => unfinished,
+            _ => continue,
+        };
+        if never.contains(run) {
             tick.outcome = TickOutcome::Refused { reason: reason.to_owned() };
         }
     }
-    plan.starts.clear();
 }
 
 #[cfg(test)]

@@ -162,6 +162,23 @@ async fn a_clock_that_goes_back_makes_no_instant_twice() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_refused_refuses_all_its_instants_and_names_no_run_that_never_was() {
+    let place = Place::new();
+    for overlap in ["skip", "replace", "queue"] {
+        place.declared(overlap, SAY, json!({
+            "schedule_interval_seconds": 60, "overlap": overlap, "catch_up": {"all": 5}, "blackouts": ["none"],
+        }));
+    }
+    place.start().await.shutdown(Shutdown::Detach).await.unwrap();
+    let flow = started_ahead(&place, Duration::from_secs(200)).await;
+    for overlap in ["skip", "replace", "queue"] {
+        let ticks = ledger_of(&flow, &format!("{overlap}/schedule"), 3).await;
+        assert!(ticks.iter().all(|tick| is_refused(tick, &["blackout `none`"])), "{overlap}: {ticks:#?}");
+        assert!(runs_of(&flow, overlap).await.is_empty());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_rule_that_is_edited_while_no_host_is_there_accounts_for_the_instants_of_the_old_one() {
     let place = Place::new();
     place.declared("etl", SAY, json!({"schedule_interval_seconds": 60, "overlap": "allow"}));
