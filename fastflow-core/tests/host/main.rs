@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cancel;
+mod chain;
 mod disk;
 mod environment;
 mod events;
+mod join;
 mod kit;
 mod ledger;
 mod life;
@@ -13,6 +15,7 @@ mod limits;
 mod logs;
 mod machine;
 mod outage;
+mod parameter;
 mod queue;
 mod refusal;
 mod retention;
