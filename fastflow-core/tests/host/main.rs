@@ -7,6 +7,7 @@ mod chain;
 mod disk;
 mod environment;
 mod events;
+mod explain;
 mod join;
 mod kit;
 mod ledger;
