@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cancel;
+mod capacity;
 mod chain;
+mod daemon;
 mod disk;
 mod environment;
 mod events;
