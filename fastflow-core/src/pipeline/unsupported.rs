@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{DaemonPolicy, Definition, Location, PipelineKind, ScheduleEntry, SoftLimitAction};
+use super::{Definition, Location, PipelineKind, ScheduleEntry, SoftLimitAction};
 
 /// A field that this version reads and keeps, but cannot act on. Running without it would be wrong, so a
 /// pipeline that has one is refused.
@@ -45,24 +45,13 @@ impl fmt::Display for UnsupportedField {
 impl Definition {
     /// The fields that ask for something this version does not do yet.
     pub fn unsupported(&self) -> Vec<UnsupportedField> {
-        let (daemon, usual) = (&self.daemon, DaemonPolicy::default());
-        // What the reader raises by itself, nobody asked for.
-        let max_cooldown = usual.restart_max_cooldown.max(daemon.restart_cooldown);
         let (retry, health) = (&self.retry, &self.health);
         [
             ("type", self.kind == PipelineKind::Notebook),
             ("schedules", self.schedules.iter().any(is_sealed)),
-            ("downstream_triggers", !self.downstream_triggers.is_empty()),
-            ("after", !self.after.is_empty()),
             ("webhook_key", self.webhook_key.is_some()),
             ("encrypted_env", !self.encrypted_env.is_empty()),
             ("secrets", !self.secrets.is_empty()),
-            ("restart_on_crash", daemon.restart_on_crash),
-            ("restart_cooldown", daemon.restart_cooldown != usual.restart_cooldown),
-            ("restart_max_cooldown", daemon.restart_max_cooldown != max_cooldown),
-            ("restart_limit", daemon.restart_limit != usual.restart_limit),
-            ("restart_healthy_after", daemon.restart_healthy_after != usual.restart_healthy_after),
-            ("restart_interval", daemon.restart_interval.is_some()),
             ("retry_jitter_percent", retry.jitter_percent != 0),
             ("retry_on", !retry.when.reasons.is_empty()),
             ("retry_exit_codes", !retry.when.exit_codes.is_empty()),
