@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 
-pub(crate) use self::world::World;
+pub(crate) use self::world::{Row, World, is_open};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
     run::{Attempt, NewRun, Note, Run},
@@ -107,6 +107,14 @@ impl Store for MemoryStore {
 
     async fn notes(&self, run: RunId) -> Result<Vec<Note>> {
         self.transact(|world| Ok(world.notes(run)))
+    }
+
+    async fn in_flight(&self) -> Result<Vec<Run>> {
+        self.transact(|world| Ok(world.in_flight()))
+    }
+
+    async fn dead_letters(&self, before: Option<RunId>, limit: NonZeroU32) -> Result<Page<Run>> {
+        self.transact(|world| Ok(world.dead_letters(before, limit)))
     }
 
     async fn queue_position(&self, run: RunId) -> Result<Option<u64>> {

@@ -1,10 +1,13 @@
 //! Schedules and their ledger.
 
-use std::{collections::BTreeMap, num::NonZeroU32};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+};
 
 use super::World;
 use crate::{
-    Error, ErrorKind, PipelineName, Result, ScheduleId, Timestamp,
+    Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
     schedule::{Tick, TickOutcome},
     store::{DueSchedule, Fire, Fired, ScheduleChange, ScheduleRecord, TickQuery},
 };
@@ -16,6 +19,8 @@ pub(crate) struct Schedules {
     /// The last generation and cursor of those that are no more: one that comes back goes on from there.
     gone: BTreeMap<ScheduleId, (u64, Timestamp)>,
     pub(crate) ledger: BTreeMap<(ScheduleId, Timestamp), Tick>,
+    /// The unfinished runs of each.
+    pub(super) unfinished: BTreeMap<ScheduleId, BTreeSet<RunId>>,
 }
 
 impl World {
@@ -57,7 +62,7 @@ impl World {
         found.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such schedule").with("schedule", id))
     }
 
-    pub(super) fn due_schedules(&self, at: Timestamp, limit: NonZeroU32) -> Vec<DueSchedule> {
+    pub(crate) fn due_schedules(&self, at: Timestamp, limit: NonZeroU32) -> Vec<DueSchedule> {
         let due =
             |record: &ScheduleRecord| record.next.as_ref().map(|next| next.due).filter(|due| *due <= at);
         let mut records: Vec<_> =
@@ -68,8 +73,13 @@ impl World {
         let with_runs = |record: &ScheduleRecord| DueSchedule {
             record: record.clone(),
             unfinished: self
-                .unfinished(|run| run.schedule() == Some(&record.schedule.id))
+                .schedules
+                .unfinished
+                .get(&record.schedule.id)
+                .into_iter()
+                .flatten()
                 .take(most)
+                .copied()
                 .collect(),
         };
         records.into_iter().map(|(_, record)| with_runs(record)).collect()

@@ -4,10 +4,13 @@ use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
 use jiff::{civil::Date, tz::TimeZone};
 
-use super::{World, world::ByName};
+use super::{
+    World,
+    world::{ByName, is_open},
+};
 use crate::{
-    PipelineName, Timestamp,
-    run::{Run, Status},
+    PipelineName, RunId, Timestamp,
+    run::{Origin, Run, Status},
     store::{
         Counters, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, RunQuery,
         record::whole_micros,
@@ -81,13 +84,21 @@ impl World {
                 && query.pipeline.as_ref().is_none_or(|name| name == run.pipeline())
                 && (query.statuses.is_empty() || query.statuses.contains(&run.status()))
         };
-        let newest_first = self.runs.values().rev().map(|row| &row.record.run).filter(wanted);
-        // One more than asked for tells whether there is a next page.
-        let mut items: Vec<Run> = newest_first.take(limit + 1).cloned().collect();
-        let more = items.len() > limit;
-        items.truncate(limit);
-        let next = items.last().filter(|_| more).map(|run| run.id);
-        Page { items, next }
+        page_of(self.runs.values().rev().map(|row| &row.record.run).filter(wanted), limit)
+    }
+
+    pub(super) fn in_flight(&self) -> Vec<Run> {
+        self.runs.values().map(|row| &row.record.run).filter(|run| is_open(run)).cloned().collect()
+    }
+
+    pub(super) fn dead_letters(&self, before: Option<RunId>, limit: NonZeroU32) -> Page<Run> {
+        let runs = || self.runs.values().map(|row| &row.record.run);
+        let repeated = |of: RunId| runs().any(|run| run.origin == Origin::Rerun { of });
+        let wanted = |run: &&Run| {
+            run.status() == Status::Failed && before.is_none_or(|before| run.id < before) && !repeated(run.id)
+        };
+        let limit = usize::try_from(limit.get().min(RunQuery::MAX_LIMIT)).unwrap_or(usize::MAX);
+        page_of(self.runs.values().rev().map(|row| &row.record.run).filter(wanted), limit)
     }
 
     pub(super) fn events_after(&self, after: EventId, limit: NonZeroU32) -> Vec<Event> {
@@ -95,4 +106,14 @@ impl World {
         let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
         self.events.iter().skip(after).take(limit).cloned().collect()
     }
+}
+
+/// The first of some runs, as a page.
+fn page_of<'a>(runs: impl Iterator<Item = &'a Run>, limit: usize) -> Page<Run> {
+    // One more than asked for tells whether there is a next page.
+    let mut items: Vec<Run> = runs.take(limit + 1).cloned().collect();
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let next = items.last().filter(|_| more).map(|run| run.id);
+    Page { items, next }
 }

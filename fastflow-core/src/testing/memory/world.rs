@@ -6,7 +6,7 @@ use super::{queue::Queue, schedules::Schedules, views::Books};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
     pipeline::WhenFull,
-    run::{Attempt, Decision, IdempotencyKey, NewRun, Note, Run, RunEvent, RunState, StopCause},
+    run::{Attempt, Decision, IdempotencyKey, NewRun, Note, Origin, Run, RunEvent, RunState, StopCause},
     store::{
         Advanced, Created, Event, EventId, Step,
         follow::{Chain, Followed, follow},
@@ -61,6 +61,7 @@ impl World {
         if self.runs.contains_key(&new.id) {
             return Err(Error::new(ErrorKind::AlreadyExists, "a run with this id exists").with("run", new.id));
         }
+        self.check_restart(&new)?;
         let mut replaced = new.replaces.clone();
         replaced.extend(self.given_up(&new)?);
         let (id, at) = (new.id, new.at);
@@ -71,6 +72,9 @@ impl World {
         let record = RunRecord::new(new);
         self.chains.entry(record.run.chain).or_default().push(id);
         self.books.submitted(&record.run);
+        if let Some(schedule) = record.run.schedule() {
+            self.schedules.unfinished.entry(schedule.clone()).or_default().insert(id);
+        }
         self.tell(&record.run, "submitted", at);
         self.runs.insert(id, Row { record, notes: Vec::new(), turn: None, earlier: Vec::new() });
         self.stand(id, at);
@@ -78,6 +82,20 @@ impl World {
             self.remember(id, at, Decision::Replaces { run: *old });
         }
         Ok(Created { id, existing: false, cancelled, event: self.last_event() })
+    }
+
+    /// A planned restart takes the place of a run that goes on.
+    fn check_restart(&self, new: &NewRun) -> Result<()> {
+        let Origin::Daemon { previous, restarts: 0 } = new.origin else { return Ok(()) };
+        let goes_on = self.runs.get(&previous).is_some_and(|row| {
+            let state = &row.record.run.state;
+            !state.is_terminal() && !matches!(state, RunState::Stopping { cause: StopCause::Cancelled, .. })
+        });
+        if goes_on {
+            Ok(())
+        } else {
+            Err(Error::new(ErrorKind::Conflict, "the run has ended").with("run", previous))
+        }
     }
 
     /// The unfinished runs that the pipeline gives up for a new one, or why it refuses that.
@@ -142,6 +160,9 @@ impl World {
         let mut created = Vec::new();
         if run.state.is_terminal() {
             self.books.ended(&run, run_time);
+            if let Some(unfinished) = run.schedule().and_then(|of| self.schedules.unfinished.get_mut(of)) {
+                unfinished.remove(&run.id);
+            }
             created = self.follow(step, &run);
         }
         Ok(Advanced { state: run.state, attempt: run.attempt, event: self.last_event(), created })
