@@ -1,31 +1,31 @@
 //! Ten thousand simulations, each of which keeps every promise; and planted bugs, each of which is found.
 //!
-//! `FASTFLOW_SIMULATION_SEED` repeats one of them.
+//! `FASTFLOW_SIMULATION_SEED` repeats one of them, `FASTFLOW_SIMULATIONS` sets how many there are.
 
 use std::ops::Range;
 
 use fastflow_core::testing::simulation::{Bug, Outcome, simulate};
 
-/// The seeds of one test; there are four, which run beside each other.
-const SEEDS: u64 = 2_500;
+/// How many simulations there are, in four tests beside each other.
+const SIMULATIONS: u64 = 10_000;
+const PARTS: u64 = 4;
 /// So soon each planted bug is found.
 const SOON: u64 = 1_000;
 
 /// The one seed that was asked for, or these.
-#[expect(clippy::disallowed_methods, reason = "whoever repeats a simulation says which")]
 fn seeds(all: Range<u64>) -> Range<u64> {
-    match std::env::var("FASTFLOW_SIMULATION_SEED") {
-        Ok(seed) => {
-            let seed: u64 = seed.parse().unwrap();
-            seed..seed + 1
-        }
-        Err(_) => all,
-    }
+    number("FASTFLOW_SIMULATION_SEED").map_or(all, |seed| seed..seed + 1)
+}
+
+#[expect(clippy::disallowed_methods, reason = "whoever repeats a simulation says which")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
 fn keep_every_promise(part: u64) {
     let (mut runs, mut programs, mut steps) = (0, 0, 0);
-    let seeds = seeds(part * SEEDS..(part + 1) * SEEDS);
+    let each = number("FASTFLOW_SIMULATIONS").unwrap_or(SIMULATIONS).div_ceil(PARTS);
+    let seeds = seeds(part * each..(part + 1) * each);
     let simulated = seeds.end - seeds.start;
     for seed in seeds {
         match simulate(seed, None) {

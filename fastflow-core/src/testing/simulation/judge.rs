@@ -33,7 +33,8 @@ fn books(stage: &Stage, inner: &Inner, world: &World) -> Option<String> {
     }
     for row in world.runs.values() {
         let run = &row.record.run;
-        let complaint = status(inner, row).or_else(|| followed(stage, world, row));
+        let complaint =
+            status(inner, row).or_else(|| followed(stage, world, row)).or_else(|| restarted(world, row));
         if let Some(complaint) = complaint {
             return Some(format!("{complaint}: {} of {} is {:?}", run.id, run.pipeline(), run.state));
         }
@@ -125,6 +126,32 @@ fn followed(stage: &Stage, world: &World, row: &Row) -> Option<String> {
         }
     }
     None
+}
+
+/// P4, P8: a daemon that failed is started again, once, or given up; one that is replaced is cancelled.
+fn restarted(world: &World, row: &Row) -> Option<String> {
+    let run = &row.record.run;
+    let next = world.runs.values().filter_map(|other| match other.record.run.origin {
+        Origin::Daemon { previous, restarts } if previous == run.id => Some((other, restarts)),
+        _ => None,
+    });
+    let next: Vec<_> = next.collect();
+    let given_up = row.notes.iter().any(|note| match &note.decision {
+        Decision::GaveUp { .. } => true,
+        Decision::NotFollowed { pipeline, .. } => pipeline == run.pipeline(),
+        _ => false,
+    });
+    let on_crash = run.spec.pipeline.definition.daemon.restart_on_crash;
+    let as_it_should = match (&run.state, &next[..]) {
+        (RunState::Failed(_), []) => !on_crash || given_up,
+        (RunState::Failed(_), [(_, restarts)]) => on_crash && *restarts > 0,
+        (RunState::Cancelled, [(by, 0)]) => {
+            row.notes.iter().any(|note| note.decision == Decision::ReplacedBy { run: by.record.run.id })
+        }
+        (_, []) => true,
+        _ => false,
+    };
+    (!as_it_should).then(|| format!("P4: it was followed by {} restarts", next.len()))
 }
 
 /// P4: a run that comes after others is there once a chain, if all of them have succeeded.

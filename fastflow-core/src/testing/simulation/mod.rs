@@ -15,7 +15,7 @@
 //! | P1 | every run that was accepted is there; a key is good for one |
 //! | P2 | the ledger of a schedule has each instant of its calendar up to the cursor, once, with its run |
 //! | P3 | the program of an attempt starts at most once, and beside no other of its run; no attempt is left out |
-//! | P4 | each run ends as its programs did, and leads to what its pipeline says, once |
+//! | P4 | each run ends as its programs did, and leads to what its pipeline says, once; so does a daemon |
 //! | P5 | a success has a program that exited with 0 and was not stopped |
 //! | P6 | no program runs whose attempt is over |
 //! | P8 | a cancelled run is over: nothing follows; a final state never changes; a stop takes no longer than it may |

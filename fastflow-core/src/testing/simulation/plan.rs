@@ -11,8 +11,9 @@ use super::dice::{Dice, mixed};
 use crate::{
     PipelineName, RunId,
     pipeline::{
-        CatchUp, Definition, DependencySource, DownstreamTrigger, Overlap, Pipeline, Program, QueuePolicy,
-        RetryPolicy, RetryStrategy, ScheduleEntry, ScheduleRule, Seconds, Timeout, WhenFull,
+        CatchUp, DaemonPolicy, Definition, DependencySource, DownstreamTrigger, Overlap, Pipeline, Program,
+        QueuePolicy, RestartInterval, RetryPolicy, RetryStrategy, ScheduleEntry, ScheduleRule, Seconds,
+        Timeout, WhenFull,
     },
     run::{Capacity, IdempotencyKey, RunSpec},
 };
@@ -21,6 +22,8 @@ use crate::{
 pub(super) const EXECUTOR: &str = "simulated";
 /// How many pipelines there are.
 const PIPELINES: usize = 6;
+/// The one that may be meant to run always.
+const DAEMON: usize = 3;
 /// The pool that some of them use.
 const POOL: &str = "db";
 
@@ -84,7 +87,7 @@ pub(super) struct Script {
 impl Plan {
     pub(super) fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed);
-        let storm = Duration::from_secs(300 + dice.below(900));
+        let storm = Duration::from_secs(200 + dice.below(500));
         let specs: BTreeMap<_, _> = (0..PIPELINES)
             .map(|number| pipeline(&mut dice, number))
             .map(|spec| (spec.pipeline.name.clone(), Arc::new(spec)))
@@ -153,8 +156,10 @@ impl Plan {
 fn schedule(dice: &mut Dice, number: u32) -> ScheduleEntry {
     let some = |dice: &mut Dice, from: &[u32]| NonZeroU32::new(dice.pick(from)).unwrap();
     let rule = match dice.below(5) {
-        0 => ScheduleRule::Cron(dice.pick(&["*/2 * * * *", "*/5 * * * *", "* * * * *"]).parse().unwrap()),
-        _ => ScheduleRule::IntervalSeconds(some(dice, &[40, 90, 200])),
+        0 => {
+            ScheduleRule::Cron(dice.pick(&["*/2 * * * *", "*/5 * * * *", "1-59/3 * * * *"]).parse().unwrap())
+        }
+        _ => ScheduleRule::IntervalSeconds(some(dice, &[60, 120, 240])),
     };
     let mut entry = ScheduleEntry::new(format!("s{number}").parse().unwrap(), rule);
     entry.enabled = !dice.one_in(6);
@@ -207,6 +212,16 @@ fn pipeline(dice: &mut Dice, number: usize) -> RunSpec {
     if dice.one_in(3) {
         let slots = NonZeroU32::new(dice.pick(&[1, 2])).unwrap();
         definition.queue.pools.insert(POOL.parse().unwrap(), slots);
+    }
+    if number == DAEMON && dice.one_in(2) {
+        let interval = NonZeroU32::new(dice.pick(&[15, 50])).unwrap();
+        definition.daemon = DaemonPolicy {
+            restart_on_crash: true,
+            restart_cooldown: seconds(dice, 10),
+            restart_limit: 3,
+            restart_interval: dice.one_in(2).then_some(RestartInterval::Seconds(interval)),
+            ..DaemonPolicy::default()
+        };
     }
     for later in number + 1..PIPELINES {
         if dice.one_in(4) {
