@@ -1,7 +1,8 @@
 //! What tests of this crate and of executors share. Not for production use.
 
 pub mod conformance;
-mod memory;
+pub(crate) mod memory;
+pub mod simulation;
 pub mod tool;
 #[cfg(feature = "sqlite")]
 pub mod torture;

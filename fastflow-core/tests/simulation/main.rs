@@ -4,3 +4,4 @@
 
 mod cancelled;
 mod memory;
+mod seeds;

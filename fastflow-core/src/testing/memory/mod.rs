@@ -15,7 +15,7 @@ use std::{
 
 use async_trait::async_trait;
 
-pub(crate) use self::world::World;
+pub(crate) use self::world::{Row, World, is_open};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
     run::{Attempt, NewRun, Note, Run},

@@ -62,7 +62,7 @@ impl World {
         found.ok_or_else(|| Error::new(ErrorKind::NotFound, "no such schedule").with("schedule", id))
     }
 
-    pub(super) fn due_schedules(&self, at: Timestamp, limit: NonZeroU32) -> Vec<DueSchedule> {
+    pub(crate) fn due_schedules(&self, at: Timestamp, limit: NonZeroU32) -> Vec<DueSchedule> {
         let due =
             |record: &ScheduleRecord| record.next.as_ref().map(|next| next.due).filter(|due| *due <= at);
         let mut records: Vec<_> =
