@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags};
 
 /// Opens a regular file for reading. A link that somebody has put there would lead to what its reader may see and
 /// the one who put it may not; a pipe would hold its reader up for ever.
@@ -28,8 +28,29 @@ pub fn open(path: &Path) -> io::Result<File> {
 /// # Errors
 /// When it cannot be read, is larger, or is something else: see [`is_foreign`].
 pub fn read(path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
+    read_all(open(path)?, path, max_bytes)
+}
+
+/// Reads the regular file `name` of at most `max_bytes` in the folder `dir`, which is no link either: whoever may write
+/// to the place of the folder cannot lead its reader to another one.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_in(dir: &Path, name: &str, max_bytes: u64) -> io::Result<Vec<u8>> {
+    let folder = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = rustix::fs::open(dir, folder, Mode::empty())?;
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::openat(&folder, name, flags, Mode::empty())?);
+    let path = dir.join(name);
+    if !file.metadata()?.is_file() {
+        return Err(not_regular(&path));
+    }
+    read_all(file, &path, max_bytes)
+}
+
+fn read_all(file: File, path: &Path, max_bytes: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    open(path)?.take(max_bytes + 1).read_to_end(&mut bytes)?;
+    file.take(max_bytes + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > max_bytes {
         let message = format!("{} has more than {max_bytes} bytes", path.display());
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
@@ -68,5 +89,19 @@ mod tests {
         }
         assert!(is_foreign(&read(&file, 6).unwrap_err()));
         assert!(!is_foreign(&read(&dir.path().join("none"), 6).unwrap_err()));
+    }
+
+    #[test]
+    fn a_folder_that_is_a_link_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let (real, link) = (dir.path().join("real"), dir.path().join("link"));
+        fs::create_dir(&real).unwrap();
+        fs::write(real.join("file"), "content").unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        std::os::unix::fs::symlink(real.join("file"), real.join("other")).unwrap();
+        assert_eq!(read_in(&real, "file", 7).unwrap(), b"content");
+        assert!(read_in(&link, "file", 7).is_err());
+        assert!(read_in(&real, "other", 7).is_err());
+        assert!(is_foreign(&read_in(&real, "file", 6).unwrap_err()));
     }
 }

@@ -97,7 +97,7 @@ pub(super) async fn replace_when_due(ports: &Ports, run: &Run) {
         }
         replace(ports, run).await;
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn replace(ports: &Ports, run: &Run) {

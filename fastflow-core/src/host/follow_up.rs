@@ -180,8 +180,8 @@ impl Said {
         let well = matches!(event, RunEvent::Exited { exit: Exit::Code(0), stopped_by: None });
         let work = ports.data.attempt_dir(run.pipeline(), attempt).join(WORK_DIR);
         let read = tokio::task::spawn_blocking(move || Self {
-            route: if well { read_route(&work.join(ROUTE_FILE)) } else { None },
-            output: read_output(&work.join(OUTPUT_FILE)),
+            route: if well { read_route(&work) } else { None },
+            output: read_output(&work),
         });
         read.await.unwrap_or_default()
     }
@@ -209,15 +209,15 @@ impl Said {
     }
 }
 
-fn read_route(path: &Path) -> Option<String> {
-    let bytes = regular::read(path, MAX_ROUTE_BYTES).ok()?;
+fn read_route(work: &Path) -> Option<String> {
+    let bytes = regular::read_in(work, ROUTE_FILE, MAX_ROUTE_BYTES).ok()?;
     let text = String::from_utf8(bytes).ok()?;
     Some(text.trim().to_owned()).filter(|route| !route.is_empty())
 }
 
 /// None where there is no such file.
-fn read_output(path: &Path) -> Option<Result<serde_json::Map<String, serde_json::Value>, String>> {
-    let bytes = match regular::read(path, MAX_OUTPUT_BYTES) {
+fn read_output(work: &Path) -> Option<Result<serde_json::Map<String, serde_json::Value>, String>> {
+    let bytes = match regular::read_in(work, OUTPUT_FILE, MAX_OUTPUT_BYTES) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => return Some(Err(format!("the outputs of the run cannot be read: {error}"))),

@@ -107,51 +107,50 @@ pub(super) struct Manifest {
     /// The stored secrets it may see, as environment variables. *Not acted on yet.*
     #[schemars(default, with = "SecretNames", extend("x-type" = "list of strings", "default" = []))]
     secrets: (),
-    /// The key that opens its webhook; `""` is none. *Not acted on yet.*
+    /// The key that opens its webhook; `""` is none.
     #[schemars(default, with = "Key", extend("x-type" = "string", "default" = ""))]
     webhook_key: (),
     /// When it starts by itself: a cron expression of 5 or 6 fields, or a nickname such as `"@daily"`. Not beside
-    /// `schedule_interval_seconds`. *Not acted on yet.*
+    /// `schedule_interval_seconds`.
     #[schemars(default, with = "Cron", extend("x-type" = "string", "examples" = ["0 4 * * *", "@daily"]))]
     schedule_cron: (),
-    /// Starts by itself every so many seconds. *Not acted on yet.*
+    /// Starts by itself every so many seconds.
     #[schemars(default, with = "SomeSeconds", extend("x-type" = "seconds", "examples" = [300]))]
     schedule_interval_seconds: (),
-    /// From when the schedule counts: a date (its first instant) or a time; UTC without an offset. *Not acted on
-    /// yet.*
+    /// From when the schedule counts: a date (its first instant) or a time; UTC without an offset.
     #[schemars(default, with = "Instant", extend("x-type" = "ISO 8601 string", "examples" = ["2026-01-31"]))]
     schedule_start: (),
-    /// To when the schedule counts: a date (its last instant) or a time. *Not acted on yet.*
+    /// To when the schedule counts: a date (its last instant) or a time.
     #[schemars(default, with = "Instant", extend("x-type" = "ISO 8601 string", "examples" = ["2026-01-31T08:00:00Z"]))]
     schedule_end: (),
-    /// Starts once, at this time. *Not acted on yet.*
+    /// Starts once, at this time.
     #[schemars(default, with = "Instant", extend("x-type" = "ISO 8601 string", "examples" = ["2026-01-31T08:00:00Z"]))]
     run_once_at: (),
-    /// The IANA time zone in which cron expressions are read. *Not acted on yet.*
+    /// The IANA time zone in which cron expressions are read.
     #[schemars(default, with = "TimeZone", extend("x-type" = "string", "default" = "UTC", "examples" = ["Europe/Berlin"]))]
     timezone: (),
-    /// What happens at local times that do not exist, or exist twice. None: as cron does. *Not acted on yet.*
+    /// What happens at local times that do not exist, or exist twice. None: as cron does.
     #[schemars(default, with = "Option<Daylight>", extend("x-type" = "object"))]
     daylight: (),
     /// What the schedule does while an earlier run of it has not ended: `"allow"` runs beside it, `"skip"` does not
-    /// run, `"queue"` waits for its end, `"replace"` cancels it. *Not acted on yet.*
+    /// run, `"queue"` waits for its end, `"replace"` cancels it.
     #[schemars(default, with = "Overlaps", extend("x-type" = "string", "default" = "skip"))]
     overlap: (),
     /// What becomes of instants at which no host was there: `"none"` of them runs, the `"latest"`, or the latest n:
-    /// `{"all": n}`. *Not acted on yet.*
+    /// `{"all": n}`.
     #[schemars(default, with = "Option<Late>", extend("x-type" = "string or object", "default" = "latest", "examples" = [{"all": 10}]))]
     catch_up: (),
-    /// How old such an instant may be and still run, in seconds. *Not acted on yet.*
+    /// How old such an instant may be and still run, in seconds.
     #[schemars(default, with = "AnySeconds", extend("x-type" = "seconds", "default" = SchedulePolicy::DEFAULT_CATCH_UP_WINDOW.0))]
     catch_up_window: (),
     /// The most by which a schedule's runs are later than its instants, always the same for one schedule, so that many
-    /// schedules of one instant are spread. *Not acted on yet.*
+    /// schedules of one instant are spread.
     #[schemars(default, with = "AnySeconds", extend("x-type" = "seconds", "default" = 0))]
     jitter: (),
-    /// The host's blackout calendars that schedules keep, at most 16, beside those that all keep. *Not acted on yet.*
+    /// The host's blackout calendars that schedules keep, at most 16, beside those that all keep.
     #[schemars(default, with = "Blackouts", extend("x-type" = "list of strings", "default" = []))]
     blackouts: (),
-    /// Several run configurations; when there are any, the schedule above has no effect. *Not acted on yet.*
+    /// Several run configurations; when there are any, the schedule above has no effect.
     #[schemars(
         default,
         with = "Option<Vec<ScheduleItem>>",
@@ -159,41 +158,39 @@ pub(super) struct Manifest {
         extend("x-type" = "list of objects", "default" = [])
     )]
     schedules: (),
-    /// Starts again after a failure, always. *Not acted on yet.*
+    /// Starts again after a failure, always.
     #[schemars(default, with = "Flag", extend("x-type" = "boolean", "default" = false))]
     restart_on_crash: (),
-    /// The pause before such a start, in seconds. *Not acted on yet.*
+    /// The pause before such a start, in seconds.
     #[schemars(default, with = "AnySeconds", extend("x-type" = "seconds", "default" = 60))]
     restart_cooldown: (),
     /// The longest such pause: it doubles with each restart in a row. None: 3600, or `restart_cooldown` where that is
-    /// longer. *Not acted on yet.*
+    /// longer.
     #[schemars(default, with = "AnySeconds", extend("x-type" = "seconds", "default" = 3600))]
     restart_max_cooldown: (),
-    /// After how many restarts in a row it is given up; 0 is never. *Not acted on yet.*
+    /// After how many restarts in a row it is given up; 0 is never.
     #[schemars(default, with = "Restarts", extend("x-type" = "whole number", "default" = 10))]
     restart_limit: (),
-    /// How long a run must have gone well for the next restart to be the first in a row again. *Not acted on yet.*
+    /// How long a run must have gone well for the next restart to be the first in a row again.
     #[schemars(default, with = "AnySeconds", extend("x-type" = "seconds", "default" = 600))]
     restart_healthy_after: (),
-    /// When a running one is replaced: seconds, or a cron expression. *Not acted on yet.*
+    /// When a running one is replaced: seconds, or a cron expression.
     #[schemars(default, with = "Restart", extend("x-type" = "seconds or string", "examples" = [86400, "0 4 * * *"]))]
     restart_interval: (),
-    /// The most runs that wait or run at one time. None: any number. *Not acted on yet.*
+    /// The most runs in flight at one time; others wait. None: any number, and one for a daemon.
     #[schemars(default, with = "Positive", extend("x-type" = "whole number", "examples" = [1]))]
     max_instances: (),
     /// What becomes of a run that is submitted while `max_instances` are there: it waits in the `"queue"`, it is
-    /// refused with `"reject"`, or it cancels the oldest with `"replace"`. *Not acted on yet.*
+    /// refused with `"reject"`, or it cancels the oldest with `"replace"`.
     #[schemars(default, with = "Full", extend("x-type" = "string", "default" = "queue"))]
     when_full: (),
-    /// From -32768 to 32767: of waiting runs, those with higher ones start first. A caller's own wins. *Not acted on
-    /// yet.*
+    /// From -32768 to 32767: of waiting runs, those with higher ones start first. A caller's own wins.
     #[schemars(default, with = "Priority", extend("x-type" = "whole number", "default" = 0))]
     priority: (),
     /// The host's pools of which each run holds one slot, at most 16; or an object with the number of slots of each.
-    /// *Not acted on yet.*
     #[schemars(default, with = "Pools", extend("x-type" = "list of strings or object", "default" = [], "examples" = [["database"], {"database": 2}]))]
     pools: (),
-    /// The parameters that a caller may give, at most 50, by the names of environment variables. *Not acted on yet.*
+    /// The parameters that a caller may give, at most 50, by the names of environment variables.
     #[schemars(
         default,
         with = "Option<BTreeMap<String, ParameterItem>>",
@@ -207,7 +204,6 @@ pub(super) struct Manifest {
     )]
     parameters: (),
     /// Whether a caller may give parameters that are not declared: `"allow"` passes them on, `"refuse"` does not.
-    /// *Not acted on yet.*
     #[schemars(default, with = "OthersToo", extend("x-type" = "string", "default" = "allow"))]
     undeclared_parameters: (),
     /// How long its program may write nothing before it is ended. None: for ever.
@@ -220,7 +216,7 @@ pub(super) struct Manifest {
     /// What happens when a soft limit is crossed: `"record"` notes it, `"stop"` ends the program, too.
     #[schemars(default, with = "SoftLimit", extend("x-type" = "string", "default" = "record"))]
     soft_limit_action: (),
-    /// What its end starts. *Not acted on yet.*
+    /// What its end starts.
     #[schemars(
         default,
         with = "Option<Vec<TriggerItem>>",
@@ -228,8 +224,7 @@ pub(super) struct Manifest {
         extend("x-type" = "list of objects", "default" = [])
     )]
     downstream_triggers: (),
-    /// The pipelines that must all have succeeded in one chain; then it starts by itself, once a chain. *Not acted on
-    /// yet.*
+    /// The pipelines that must all have succeeded in one chain; then it starts by itself, once a chain.
     #[schemars(default, with = "Pipelines", extend("x-type" = "list of strings", "default" = [], "examples" = [["extract", "clean"]]))]
     after: (),
     /// Retries of a notebook's code cells, in their order. *Not acted on yet.*
