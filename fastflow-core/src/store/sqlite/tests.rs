@@ -9,7 +9,10 @@ use super::{
     notes::SELECT_NOTES,
     open,
     queue::{SELECT_CONTENT, SELECT_DUE_LATER, SELECT_HEAD, SELECT_HEADS, SELECT_IN_FLIGHT},
-    runs::{SELECT_OPEN, SELECT_PAGE, SELECT_PAGE_BY_PIPELINE, SELECT_PAGE_BY_STATUS, SELECT_RECORDS},
+    runs::{
+        SELECT_OPEN, SELECT_PAGE, SELECT_PAGE_BY_PIPELINE, SELECT_PAGE_BY_STATUS, SELECT_POSITION,
+        SELECT_RECORDS,
+    },
     schedules::{
         PUT_SCHEDULES, SELECT_DUE_SCHEDULES, SELECT_SCHEDULE, SELECT_SCHEDULES_OF, SELECT_TICKS,
         SELECT_TICKS_OF, SELECT_UNFINISHED_OF,
@@ -61,6 +64,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
         SELECT_PAGE,
         SELECT_PAGE_BY_PIPELINE,
         SELECT_PAGE_BY_STATUS,
+        SELECT_POSITION,
         SELECT_RECORDS,
     ];
     for text in writes.chain(reads).filter(|text| !text.contains("BEGIN") && !text.contains("COMMIT")) {
