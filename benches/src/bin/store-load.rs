@@ -230,9 +230,10 @@ async fn write_history(path: &Path, runs: u64) -> Fallible<()> {
     sqlx::query(
         "BEGIN; CREATE TEMP TABLE made AS WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $1)
          SELECT i, unhex(printf('0180%08x7%03x8%015x', i >> 12, i & 4095, i)) AS id FROM n;
-         INSERT INTO runs SELECT made.id, pipeline, spec, submission, key, priority, created_at, state, status,
-           not_before, detail, epoch, attempt, failed_attempts, start_retries, run_micros, started_at, finished_at
-           FROM made, runs ORDER BY i;
+         INSERT INTO runs (id, pipeline, spec, submission, key, priority, created_at, state, status, not_before, detail,
+           epoch, attempt, failed_attempts, start_retries, run_micros, started_at, finished_at)
+           SELECT made.id, pipeline, spec, submission, key, priority, created_at, state, status, not_before, detail,
+           epoch, attempt, failed_attempts, start_retries, run_micros, started_at, finished_at FROM made, runs ORDER BY i;
          INSERT INTO attempts SELECT made.id, number, claimed_at, started_at, finished_at, setup, handle, ending, report
            FROM made, attempts ORDER BY i;
          INSERT INTO events SELECT 4 * i + e.id, at, made.id, pipeline, attempt, name, state FROM made, events AS e

@@ -55,10 +55,13 @@ pub(super) const SELECT_OPEN: &str =
 /// When the next run that is not due after `$1` becomes due.
 const SELECT_NEXT_DUE: &str = "SELECT min(not_before) FROM runs INDEXED BY runs_later WHERE state = 0 AND ready = 0 AND not_before > $1";
 
-/// How many runs stand before one in the queue; no row where it does not stand there.
+/// How many runs stand before one in the queue; no row where it does not stand there. Only those are counted, in the index.
 pub(super) const SELECT_POSITION: &str = "
-SELECT (SELECT count(*) FROM runs AS q WHERE q.state = 0 AND q.ready = 1 AND (q.priority > r.priority
-           OR (q.priority = r.priority AND (q.turn, q.id) < (r.turn, r.id))))
+SELECT (SELECT count(*) FROM json_each('[0, 1, 2]') AS gates CROSS JOIN runs AS q INDEXED BY runs_ready
+        ON q.state = 0 AND q.ready = 1 AND q.gate = gates.value AND q.priority > r.priority)
+     + (SELECT count(*) FROM json_each('[0, 1, 2]') AS gates CROSS JOIN runs AS q INDEXED BY runs_ready
+        ON q.state = 0 AND q.ready = 1 AND q.gate = gates.value AND q.priority = r.priority
+           AND (q.turn, q.id) < (r.turn, r.id))
 FROM runs AS r WHERE r.id = $1 AND r.state = 0 AND r.ready = 1";
 
 const SELECT_RUN: &str = concat!("SELECT ", run_columns!(), " FROM runs AS r WHERE r.id = $1");

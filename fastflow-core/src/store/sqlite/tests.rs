@@ -11,7 +11,7 @@ use super::{
     queue::{SELECT_CONTENT, SELECT_DUE_LATER, SELECT_HEAD, SELECT_HEADS, SELECT_IN_FLIGHT},
     runs::{
         SELECT_DEAD_LETTERS, SELECT_OPEN, SELECT_PAGE, SELECT_PAGE_BY_PIPELINE, SELECT_PAGE_BY_STATUS,
-        SELECT_RECORDS,
+        SELECT_POSITION, SELECT_RECORDS,
     },
     schedules::{
         PUT_SCHEDULES, SELECT_DUE_SCHEDULES, SELECT_SCHEDULE, SELECT_SCHEDULES_OF, SELECT_TICKS,
@@ -65,6 +65,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
         SELECT_PAGE,
         SELECT_PAGE_BY_PIPELINE,
         SELECT_PAGE_BY_STATUS,
+        SELECT_POSITION,
         SELECT_RECORDS,
     ];
     for text in writes.chain(reads).filter(|text| !text.contains("BEGIN") && !text.contains("COMMIT")) {

@@ -94,11 +94,9 @@ impl Batch {
         for run in runs {
             let Some(entry) = self.runs.get(run) else { continue };
             let attempt = entry.record.run.attempt;
-            let stopping =
-                matches!(entry.record.run.state, RunState::Stopping { cause: StopCause::Cancelled, .. });
             let event = RunEvent::StopRequested(StopCause::Cancelled);
-            // One that has ended, or is about to, needs no cancelling.
-            if stopping || self.step(&Step::new(*run, None, event, at)).is_err() {
+            // One that has ended, or is being cancelled, refuses it.
+            if self.step(&Step::new(*run, None, event, at)).is_err() {
                 continue;
             }
             self.note(*run, Note { at, attempt, decision: Decision::ReplacedBy { run: by } });

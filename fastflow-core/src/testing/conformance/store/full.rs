@@ -6,8 +6,8 @@ use super::{at, changed, end, handle, id, key, many, new_run, spec, step};
 use crate::{
     ErrorKind, RunId,
     pipeline::WhenFull,
-    run::{Decision, Exit, RunEvent, RunSpec, RunState, Status, StopCause},
-    store::{Claim, EventId, Store},
+    run::{Decision, Exit, NewRun, Origin, Run, RunEvent, RunSpec, RunState, Status, StopCause},
+    store::{Claim, EventId, FollowOn, FollowUp, FollowUpAction, Step, Store},
 };
 
 fn full(pipeline: &str, max: u32, when_full: WhenFull) -> Arc<RunSpec> {
@@ -50,6 +50,37 @@ pub async fn a_full_pipeline_refuses(store: Arc<dyn Store>) {
     instead.replaces = vec![id(5)];
     let created = store.create_run(instead).await.unwrap();
     assert_eq!(created.cancelled, [id(5)], "there is a place where it takes one's");
+}
+
+/// Kills: a daemon that is never started again, since its pipeline counts the run that is just ending.
+pub async fn an_end_makes_room_for_what_follows_it(store: Arc<dyn Store>) {
+    for (base, when_full) in [(0, WhenFull::Reject), (10, WhenFull::Replace)] {
+        let spec = full(&format!("etl-{base}"), 1, when_full);
+        let run = super::claimed(&store, base, &spec).await;
+        let mut end = Step::new(run.id, Some(run.epoch), super::exited(Exit::Code(1)), at(2));
+        for number in [1, 2] {
+            let origin = Origin::Daemon { previous: run.id, restarts: 1 };
+            let new = NewRun { origin, ..new_run(base + number, &spec) };
+            let action = FollowUpAction::Start(Box::new(new));
+            end.follow_ups.push(FollowUp { on: FollowOn::Failure, after: [].into(), action });
+        }
+        let created = store.advance(end).await.unwrap().created;
+        let created: Vec<_> = created.into_iter().map(|created| (created.id, created.cancelled)).collect();
+        if when_full == WhenFull::Reject {
+            assert_eq!(created, [(id(base + 1), vec![])], "there is room for one, and for one only");
+        } else {
+            assert_eq!(created, [(id(base + 1), vec![]), (id(base + 2), vec![id(base + 1)])]);
+        }
+        let next = store.claim(Claim::new(at(3), many(9))).await.unwrap();
+        assert_eq!(next.len(), 1);
+        end_all(&store, &next).await;
+    }
+}
+
+async fn end_all(store: &Arc<dyn Store>, runs: &[Run]) {
+    for run in runs {
+        end(store, run, Exit::Code(0), 4).await;
+    }
 }
 
 /// Kills: check-then-insert.

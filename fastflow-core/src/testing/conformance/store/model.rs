@@ -2,10 +2,15 @@
 
 use std::{
     collections::{BTreeMap, btree_map::Entry},
+    num::NonZeroU32,
     sync::Arc,
 };
 
-use super::{at, exited, handle_of, id, many, new_run, spec_on};
+use super::{
+    at, exited, handle_of, id, new_run,
+    queue::{claim_with, limited, pooled},
+    spec_on,
+};
 use crate::{
     AttemptId, ErrorKind, OsEntropy, PipelineName, RunId, Timestamp,
     entropy::Entropy,
@@ -15,11 +20,16 @@ use crate::{
 
 /// How many operations one case does.
 const OPERATIONS: u32 = 1_500;
+/// How many runs wait before them.
+const BACKLOG: usize = 150;
 /// How many further attempts the model's runs get, and how far apart in seconds.
 const RETRIES: u32 = 2;
 const RETRY_SECONDS: i64 = 10;
 /// Where they run, so that some can be left out.
 const EXECUTORS: [&str; 2] = ["process", "docker"];
+/// How many runs of the limited pipeline may be in flight, and how many slots the pool has.
+const INSTANCES: u32 = 2;
+const SLOTS: u32 = 3;
 
 /// What the model knows of a run.
 #[derive(Clone, Debug)]
@@ -58,6 +68,39 @@ impl Model {
     }
 }
 
+impl Model {
+    /// The first of these runs that may be in flight with those that are.
+    fn admit(&self, due: impl Iterator<Item = RunId>, limit: usize) -> Vec<RunId> {
+        let pool = |id: &RunId| self.runs[id].spec.pipeline.definition.queue.pools.values().next().copied();
+        let is_limited = |id: &RunId| self.runs[id].spec.pipeline.name.as_str() == "limited";
+        let flying =
+            |known: &Known| !known.state.is_terminal() && !matches!(known.state, RunState::Queued { .. });
+        let mut flying: Vec<RunId> =
+            self.runs.iter().filter(|(_, known)| flying(known)).map(|(id, _)| *id).collect();
+        let (mut admitted, mut held) = (Vec::new(), false);
+        for id in due {
+            let used: u32 = flying.iter().filter_map(pool).map(NonZeroU32::get).sum();
+            let instances = flying.iter().filter(|id| is_limited(id)).count();
+            if admitted.len() == limit {
+                break;
+            }
+            if is_limited(&id) && instances >= INSTANCES as usize {
+                continue;
+            }
+            // Whoever waits for the pool lets nobody past.
+            if let Some(wanted) = pool(&id) {
+                held |= used > 0 && used + wanted.get() > SLOTS;
+                if held {
+                    continue;
+                }
+            }
+            flying.push(id);
+            admitted.push(id);
+        }
+        admitted
+    }
+}
+
 /// A small generator (splitmix64), so that a seed gives the same sequence again.
 struct Dice(u64);
 
@@ -89,12 +132,19 @@ pub async fn compare(store: Arc<dyn Store>, seed: u64) {
     let mut model = Model::default();
     let specs = [(0, "model"), (0, "other"), (1, "model")]
         .map(|(executor, pipeline)| spec_on(EXECUTORS[executor], pipeline, RETRIES));
+    let [a, b, c] = specs;
+    let specs = [a, b, c, limited("limited", INSTANCES), pooled("small", 1), pooled("large", 2)];
     let mut now = 0;
+    // A queue that is longer than what a store looks at first.
+    for number in 0..BACKLOG {
+        let spec = &specs[number % specs.len()];
+        create(&store, &mut model, spec, &mut dice, now).await;
+    }
     for operation in 0..OPERATIONS {
         now += i64::try_from(dice.below(4)).unwrap();
         match dice.below(10) {
             0..2 => {
-                let spec = &specs[usize::try_from(dice.below(3)).unwrap()];
+                let spec = &specs[usize::try_from(dice.below(6)).unwrap()];
                 create(&store, &mut model, spec, &mut dice, now).await;
             }
             2..4 => claim(&store, &mut model, &mut dice, now).await,
@@ -138,7 +188,8 @@ async fn create(store: &Arc<dyn Store>, model: &mut Model, spec: &Arc<RunSpec>, 
 }
 
 async fn claim(store: &Arc<dyn Store>, model: &mut Model, dice: &mut Dice, now: i64) {
-    let mut claim = Claim::new(at(now), many(u32::try_from(1 + dice.below(3)).unwrap()));
+    let limit = u32::try_from(1 + dice.below(3)).unwrap();
+    let mut claim = Claim { at: at(now), ..claim_with(SLOTS, limit) };
     if dice.below(2) == 0 {
         claim.without.insert(EXECUTORS[usize::try_from(dice.below(2)).unwrap()].parse().unwrap());
     }
@@ -161,12 +212,9 @@ async fn claim(store: &Arc<dyn Store>, model: &mut Model, dice: &mut Dice, now: 
         .filter_map(|(id, known)| Some((std::cmp::Reverse(known.priority), known.turn?, *id)))
         .collect();
     due.sort_unstable();
-    due.truncate(usize::try_from(claim.limit.get()).unwrap());
+    let due = model.admit(due.into_iter().map(|(.., id)| id), limit as usize);
     let claimed = store.claim(claim).await.unwrap();
-    assert_eq!(
-        claimed.iter().map(|run| run.id).collect::<Vec<_>>(),
-        due.iter().map(|(.., id)| *id).collect::<Vec<_>>()
-    );
+    assert_eq!(claimed.iter().map(|run| run.id).collect::<Vec<_>>(), due);
     for run in claimed {
         let known = model.runs.get_mut(&run.id).unwrap();
         known.state = RunState::Starting;
@@ -214,7 +262,7 @@ async fn advance(store: &Arc<dyn Store>, model: &mut Model, dice: &mut Dice, now
     let again = known.state.apply(&event, Retry::At(Timestamp::MIN)).unwrap();
     if again == (RunState::Queued { not_before: Timestamp::MIN }) {
         known.failed += 1;
-        if known.failed <= RETRIES {
+        if known.failed <= known.spec.pipeline.definition.retry.attempts {
             next = RunState::Queued { not_before: at(now + RETRY_SECONDS) };
         }
     }

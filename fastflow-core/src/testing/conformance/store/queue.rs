@@ -1,6 +1,13 @@
 //! Cases on whose turn it is, and on what may be in flight together.
 
-use std::{collections::BTreeMap, num::NonZeroU32, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use super::{at, changed, end, exited, handle, id, many, new_run, spec, spec_on, step};
 use crate::{
@@ -162,6 +169,35 @@ pub async fn a_large_run_is_not_overtaken_for_ever(store: Arc<dyn Store>) {
     assert_eq!(ids(&store.claim(claim_with(3, 9)).await.unwrap()), [id(30)], "alone it may");
 }
 
+/// Kills: a place that is held only by those whom a store happens to look at first, and a queue that is searched no
+/// further than that.
+pub async fn a_place_is_held_behind_many_that_must_wait(store: Arc<dyn Store>) {
+    create(&store, [0, 1], &pooled("small", 1)).await;
+    create(&store, [2], &limited("full", 1)).await;
+    let first = store.claim(claim_with(3, 3)).await.unwrap();
+    assert_eq!(first.len(), 3);
+    let waiting = [
+        (3..500, limited("full", 1), 5),
+        (500..503, pooled("large", 2), 3),
+        (503..510, pooled("small", 1), 2),
+    ];
+    for (numbers, spec, priority) in waiting {
+        for number in numbers {
+            let mut new = new_run(number, &spec);
+            new.priority = priority;
+            store.create_run(new).await.unwrap();
+        }
+    }
+    create(&store, [510, 511], &spec("free", 0)).await;
+    assert_eq!(ids(&store.claim(claim_with(3, 5)).await.unwrap()), [510, 511].map(id));
+    for (ended, expected) in [(0, vec![500]), (1, vec![]), (2, vec![3])] {
+        let run = first.iter().find(|run| run.id == id(ended)).unwrap();
+        end(&store, run, Exit::Code(0), 2).await;
+        let expected: Vec<_> = expected.into_iter().map(id).collect();
+        assert_eq!(ids(&store.claim(claim_with(3, 5)).await.unwrap()), expected, "after {ended}");
+    }
+}
+
 /// Kills: two claims of one moment, of which the second lets somebody past a run that waits for a pool.
 pub async fn claims_at_one_time_hold_a_large_runs_place(store: Arc<dyn Store>) {
     let (large, small) = (pooled("large", 2), pooled("small", 1));
@@ -279,25 +315,25 @@ pub async fn limits_hold_for_many_claims_at_one_time(store: Arc<dyn Store>) {
         let spec = &specs[usize::try_from(number % 5).unwrap()];
         store.create_run(new_run(number, spec)).await.unwrap();
     }
-    let left = Arc::new(std::sync::atomic::AtomicU64::new(RUNS));
-    let tasks: Vec<_> = (0..TASKS)
-        .map(|task| {
-            let (store, left) = (Arc::clone(&store), Arc::clone(&left));
-            tokio::spawn(async move {
-                while left.load(std::sync::atomic::Ordering::Relaxed) > 0 {
-                    let limit = u32::try_from(1 + task % 5).unwrap();
-                    for run in store.claim(claim_with(4, limit)).await.unwrap() {
-                        step(&store, &run, RunEvent::Started(handle(&run)), 2).await.unwrap();
-                        step(&store, &run, exited(Exit::Code(0)), 3).await.unwrap();
-                        left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
-                    }
-                    tokio::task::yield_now().await;
+    let left = Arc::new(AtomicU64::new(RUNS));
+    let mut tasks = tokio::task::JoinSet::new();
+    for task in 0..TASKS {
+        let (store, left) = (Arc::clone(&store), Arc::clone(&left));
+        tasks.spawn(async move {
+            while left.load(Ordering::Relaxed) > 0 {
+                let limit = u32::try_from(1 + task % 5).unwrap();
+                for run in store.claim(claim_with(4, limit)).await.unwrap() {
+                    step(&store, &run, RunEvent::Started(handle(&run)), 2).await.unwrap();
+                    step(&store, &run, exited(Exit::Code(0)), 3).await.unwrap();
+                    left.fetch_sub(1, Ordering::Relaxed);
                 }
-            })
-        })
-        .collect();
-    for task in tasks {
-        task.await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    // Where one fails, the others would wait for its runs; dropped with the set, they do not.
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
     }
     // The event sequence is the order in which it happened, so it shows what was in flight together.
     let mut flying: BTreeMap<String, u32> = BTreeMap::new();
