@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     Error, ErrorKind, ExecutorName, Result, Timestamp,
-    pipeline::{ConfigName, EnvName, check_env_value},
+    host::intake::check_parameters,
+    pipeline::{ConfigName, EnvName, Parameters},
     run::IdempotencyKey,
 };
 
@@ -30,11 +31,11 @@ pub struct Submission {
 
 impl Submission {
     /// The most parameters of one run.
-    pub const MAX_PARAMETERS: usize = 50;
+    pub const MAX_PARAMETERS: usize = Parameters::MAX_ENTRIES;
     /// The longest delay: 366 days.
     pub const MAX_DELAY: Duration = Duration::from_hours(366 * 24);
     /// The longest value of a parameter, in characters.
-    pub const MAX_PARAMETER_CHARS: usize = 16_384;
+    pub const MAX_PARAMETER_CHARS: usize = Parameters::MAX_VALUE_CHARS;
 
     /// A request to run this pipeline now.
     pub fn new(pipeline: impl Into<String>) -> Self {
@@ -92,22 +93,10 @@ impl Submission {
 
     /// The parameters, checked.
     pub(crate) fn checked_parameters(&self) -> Result<BTreeMap<EnvName, String>> {
-        if self.parameters.len() > Self::MAX_PARAMETERS {
-            return Err(Error::new(ErrorKind::Invalid, "too many parameters")
-                .with("found", self.parameters.len())
-                .with("allowed", Self::MAX_PARAMETERS));
-        }
-        let check = |(name, value): (&String, &String)| {
-            let name: EnvName = name.parse()?;
-            check_env_value(value).map_err(|error| error.with("parameter", &name))?;
-            if value.chars().count() > Self::MAX_PARAMETER_CHARS {
-                return Err(Error::new(ErrorKind::Invalid, "the value of a parameter is too long")
-                    .with("parameter", &name)
-                    .with("allowed_chars", Self::MAX_PARAMETER_CHARS));
-            }
-            Ok((name, value.clone()))
-        };
-        self.parameters.iter().map(check).collect()
+        let named = |(name, value): (&String, &String)| Ok((name.parse()?, value.clone()));
+        let parameters = self.parameters.iter().map(named).collect::<Result<_>>()?;
+        check_parameters(&parameters)?;
+        Ok(parameters)
     }
 
     /// When the run is due.

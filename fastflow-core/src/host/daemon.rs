@@ -85,8 +85,8 @@ fn replaced_at(run: &Run, began: Timestamp) -> Option<Timestamp> {
 /// Has another run take the place of one that went well for long enough. The stop of that comes to its supervisor as a
 /// wish, as every cancel does. Never returns.
 pub(super) async fn replace_when_due(ports: &Ports, run: &Run) {
-    let began = run.started_at.unwrap_or_else(|| ports.clock.now());
-    if let Some(due) = replaced_at(run, began) {
+    let mut began = run.started_at.unwrap_or_else(|| ports.clock.now());
+    while let Some(due) = replaced_at(run, began) {
         loop {
             let left = Duration::try_from(due.duration_since(ports.clock.now())).unwrap_or_default();
             if left.is_zero() {
@@ -96,6 +96,8 @@ pub(super) async fn replace_when_due(ports: &Ports, run: &Run) {
             ports.clock.sleep(left.min(LONGEST_SLEEP)).await;
         }
         replace(ports, run).await;
+        // If that was not possible, it may be at the next instant.
+        began = ports.clock.now();
     }
     std::future::pending::<()>().await;
 }

@@ -94,9 +94,11 @@ pub(super) async fn prepare(
 
 /// Which ends of the run a trigger follows; none when it follows none that is possible now.
 fn follows_on(trigger: &DownstreamTrigger, said: &Said) -> Option<FollowOn> {
-    // A route is what a run says that went well.
-    let on_success = trigger.on_success
-        && trigger.on_route.as_ref().is_none_or(|route| said.route.as_ref() == Some(route));
+    // A route is what a run says that went well, so that to wait for one is to wait for success.
+    let on_success = match &trigger.on_route {
+        Some(route) => said.route.as_ref() == Some(route),
+        None => trigger.on_success,
+    };
     match (on_success, trigger.on_failure) {
         (true, true) => Some(FollowOn::Any),
         (true, false) => Some(FollowOn::Success),

@@ -20,14 +20,20 @@ use crate::{
 const TURN: &str =
     "import os\nopen(os.environ['TMP_DIR'] + '/turns', 'a').write(os.environ['FASTFLOW_PIPELINE'] + ' ')";
 
-/// Enters a room, looks how many slots those hold who are there, leaves.
+/// Enters a room, looks how many slots those hold who are there, leaves. The first wait until all three are held.
 const ROOM: &str = r"
 import os, pathlib, time
 tmp = pathlib.Path(os.environ['TMP_DIR'])
 me = tmp / ('in-' + os.environ['SLOTS'] + '-' + os.environ['FASTFLOW_RUN_ID'])
 me.touch()
-time.sleep(0.03)
-there = sum(int(other.name.split('-')[1]) for other in tmp.glob('in-*'))
+there = 0
+while True:
+    there = max(there, sum(int(other.name.split('-')[1]) for other in tmp.glob('in-*')))
+    if there >= 3:
+        (tmp / 'full').touch()
+    if os.environ['SLOTS'] == '0' or (tmp / 'full').exists() or not tmp.exists():
+        break
+    time.sleep(0.01)
 with open(tmp / 'seen', 'a') as seen:
     seen.write(f'{there}\n')
 me.unlink()

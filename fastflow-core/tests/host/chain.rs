@@ -103,18 +103,22 @@ async fn a_follower_runs_as_the_entry_it_is_asked_for_and_only_on_its_route() {
         {"id": "full", "schedule_cron": "0 0 1 1 *", "default_env": {"A": "full"}},
     ]});
     place.declared("etl", SAY, entries);
-    let route =
-        "import os\nif 'ROUTE' in os.environ:\n    open('.fastflow-route', 'w').write(os.environ['ROUTE'])";
+    let route = "import os\nif 'ROUTE' in os.environ:\n    open(os.environ['FASTFLOW_ROUTE_FILE'], 'w').write(os.environ['ROUTE'])";
     let triggers = json!([
         {"pipeline": "etl", "run_config_id": "full", "on_route": "new data"},
         {"pipeline": "etl", "on_route": "old data"},
+        {"pipeline": "etl", "on_success": false, "on_route": "alone"},
         {"pipeline": "etl", "run_config_id": "empty", "on_route": "strange"},
     ]);
     place.declared("first", route, starts(&triggers));
     let flow = place.start().await;
-    for (route, expected) in
-        [("new data", Some("full")), (" old data\n", Some("of-all")), ("other", None), ("", None)]
-    {
+    for (route, expected) in [
+        ("new data", Some("full")),
+        (" old data\n", Some("of-all")),
+        ("alone", Some("of-all")),
+        ("other", None),
+        ("", None),
+    ] {
         let before = place.lines_of("etl").len();
         let done = run(&flow, place.ask("first").parameter("ROUTE", route)).await;
         let followed = followers(&flow, done.id).await;
@@ -132,8 +136,9 @@ async fn a_follower_runs_as_the_entry_it_is_asked_for_and_only_on_its_route() {
 
 /// A pipeline `first` whose run leaves what the program says, and that hands `rows` on as `A`.
 async fn handed_on(place: &Place, program: &str) -> (Orchestrator, Run) {
+    let program = format!("import os\nout = os.environ['FASTFLOW_OUTPUT_FILE']\n{program}");
     let triggers = json!([{"pipeline": "etl", "parameters": {"A": "rows"}}]);
-    place.declared("etl", SAY, json!({})).declared("first", program, starts(&triggers));
+    place.declared("etl", SAY, json!({})).declared("first", &program, starts(&triggers));
     let flow = place.start().await;
     let done = run(&flow, "first").await;
     (flow, done)
@@ -145,7 +150,7 @@ async fn outputs_become_parameters() {
         [("{\"rows\": 12, \"more\": []}", "12"), ("{\"rows\": \"a-b\"}", "a-b"), ("{\"rows\": true}", "true")]
     {
         let place = Place::new();
-        let program = format!("open('.fastflow-output.json', 'w').write('{document}')");
+        let program = format!("open(out, 'w').write('{document}')");
         let (flow, done) = handed_on(&place, &program).await;
         let (_, follower) = followers(&flow, done.id).await[0].clone();
         assert_eq!(ended(&flow, follower).await.status(), Status::Success);

@@ -10,7 +10,7 @@ use fastflow_core::{
 use serde_json::{Value, json};
 
 use crate::{
-    kit::{Place, ended, until},
+    kit::{Place, clock, ended, until},
     stage::{FOREVER, ended_of, explained, notes, runs_of},
 };
 
@@ -187,6 +187,28 @@ async fn a_planned_restart_takes_the_place_of_the_one_before_and_never_its_side(
     assert_eq!(replaced, [format!("run {} took its place", runs[1].id)]);
     let ran = runs[0].finished_at.unwrap().duration_since(runs[0].started_at.unwrap());
     assert!(ran.as_millis() >= 1000, "{ran:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_replaced_now_runs_on_and_is_replaced_when_it_can_be() {
+    let place = Place::new();
+    let fields = always(json!({"restart_interval": 1}));
+    place.declared("serve", ALONE, fields.clone());
+    let flow = place.start().await;
+    let first = flow.submit(place.ask("serve")).await.unwrap();
+    place.file("serve/pipeline.json", "{ half a file");
+    place.until_said(&format!("began-{}", first.id)).await;
+    let clock = clock();
+    let began = clock.now();
+    until("its time to be over", || async { clock.now().duration_since(began).as_millis() > 2500 }).await;
+    assert_eq!(runs_of(&flow, "serve").await.len(), 1, "it runs on");
+    place.fields("serve", fields);
+    assert_eq!(ended(&flow, first.id).await.status(), Status::Cancelled);
+    place.fields("serve", json!({"enabled": false}));
+    let second = runs_of(&flow, "serve").await[1].id;
+    place.until_said(&format!("began-{second}")).await;
+    flow.runs().cancel(second).await.unwrap();
+    ended(&flow, second).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

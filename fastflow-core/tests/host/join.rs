@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::{
     chain::AS_TOLD,
-    kit::{Place, ended, run, started_after, until},
+    kit::{Place, count, ended, run, started, started_after, until},
     stage::{SAY, decided, ended_of, host, runs_of},
 };
 
@@ -57,6 +57,24 @@ async fn a_join_comes_once_a_chain_also_when_one_of_them_was_tried_again() {
     assert_eq!(runs_of(&flow, "d").await.len(), 2);
     let said = decided(&flow, lone.id).await;
     assert_eq!(said, ["`d` waits for `b`"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_comes_once_although_one_of_them_succeeds_twice() {
+    let place = Place::new();
+    diamond(&place);
+    let twice = json!([{"pipeline": "b"}, {"pipeline": "c"}, {"pipeline": "b"}]);
+    place.fields("a", json!({"downstream_triggers": twice}));
+    // One at a time: the second run of `b` ends when the join is there already.
+    let flow = started(place.builder().max_concurrent_runs(count(1))).await;
+    let first = run(&flow, "a").await;
+    let b = ended_of(&flow, "b", 2).await;
+    assert_eq!(
+        b.iter().map(|run| (run.chain, run.status())).collect::<Vec<_>>(),
+        [(first.id, Status::Success), (first.id, Status::Success)]
+    );
+    ended(&flow, joined(&flow, first.id).await).await;
+    assert_eq!(runs_of(&flow, "d").await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
