@@ -11,6 +11,7 @@ use std::time::Duration;
 /// let samples: Samples = (1..=100).map(Duration::from_millis).collect();
 /// assert_eq!(samples.median(), Duration::from_millis(51));
 /// assert_eq!(samples.p95(), Duration::from_millis(96));
+/// assert_eq!(samples.p99(), Duration::from_millis(100));
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct Samples(Vec<Duration>);
@@ -34,6 +35,11 @@ impl Samples {
     /// The one that 95 of 100 do not exceed; zero when there is none.
     pub fn p95(&self) -> Duration {
         self.quantile(95)
+    }
+
+    /// The one that 99 of 100 do not exceed; zero when there is none.
+    pub fn p99(&self) -> Duration {
+        self.quantile(99)
     }
 
     /// The longest; zero when there is none.

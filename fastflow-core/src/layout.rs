@@ -178,3 +178,10 @@ pub const ROUTE_FILE: &str = ".fastflow-route";
 /// assert_eq!(fastflow_core::layout::OUTPUT_FILE, ".fastflow-output.json");
 /// ```
 pub const OUTPUT_FILE: &str = ".fastflow-output.json";
+
+/// The name of the file in the working directory by which a program says that it is well, where it is asked to.
+///
+/// ```
+/// assert_eq!(fastflow_core::layout::HEARTBEAT_FILE, ".fastflow-heartbeat");
+/// ```
+pub const HEARTBEAT_FILE: &str = ".fastflow-heartbeat";

@@ -28,6 +28,10 @@ pub struct UsageRecord {
     pub processes: u32,
     /// Which soft limits this sample is above.
     pub soft: SoftLimits,
+    /// How much of the time since the sample before the kernel held it back at its limit of CPU, in thousandths; added up
+    /// over the processors, at most all of it. None where no such limit is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_millis: Option<u32>,
 }
 
 /// Which soft limits a sample is above.

@@ -37,7 +37,7 @@ pub struct Capabilities {
     pub isolation: bool,
     /// It can make sandboxes ahead of time.
     pub warm: bool,
-    /// It writes logs and usage into the run directory.
+    /// It writes logs and usage into the run directory, and its programs work in there: this machine sees their files.
     pub output: bool,
     /// An execution survives the host, and `reattach` finds it.
     pub reattach: bool,
@@ -64,6 +64,14 @@ pub struct Requirements {
     pub images: bool,
     /// That the network is taken away.
     pub network: bool,
+    /// That its use of the CPU is watched.
+    pub soft_cpu: bool,
+    /// That its use of memory is watched.
+    pub soft_memory: bool,
+    /// That it is watched whether it writes anything.
+    pub no_output: bool,
+    /// That its heartbeat is watched.
+    pub heartbeat: bool,
 }
 
 impl Capabilities {
@@ -79,6 +87,10 @@ impl Capabilities {
             (needs.process_limit, self.process_limit, "max_processes"),
             (needs.images, self.images, "image"),
             (needs.network, self.network, "network"),
+            (needs.soft_cpu, self.output, "cpu_soft_limit"),
+            (needs.soft_memory, self.output, "mem_soft_limit"),
+            (needs.no_output, self.output, "no_output_timeout"),
+            (needs.heartbeat, self.output, "heartbeat_timeout"),
         ] {
             if needed && !there {
                 return Err(Error::new(

@@ -446,6 +446,8 @@ impl Limits {
             cpu_limit: self.cpu_millis.is_some(),
             memory_limit: self.memory_bytes.is_some(),
             process_limit: self.max_processes.is_some(),
+            soft_cpu: self.soft_cpu_millis.is_some(),
+            soft_memory: self.soft_memory_bytes.is_some(),
             ..Requirements::default()
         }
     }

@@ -3,14 +3,17 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use super::{Ports, follow_up, intake::Asked};
+use super::{Ports, backoff::Backoff, follow_up, intake::Asked};
 use crate::{
-    Result, RunId, Timestamp,
+    ErrorKind, Result, RunId, Timestamp,
     pipeline::{DaemonPolicy, RestartInterval, SchedulePolicy, ScheduleRule, ScheduleWindow},
     run::{Decision, ExitReport, NewRun, Origin, Run},
     schedule::Calendar,
     store::{FollowOn, FollowUp, FollowUpAction},
 };
+
+/// The longest sleep towards an instant of the wall clock, in case it jumps.
+const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 
 /// The restart of a failed run, or that it is given up.
 pub(super) async fn restart(
@@ -61,7 +64,7 @@ fn next(policy: &DaemonPolicy, burst: u32, ran: Duration) -> Option<(u32, Durati
 }
 
 /// How long a run that began at `began` may go on before it is replaced; none where it never is.
-pub(super) fn replaced_at(run: &Run, began: Timestamp) -> Option<Timestamp> {
+fn replaced_at(run: &Run, began: Timestamp) -> Option<Timestamp> {
     match run.spec.pipeline.definition.daemon.restart_interval.as_ref()? {
         RestartInterval::Seconds(seconds) => {
             began.saturating_add(Duration::from_secs(seconds.get().into())).ok()
@@ -79,8 +82,50 @@ pub(super) fn replaced_at(run: &Run, began: Timestamp) -> Option<Timestamp> {
     }
 }
 
+/// Has another run take the place of one that went well for long enough. The stop of that comes to its supervisor as a
+/// wish, as every cancel does. Never returns.
+pub(super) async fn replace_when_due(ports: &Ports, run: &Run) {
+    let began = run.started_at.unwrap_or_else(|| ports.clock.now());
+    if let Some(due) = replaced_at(run, began) {
+        loop {
+            let left = Duration::try_from(due.duration_since(ports.clock.now())).unwrap_or_default();
+            if left.is_zero() {
+                break;
+            }
+            // Not longer, in case the wall clock jumps.
+            ports.clock.sleep(left.min(LONGEST_SLEEP)).await;
+        }
+        replace(ports, run).await;
+    }
+    std::future::pending().await
+}
+
+async fn replace(ports: &Ports, run: &Run) {
+    let new = match replacement(ports, run, ports.clock.now()).await {
+        Ok(new) => new,
+        // What cannot be started must not take the place of what runs.
+        Err(error) => return tracing::warn!(%error, "a daemon is not replaced"),
+    };
+    let mut backoff = Backoff::new();
+    loop {
+        match ports.store.create_run(new.clone()).await {
+            Ok(created) => return ports.signals.created(&created, true),
+            // An earlier try was written, and its answer lost.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                ports.signals.stop(run.id);
+                return ports.signals.queued(true);
+            }
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                return tracing::debug!(%error, "a daemon ended before it was replaced");
+            }
+            Err(error) => tracing::warn!(%error, "a daemon could not be replaced yet"),
+        }
+        backoff.wait(&*ports.clock).await;
+    }
+}
+
 /// The run that takes the place of a healthy one.
-pub(super) async fn replacement(ports: &Ports, run: &Run, at: Timestamp) -> Result<NewRun> {
+async fn replacement(ports: &Ports, run: &Run, at: Timestamp) -> Result<NewRun> {
     let pause = run.spec.pipeline.definition.daemon.restart_cooldown.duration();
     let new = again(ports, run, 0, pause, at).await?;
     Ok(NewRun { replaces: vec![run.id], ..new })

@@ -40,6 +40,8 @@ pub(crate) fn requirements(definition: &Definition) -> Requirements {
     let mut needs = limits(definition).requirements();
     needs.images = definition.image.is_some();
     needs.network = definition.network == Network::None;
+    needs.no_output = definition.health.no_output_timeout.is_some();
+    needs.heartbeat = definition.health.heartbeat_timeout.is_some();
     needs
 }
 

@@ -1,19 +1,19 @@
 //! Makes the runs of schedules: sleeps until an instant is due, plans what becomes of it, and writes that in one
 //! transaction.
 //!
-//! It keeps nothing in memory: whatever a host did before it died is in the ledger, and the next one goes on from the
+//! It keeps nothing in memory that matters: whatever a host did before it died is in the ledger, and the next one goes on from the
 //! cursor. Two hosts that plan the same instant meet in the store, which lets one of them through.
 
-use std::{num::NonZeroU32, sync::Arc, time::Duration};
+use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
 
 use super::{Ports, backoff::Backoff, intake::Asked};
 use crate::{
-    ErrorKind, Result, RunId, Timestamp,
+    ErrorKind, Result, RunId, ScheduleId, Timestamp,
     pipeline::Overlap,
     run::{NewRun, Origin, RunSpec, ScheduleLimit},
-    schedule::{Agenda, Plan, Planned, Schedule, TickOutcome},
+    schedule::{Agenda, Calendar, Plan, Planned, Schedule, TickOutcome},
     source::RevisedPipeline,
-    store::{DueSchedule, Fire, Fired},
+    store::{DueSchedule, Fire, Fired, ScheduleRecord},
 };
 
 /// The most schedules that share one transaction.
@@ -21,11 +21,15 @@ const BATCH: NonZeroU32 = NonZeroU32::new(256).expect("it is not 0");
 /// The longest sleep without a look at the store, in case the wall clock jumps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(15);
 
+/// The most calendars that are kept ready.
+const MAX_CALENDARS: usize = 16_384;
+
 /// Works until it is dropped.
 pub(crate) async fn run(ports: Arc<Ports>) {
     let mut backoff = Backoff::new();
+    let mut calendars = Calendars::default();
     loop {
-        match fire_due(&ports).await {
+        match fire_due(&ports, &mut calendars).await {
             Ok(next) => {
                 backoff = Backoff::new();
                 let left = next.map(|next| next.duration_since(ports.clock.now()));
@@ -43,8 +47,27 @@ pub(crate) async fn run(ports: Arc<Ports>) {
     }
 }
 
+/// The calendars of schedules, which cost more to make than to use.
+#[derive(Debug, Default)]
+struct Calendars(HashMap<ScheduleId, (u64, Arc<Calendar>)>);
+
+impl Calendars {
+    fn of(&mut self, record: &ScheduleRecord) -> Result<Arc<Calendar>> {
+        let id = &record.schedule.id;
+        if let Some((_, calendar)) = self.0.get(id).filter(|(known, _)| *known == record.generation) {
+            return Ok(Arc::clone(calendar));
+        }
+        let calendar = Arc::new(record.schedule.calendar(record.anchor)?);
+        if self.0.len() >= MAX_CALENDARS {
+            self.0.clear();
+        }
+        self.0.insert(id.clone(), (record.generation, Arc::clone(&calendar)));
+        Ok(calendar)
+    }
+}
+
 /// Acts upon everything that is due, and says when the next is.
-async fn fire_due(ports: &Ports) -> Result<Option<Timestamp>> {
+async fn fire_due(ports: &Ports, calendars: &mut Calendars) -> Result<Option<Timestamp>> {
     loop {
         let now = ports.clock.now();
         let due = ports.store.due_schedules(now, BATCH).await?;
@@ -53,7 +76,7 @@ async fn fire_due(ports: &Ports) -> Result<Option<Timestamp>> {
         }
         let mut fires = Vec::with_capacity(due.len());
         for due in &due {
-            fires.extend(plan(ports, due, now).await?);
+            fires.extend(plan(ports, calendars, due, now).await?);
         }
         for fired in ports.store.fire(fires).await? {
             // A stale one is planned anew, if it is still due.
@@ -66,10 +89,15 @@ async fn fire_due(ports: &Ports) -> Result<Option<Timestamp>> {
 }
 
 /// What becomes of the instants of one schedule.
-async fn plan(ports: &Ports, due: &DueSchedule, now: Timestamp) -> Result<Option<Fire>> {
+async fn plan(
+    ports: &Ports,
+    calendars: &mut Calendars,
+    due: &DueSchedule,
+    now: Timestamp,
+) -> Result<Option<Fire>> {
     let record = &due.record;
     let schedule = &record.schedule;
-    let calendar = match schedule.calendar(record.anchor) {
+    let calendar = match calendars.of(record) {
         Ok(calendar) => calendar,
         Err(error) => {
             // Its instants cannot be known: it stands still, visibly, until somebody mends it.
@@ -166,3 +194,6 @@ fn refuse(plan: &mut Plan, reason: &str) {
     }
     plan.starts.clear();
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,16 +7,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use futures::{FutureExt as _, future::FusedFuture as _};
+use tokio::sync::{oneshot, watch};
 
-use super::{Ports, backoff::Backoff, daemon, follow_up, program, workspace};
+use super::{
+    Ports, backoff::Backoff, daemon, follow_up, health, interrupted, more_memory, notes, program, workspace,
+};
 use crate::{
     AttemptId, Error, ErrorKind,
     executor::{AttemptRef, AttemptSpec, Ended, Execution, Reattached, Start},
-    run::{
-        ExitReport, Failure, LostCause, Run, RunEvent, RunState, Setup, SetupEnvironment, StartFailure,
-        StartFailureKind, StopCause,
-    },
+    run::{Decision, ExitReport, Failure, LostCause, Run, RunEvent, RunState, Setup, StopCause},
     store::{Advanced, EventId, Step},
 };
 
@@ -24,16 +24,6 @@ use crate::{
 const TIMEOUT_BACKSTOP: Duration = Duration::from_secs(5);
 /// How often the supervisor itself tries to remove an ended execution.
 const MAX_REMOVE_TRIES: u32 = 5;
-/// How many interrupted starts of a run are followed by another at once.
-const PROMPT_RESTARTS: u32 = 10;
-/// The wait after the first interrupted start that is not; it doubles with each further one.
-const RESTART_DELAY: Duration = Duration::from_secs(1);
-/// The longest such wait, before up to a quarter of it is added by chance.
-const MAX_RESTART_DELAY: Duration = Duration::from_mins(1);
-/// How many interrupted starts a run survives.
-const MAX_INTERRUPTED_STARTS: u32 = 1000;
-/// The longest sleep towards an instant of the wall clock, in case it jumps.
-const LONGEST_SLEEP: Duration = Duration::from_secs(30);
 /// The longest wait for a program that has no time limit; then the wait begins again.
 const FOREVER: Duration = Duration::from_hours(365 * 24);
 
@@ -89,7 +79,7 @@ impl Supervisor {
             Origin::TakenOver => self.take_over().await,
         };
         let ended = match outcome {
-            Ok(Phase::Alive(execution, setup)) => self.see_through(execution, setup).await,
+            Ok(Phase::Alive(execution, setup)) => self.see_through(execution, setup, origin).await,
             Ok(Phase::Over(event, setup)) => self.advance(event, setup, None).await.map(drop),
             Err(LetGo) => Err(LetGo),
         };
@@ -105,7 +95,9 @@ impl Supervisor {
             let mut wish = self.wish.clone();
             tokio::select! {
                 biased;
-                () = stop_wished(&mut wish) => return Ok(Phase::Over(self.never_started(), None)),
+                () = stop_wished(&mut wish) => {
+                    return Ok(Phase::Over(interrupted::never_started(&self.ports, &self.run), None));
+                }
                 prepared = prepare => prepared,
             }
         };
@@ -123,18 +115,10 @@ impl Supervisor {
         spec.working_dir.clone_from(&workspace.working_dir);
         let place = workspace.place.as_deref();
         let base_env = program::base_env(&self.ports.settings.inherited_env, place);
-        let spec = program::complete(spec, &self.run, &base_env, environment);
-        let setup = Setup {
-            duration: self.ports.clock.elapsed().saturating_sub(began),
-            environment: environment.map(|found| SetupEnvironment {
-                id: found.id.clone(),
-                lock_hash: found.lock_hash.to_string(),
-                python_version: found.python_version.clone(),
-                uv_version: found.uv_version.clone(),
-                built: found.built,
-            }),
-            image: place.map(|place| place.identity().to_owned()),
-        };
+        let mut spec = program::complete(spec, &self.run, &base_env, environment);
+        spec.env.extend(workspace.answers.clone());
+        more_memory::raise(&self.ports, &self.run, &mut spec).await;
+        let setup = workspace.setup(self.ports.clock.elapsed().saturating_sub(began));
         // Kept beside the attempt first: a host that takes it over knows what this one made ready.
         workspace.keep(&setup);
         let executor = self.ports.executors.get(&self.run.spec.executor).and_then(|executor| {
@@ -177,7 +161,7 @@ impl Supervisor {
                 // It did start; what proves it is gone, so its end cannot be known.
                 Phase::Over(RunEvent::Lost(LostCause::Removed), None)
             }
-            Reattached::NeverStarted => Phase::Over(self.never_started(), None),
+            Reattached::NeverStarted => Phase::Over(interrupted::never_started(&self.ports, &self.run), None),
             Reattached::Lost(cause) => Phase::Over(RunEvent::Lost(cause), self.kept_setup()),
         })
     }
@@ -216,10 +200,11 @@ impl Supervisor {
         &mut self,
         execution: Box<dyn Execution>,
         setup: Option<Setup>,
+        origin: Origin,
     ) -> Result<(), LetGo> {
         let ended = {
             let recording = self.record_start(&*execution, setup.clone());
-            let waiting = self.wait(&*execution);
+            let waiting = self.wait(&*execution, origin);
             tokio::pin!(recording, waiting);
             tokio::select! {
                 biased;
@@ -266,15 +251,16 @@ impl Supervisor {
         }
     }
 
-    /// Waits for the end; meanwhile obeys wishes and, as a backstop for the sandbox, the time limit.
-    async fn wait(&self, execution: &dyn Execution) -> Result<Ended, LetGo> {
+    /// Waits for the end; meanwhile obeys wishes, watches over its health and, as a backstop for the sandbox, over the
+    /// time limit.
+    async fn wait(&self, execution: &dyn Execution, origin: Origin) -> Result<Ended, LetGo> {
         let limits = program::limits(&self.run.spec.pipeline.definition);
         let allowed = limits.timeout.map(|timeout| timeout + limits.stop_grace + TIMEOUT_BACKSTOP);
         // From now on, in time that does not jump; the sandbox knows what was used before.
         let deadline = allowed.map(|allowed| self.ports.clock.elapsed().saturating_add(allowed));
         let left =
             || deadline.map_or(FOREVER, |deadline| deadline.saturating_sub(self.ports.clock.elapsed()));
-        let replacing = self.replace_when_due();
+        let replacing = daemon::replace_when_due(&self.ports, &self.run);
         tokio::pin!(replacing);
         let mut wish = self.wish.clone();
         let mut obeyed = Wish::Run;
@@ -285,6 +271,9 @@ impl Supervisor {
             }
             _ => false,
         };
+        let (going_on, over) = oneshot::channel();
+        let unhealthy = health::watch(&self.ports, &self.run, origin, over).fuse();
+        tokio::pin!(unhealthy);
         let mut backoff = Backoff::new();
         let mut silent = false;
         loop {
@@ -303,7 +292,13 @@ impl Supervisor {
                 }
                 () = &mut replacing, if !stopping => {}
                 ended = execution.wait(), if !silent => match ended {
-                    Ok(ended) => return Ok(ended),
+                    Ok(ended) => {
+                        drop(going_on);
+                        if !unhealthy.is_terminated() {
+                            unhealthy.await;
+                        }
+                        return Ok(ended);
+                    }
                     Err(error) => {
                         tracing::warn!(%error, "an execution cannot be watched now");
                         silent = true;
@@ -312,56 +307,29 @@ impl Supervisor {
                 () = backoff.wait(&*self.ports.clock), if silent => silent = false,
                 () = self.ports.clock.sleep(left()), if !stopping && deadline.is_some() => {
                     stopping = true;
-                    let event = RunEvent::StopRequested(StopCause::TimedOut);
-                    if self.advance(event, None, None).await.is_err() && !self.is_ours().await {
-                        return Err(LetGo);
-                    }
-                    self.stop(execution, limits.stop_grace, StopCause::TimedOut).await;
+                    self.end(execution, limits.stop_grace, StopCause::TimedOut).await?;
+                }
+                Some(symptom) = &mut unhealthy, if !stopping => {
+                    stopping = true;
+                    self.end(execution, limits.stop_grace, StopCause::Unhealthy(symptom)).await?;
                 }
             }
         }
     }
 
-    /// Has another run take the place of a daemon that went well for long enough. The stop of this one comes back as
-    /// a wish, as every cancel does. Never returns.
-    async fn replace_when_due(&self) {
-        let began = self.run.started_at.unwrap_or_else(|| self.ports.clock.now());
-        if let Some(due) = daemon::replaced_at(&self.run, began) {
-            loop {
-                let left = Duration::try_from(due.duration_since(self.ports.clock.now())).unwrap_or_default();
-                if left.is_zero() {
-                    break;
-                }
-                // Not longer, in case the wall clock jumps.
-                self.ports.clock.sleep(left.min(LONGEST_SLEEP)).await;
-            }
-            self.replace().await;
+    /// Stops it for what this host has found. Durable first: whoever takes it over goes on with the stop.
+    async fn end(&self, execution: &dyn Execution, grace: Duration, cause: StopCause) -> Result<(), LetGo> {
+        let recorded = self.advance(RunEvent::StopRequested(cause), None, None).await.is_ok();
+        if !recorded && !self.is_ours().await {
+            return Err(LetGo);
         }
-        std::future::pending().await
-    }
-
-    async fn replace(&self) {
-        let new = match daemon::replacement(&self.ports, &self.run, self.ports.clock.now()).await {
-            Ok(new) => new,
-            // What cannot be started must not take the place of what runs.
-            Err(error) => return tracing::warn!(%error, "a daemon is not replaced"),
-        };
-        let mut backoff = Backoff::new();
-        loop {
-            match self.ports.store.create_run(new.clone()).await {
-                Ok(created) => return self.ports.signals.created(&created, true),
-                // An earlier try was written, and its answer lost.
-                Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    self.ports.signals.stop(self.run.id);
-                    return self.ports.signals.queued(true);
-                }
-                Err(error) if error.kind() == ErrorKind::Conflict => {
-                    return tracing::debug!(%error, "a daemon ended before it was replaced");
-                }
-                Err(error) => tracing::warn!(%error, "a daemon could not be replaced yet"),
-            }
-            backoff.wait(&*self.ports.clock).await;
+        self.stop(execution, grace, cause).await;
+        if let StopCause::Unhealthy(symptom) = cause
+            && recorded
+        {
+            notes::keep(&self.ports, &self.run, Decision::Unhealthy(symptom)).await;
         }
+        Ok(())
     }
 
     async fn stop(&self, execution: &dyn Execution, grace: Duration, cause: StopCause) {
@@ -423,27 +391,6 @@ impl Supervisor {
             }
             backoff.wait(&*self.ports.clock).await;
         }
-    }
-
-    /// The attempt was interrupted before its program began. The next one follows at once, later when it happens
-    /// again and again, and not for ever.
-    fn never_started(&self) -> RunEvent {
-        let earlier = self.run.attempt.saturating_sub(self.run.failed_attempts).saturating_sub(1);
-        if earlier >= MAX_INTERRUPTED_STARTS {
-            let message =
-                format!("its start was interrupted {earlier} times, each time before its program began");
-            let failure = StartFailure { kind: StartFailureKind::Internal, message };
-            return RunEvent::StartFailed { failure: Failure::StartFailed(failure), transient: false };
-        }
-        let delay = match earlier.checked_sub(PROMPT_RESTARTS) {
-            None => Duration::ZERO,
-            Some(more) => RESTART_DELAY.saturating_mul(1 << more.min(16)).min(MAX_RESTART_DELAY),
-        };
-        let mut random = [0];
-        self.ports.entropy.fill(&mut random);
-        let delay = delay + delay * u32::from(random[0]) / 1024;
-        let now = self.ports.clock.now();
-        RunEvent::NeverStarted { not_before: now.saturating_add(delay).unwrap_or(now) }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use fastflow_shim::regular;
@@ -13,9 +14,9 @@ use crate::{
     environment::{Environment, EnvironmentRequest, HostWorkbench, SetupLog, Workbench},
     executor::Executor,
     journal::{LogStream, LogWriter},
-    layout::WORK_DIR,
+    layout::{HEARTBEAT_FILE, OUTPUT_FILE, ROUTE_FILE, WORK_DIR},
     pipeline::Pipeline,
-    run::{Failure, Run, Setup, StartFailure, StartFailureKind},
+    run::{Failure, Run, Setup, SetupEnvironment, StartFailure, StartFailureKind},
     source,
 };
 
@@ -27,6 +28,8 @@ pub(super) struct Workspace {
     pub(super) environment: Option<Environment>,
     /// Where the program runs, if that is not this machine as it is.
     pub(super) place: Option<Arc<dyn Workbench>>,
+    /// The variables that say where the program leaves what it tells the host.
+    pub(super) answers: Vec<(String, String)>,
     /// Whether there is a run directory at all.
     on_disk: bool,
 }
@@ -37,6 +40,18 @@ const SETUP_FILE: &str = "setup.json";
 const MAX_SETUP_BYTES: u64 = 64 << 10;
 
 impl Workspace {
+    /// What was made ready in `duration`, as the attempt keeps it.
+    pub(super) fn setup(&self, duration: Duration) -> Setup {
+        let environment = self.environment.as_ref().map(|found| SetupEnvironment {
+            id: found.id.clone(),
+            lock_hash: found.lock_hash.to_string(),
+            python_version: found.python_version.clone(),
+            uv_version: found.uv_version.clone(),
+            built: found.built,
+        });
+        Setup { duration, environment, image: self.place.as_ref().map(|place| place.identity().to_owned()) }
+    }
+
     /// Keeps what was made ready beside the attempt. It is worth no failure of its own: a disk without room for
     /// it has none for the attempt either.
     pub(super) fn keep(&self, setup: &Setup) {
@@ -77,6 +92,7 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
             run_dir,
             environment: None,
             place: None,
+            answers: Vec::new(),
             on_disk: false,
         });
     }
@@ -109,7 +125,21 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
     } else {
         None
     };
-    Ok(Workspace { run_dir, working_dir, environment, place, on_disk: true })
+    let answers = answers(&**executor, run, &run_dir, &working_dir);
+    Ok(Workspace { run_dir, working_dir, environment, place, answers, on_disk: true })
+}
+
+/// The variables that say where the program leaves what it tells the host: its heartbeat, where one is asked for, the
+/// route that follows it, and its outputs.
+fn answers(executor: &dyn Executor, run: &Run, run_dir: &Path, working_dir: &Path) -> Vec<(String, String)> {
+    let watched = run.spec.pipeline.definition.health.heartbeat_timeout.is_some();
+    let heartbeat = watched.then_some(("FASTFLOW_HEARTBEAT_FILE", HEARTBEAT_FILE));
+    let files = [("FASTFLOW_ROUTE_FILE", ROUTE_FILE), ("FASTFLOW_OUTPUT_FILE", OUTPUT_FILE)];
+    let inside = |(name, file): (&str, &str)| {
+        let path = executor.path_inside(run_dir, &working_dir.join(file));
+        (name.to_owned(), path.display().to_string())
+    };
+    files.into_iter().chain(heartbeat).map(inside).collect()
 }
 
 /// Where the program will run; an image is fetched for that.

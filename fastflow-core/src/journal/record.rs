@@ -118,6 +118,10 @@ pub struct UsageSample {
     pub above_soft_cpu: bool,
     /// Whether the memory is above the soft limit.
     pub above_soft_memory: bool,
+    /// How much of the time since the sample before the kernel held it back at its CPU limit, in thousandths. None where
+    /// no such limit is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled_millis: Option<u32>,
 }
 
 impl Record for LogLine {
@@ -154,6 +158,7 @@ impl Record for UsageSample {
             processes: record.processes,
             above_soft_cpu: record.soft.cpu,
             above_soft_memory: record.soft.memory,
+            throttled_millis: record.throttled_millis,
         })
     }
 }

@@ -116,6 +116,11 @@ impl Orchestrator {
         Self { inner: Arc::new(inner) }
     }
 
+    #[cfg(test)]
+    pub(crate) fn ports(&self) -> &Arc<Ports> {
+        &self.inner.ports
+    }
+
     /// Reads the pipelines, takes over what an earlier process left, and begins to run what is queued.
     ///
     /// # Errors

@@ -19,8 +19,8 @@ pub struct HealthPolicy {
     /// How long a program may write nothing before it is ended. None: for ever.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_output_timeout: Option<Seconds>,
-    /// How long the file named by `FASTFLOW_HEARTBEAT_FILE` may stay untouched before the program is ended. None: the
-    /// file means nothing.
+    /// How long the file named by `FASTFLOW_HEARTBEAT_FILE` may stay untouched before the program is ended. None: there
+    /// is no such file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub heartbeat_timeout: Option<Seconds>,
     /// What happens when a soft limit is crossed.

@@ -23,10 +23,10 @@ pub struct Limits {
     /// The most memory; there is no swap beyond it. None: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory: Option<ByteSize>,
-    /// The processor time above which samples of its usage are marked.
+    /// The processor time above which its use is marked and noted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_cpu: Option<CpuMillis>,
-    /// The memory above which samples of its usage are marked.
+    /// The memory above which its use is marked and noted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub soft_memory: Option<ByteSize>,
     /// How long one attempt may take. None: no limit.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Definition, Location, PipelineKind, ScheduleEntry, SoftLimitAction};
+use super::{Definition, Location, PipelineKind, ScheduleEntry};
 
 /// A field that this version reads and keeps, but cannot act on. Running without it would be wrong, so a
 /// pipeline that has one is refused.
@@ -45,20 +45,12 @@ impl fmt::Display for UnsupportedField {
 impl Definition {
     /// The fields that ask for something this version does not do yet.
     pub fn unsupported(&self) -> Vec<UnsupportedField> {
-        let (retry, health) = (&self.retry, &self.health);
         [
             ("type", self.kind == PipelineKind::Notebook),
             ("schedules", self.schedules.iter().any(is_sealed)),
             ("webhook_key", self.webhook_key.is_some()),
             ("encrypted_env", !self.encrypted_env.is_empty()),
             ("secrets", !self.secrets.is_empty()),
-            ("retry_jitter_percent", retry.jitter_percent != 0),
-            ("retry_on", !retry.when.reasons.is_empty()),
-            ("retry_exit_codes", !retry.when.exit_codes.is_empty()),
-            ("retry_memory", retry.memory.is_some()),
-            ("no_output_timeout", health.no_output_timeout.is_some()),
-            ("heartbeat_timeout", health.heartbeat_timeout.is_some()),
-            ("soft_limit_action", health.soft_limit != SoftLimitAction::default()),
             ("cells", !self.cells.is_empty()),
         ]
         .into_iter()

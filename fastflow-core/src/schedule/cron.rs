@@ -76,6 +76,36 @@ impl Cron {
         Walk { local: |from| self.next_local(from), zone, gap, fold }.next_after(after)
     }
 
+    /// When it is due, in words, by the local clock and without what a zone does to it.
+    ///
+    /// ```
+    /// let cron: fastflow_core::schedule::Cron = "30 2 * * MON-TUE".parse().unwrap();
+    /// assert_eq!(cron.describe(), "At 02:30, on Monday and Tuesday.");
+    /// ```
+    pub fn describe(&self) -> String {
+        let words = self.pattern.pattern.describe();
+        // croner forgets the weekday here.
+        let last_weekday = self.fields()[3].to_ascii_uppercase().split(',').any(|part| part == "LW");
+        if last_weekday { words.replace("last day of the month", "last weekday of the month") } else { words }
+    }
+
+    /// From the seconds to the day of the week, as they were written, or as the nickname has them.
+    pub(super) fn fields(&self) -> [&str; 6] {
+        fields(self.text.as_str()).unwrap_or(["*"; 6])
+    }
+
+    /// The plain numbers of the days of the month and of the months, and whether there are days of other kinds.
+    pub(super) fn days_and_months(&self) -> (Vec<u16>, Vec<u16>, bool) {
+        let pattern = &self.pattern.pattern;
+        (pattern.days.values(), pattern.months.values(), pattern.days.has_modifiers())
+    }
+
+    /// The last local time before `to` that it names, both in seconds since 1970 began on the local clock.
+    pub(super) fn last_local(&self, to: i64) -> Option<i64> {
+        let to = DateTime::<Utc>::from_timestamp(to, 0)?;
+        self.pattern.find_previous_occurrence(&to, false).ok().map(|last| last.timestamp())
+    }
+
     /// The first local time from `from` on that it names, both in seconds since 1970 began on the local clock.
     pub(super) fn next_local(&self, from: i64) -> Option<i64> {
         next_local(&self.pattern, from)
@@ -152,43 +182,49 @@ const FIELDS: [FieldKind; 6] = [
 
 const HOW: &str = "alone, as a list (`1,2`), as a range (`1-5`), or `*`, with a step (`*/5`, `1-31/5`)";
 
+/// The expression that a nickname stands for.
+fn plain(text: &str) -> &str {
+    match text {
+        "@yearly" | "@annually" => "0 0 1 1 *",
+        "@monthly" => "0 0 1 * *",
+        "@weekly" => "0 0 * * 0",
+        "@daily" | "@midnight" => "0 0 * * *",
+        "@hourly" => "0 * * * *",
+        text => text,
+    }
+}
+
+/// From the seconds to the day of the week.
+fn fields(text: &str) -> Option<[&str; 6]> {
+    let mut fields: Vec<&str> = plain(text).split_whitespace().collect();
+    if fields.len() == 5 {
+        fields.insert(0, "0");
+    }
+    fields.try_into().ok()
+}
+
 /// The pattern, and whether it is a wildcard.
 fn read(text: &str) -> Result<(croner::Cron, bool)> {
     let wrong = |message: &'static str| {
         Error::new(ErrorKind::Invalid, message)
             .with("found", text.escape_debug().take(80).collect::<String>())
     };
-    let plain = match text {
-        "@yearly" | "@annually" => "0 0 1 1 *",
-        "@monthly" => "0 0 1 * *",
-        "@weekly" => "0 0 * * 0",
-        "@daily" | "@midnight" => "0 0 * * *",
-        "@hourly" => "0 * * * *",
-        text if text.starts_with('@') => {
-            let expected = "@hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually";
-            return Err(wrong("not a nickname of a cron expression").with("expected", expected));
-        }
-        text => text,
-    };
-    let mut fields: Vec<&str> = plain.split_whitespace().collect();
-    if fields.len() == 5 {
-        fields.insert(0, "0");
+    if text.starts_with('@') && plain(text) == text {
+        let expected = "@hourly, @daily, @midnight, @weekly, @monthly, @yearly or @annually";
+        return Err(wrong("not a nickname of a cron expression").with("expected", expected));
     }
-    let Ok(fields) = <[&str; 6]>::try_from(fields) else {
+    let Some(fields) = fields(text) else {
         return Err(wrong("not a cron expression").with("expected", CronText::EXPECTED));
     };
-    for ((field, kind), position) in fields.iter().zip(&FIELDS).zip(0..) {
-        // croner does not say which field it is that it cannot read, so each is tried among fields that are right.
-        let mut alone = ["*"; 6];
-        alone[position] = field;
-        if !is_well_formed(field, kind) || parse(&alone).is_none() {
-            return Err(wrong("not a cron expression")
+    let well_formed = fields.iter().zip(&FIELDS).all(|(field, kind)| is_well_formed(field, kind));
+    let Some(pattern) = parse(&fields).filter(|_| well_formed) else {
+        let error = wrong("not a cron expression");
+        return Err(match wrong_field(&fields) {
+            Some((field, kind)) => error
                 .with("field", format!("{} `{field}`", kind.name))
-                .with("expected", format!("{}; {HOW}", kind.allowed)));
-        }
-    }
-    let Some(pattern) = parse(&fields) else {
-        return Err(wrong("not a cron expression").with("expected", CronText::EXPECTED));
+                .with("expected", format!("{}; {HOW}", kind.allowed)),
+            None => error.with("expected", CronText::EXPECTED),
+        });
     };
     if next_local(&pattern, LAST_CYCLE).is_none() {
         return Err(wrong("a cron expression that never matches")
@@ -196,6 +232,17 @@ fn read(text: &str) -> Result<(croner::Cron, bool)> {
     }
     let wildcard = fields[1].starts_with('*') || fields[2].starts_with('*');
     Ok((pattern, wildcard))
+}
+
+/// The first field that cannot be read. croner does not say which it is, so each is tried among fields that are right.
+fn wrong_field<'a>(fields: &[&'a str; 6]) -> Option<(&'a str, &'static FieldKind)> {
+    let mut kinds = fields.iter().zip(&FIELDS).zip(0..);
+    kinds.find_map(|((field, kind), position)| {
+        let mut alone = ["*"; 6];
+        alone[position] = field;
+        let good = is_well_formed(field, kind) && parse(&alone).is_some();
+        (!good).then_some((*field, kind))
+    })
 }
 
 fn parse(fields: &[&str; 6]) -> Option<croner::Cron> {

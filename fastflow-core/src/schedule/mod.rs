@@ -3,9 +3,11 @@
 mod blackout;
 mod calendar;
 mod cron;
+mod explain;
 mod id;
 mod interval;
 mod jitter;
+mod lint;
 mod plan;
 mod tick;
 mod walk;
@@ -20,9 +22,11 @@ pub use self::{
     blackout::{Blackout, BlackoutCalendar, BlackoutSpan, Weekday},
     calendar::{Calendar, Occasion},
     cron::Cron,
+    explain::{OddTime, Oddity},
     id::{ScheduleId, ScheduleOwner},
     interval::Interval,
     jitter::jitter_offset,
+    lint::CronWarning,
     plan::{Agenda, Plan, Planned},
     tick::{NextTick, Tick, TickOutcome},
     zone::find_zone,

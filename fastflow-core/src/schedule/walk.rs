@@ -37,8 +37,7 @@ pub(super) struct Walk<'a, F> {
 impl<F: Fn(i64) -> Option<i64>> Walk<'_, F> {
     /// The first instant after `after`.
     pub(super) fn next_after(&self, after: Timestamp) -> Option<Timestamp> {
-        let before_zero = after.subsec_nanosecond() < 0;
-        let first = (after.as_second() - i64::from(before_zero) + 1).max(EARLIEST);
+        let first = (whole_second(after) + 1).max(EARLIEST);
         Timestamp::from_second(self.next_from(first)?).ok()
     }
 
@@ -196,6 +195,11 @@ impl Stretch {
     fn shows(self, local: i64) -> bool {
         (self.local_start()..self.local_end()).contains(&local)
     }
+}
+
+/// The second in which an instant is. jiff counts the fractions before 1970 downwards.
+pub(super) fn whole_second(instant: Timestamp) -> i64 {
+    instant.as_second() - i64::from(instant.subsec_nanosecond() < 0)
 }
 
 /// The instant, or the nearest there is.

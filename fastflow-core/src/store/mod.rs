@@ -185,10 +185,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// `Unavailable`, `StorageFull` when nothing can be written now.
+    /// `Invalid` when one contradicts itself, and then none is written: its rows are not in order or not within its
+    /// cursors, its next instant is not behind them, or its rows name other runs than it makes. `Unavailable`,
+    /// `StorageFull` when nothing can be written now.
     async fn fire(&self, fires: Vec<Fire>) -> Result<Vec<Fired>>;
 
-    /// Rows of the ledger with the schedules they are of, newest first.
+    /// Rows of the ledger with the schedules they are of, newest first; those of one instant in an order of the store's.
     ///
     /// # Errors
     ///

@@ -5,6 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use super::Step;
 use crate::{
     AttemptId, Error, ErrorKind, Result, RunId, Timestamp,
+    pipeline::RetryReason,
     run::{
         Attempt, AttemptEnd, Decision, Failure, NewRun, Note, Retry, Run, RunEvent, RunState, StartFailure,
         StartFailureKind,
@@ -113,8 +114,11 @@ impl RunRecord {
         let failed_attempts = self.run.failed_attempts;
         let policy = &self.run.spec.pipeline.definition.retry;
         match NonZeroU32::new(failed_attempts).and_then(|failed| policy.delay(failed)) {
+            Some(_) if !policy.follows(failure) => {
+                (Retry::Exhausted, Some(Decision::NotRetried { reason: RetryReason::of(failure) }))
+            }
             Some(delay) => {
-                let at = later(at, delay);
+                let at = later(at, policy.spread(delay, chance(self.run.id, self.run.attempt)));
                 (Retry::At(at), Some(Decision::Retry { at, failed_attempts }))
             }
             // Where no retries were asked for, there is nothing to explain.
@@ -188,6 +192,17 @@ fn executor_retry_delay(id: RunId, tries: u32) -> Option<Duration> {
     let delay = EXECUTOR_RETRY_FIRST.saturating_mul(1 << tries.min(16)).min(EXECUTOR_RETRY_MAX);
     let random = u32::from(id.as_bytes()[15].wrapping_add(tries.to_le_bytes()[0].wrapping_mul(97)));
     Some(delay + delay * (random * EXECUTOR_RETRY_SPREAD_PERCENT / 255) / 100)
+}
+
+/// Any number, each as likely, and always the same for one attempt: the random end of the run's id, with the attempt
+/// mixed in (splitmix64).
+fn chance(id: RunId, attempt: u32) -> u32 {
+    let random = id.as_bytes().iter().rev().take(8).fold(0, |random, byte| (random << 8) | u64::from(*byte));
+    let mut mixed = random.wrapping_add(u64::from(attempt).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    let [low @ .., _, _, _, _] = (mixed ^ (mixed >> 31)).to_le_bytes();
+    u32::from_le_bytes(low)
 }
 
 /// `at + delay`, or the last instant there is.

@@ -3,6 +3,10 @@
 use std::num::NonZeroU32;
 
 use super::Created;
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+use super::record::whole_micros;
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+use crate::{Error, ErrorKind};
 use crate::{
     RunId, ScheduleId, Timestamp,
     run::NewRun,
@@ -129,6 +133,41 @@ pub struct Fire {
     pub next: Option<NextTick>,
 }
 
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+impl Fire {
+    /// Whether it is one: what is written must not depend on what a store happens to check.
+    pub(crate) fn check(&self) -> crate::Result<()> {
+        let wrong = |what: &'static str| {
+            let error =
+                Error::new(ErrorKind::Invalid, "what becomes of a schedule's instants contradicts itself");
+            Err(error.with("schedule", &self.schedule).with("found", what))
+        };
+        let (from, to) = (whole_micros(self.from), whole_micros(self.to));
+        let mut last = from;
+        for tick in &self.ticks {
+            let (nominal, through) = (whole_micros(tick.nominal), whole_micros(tick.through));
+            if nominal <= last || through < nominal || tick.count == 0 {
+                return wrong("rows that are not in the order of their instants");
+            }
+            last = through;
+        }
+        if last > to.max(from) {
+            return wrong("a row of an instant behind the new cursor");
+        }
+        if self.next.is_some_and(|next| whole_micros(next.nominal) <= to) {
+            return wrong("a next instant that is not behind the new cursor");
+        }
+        let mut named: Vec<RunId> = self.ticks.iter().filter_map(|tick| tick.outcome.run()).collect();
+        let mut made: Vec<RunId> = self.runs.iter().map(|new| new.id).collect();
+        named.sort_unstable();
+        made.sort_unstable();
+        if named != made || made.windows(2).any(|pair| pair[0] == pair[1]) {
+            return wrong("rows that name other runs than those that it makes");
+        }
+        Ok(())
+    }
+}
+
 /// What [`Store::fire`](super::Store::fire) came to.
 ///
 /// ```
@@ -158,6 +197,8 @@ pub struct TickQuery {
     pub since: Option<Timestamp>,
     /// Only before this instant.
     pub before: Option<Timestamp>,
+    /// Only those behind this row, the last one of the page before: many schedules may share an instant.
+    pub behind: Option<(Timestamp, ScheduleId)>,
     /// At most so many; [`TickQuery::DEFAULT_LIMIT`] when none, never more than [`TickQuery::MAX_LIMIT`].
     pub limit: Option<NonZeroU32>,
 }

@@ -4,8 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod blackout;
+mod conformance;
+mod explain;
 mod expression;
 mod occasion;
+mod oracle;
+mod property;
 
 use fastflow_core::Timestamp;
 use jiff::tz::TimeZone;

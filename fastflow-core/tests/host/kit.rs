@@ -20,7 +20,7 @@ use fastflow_core::{
         SetupLog,
     },
     journal::{LogLine, LogStream, Offset},
-    run::{Attempt, Run},
+    run::{Attempt, Note, Run},
     testing::tool,
 };
 use futures::StreamExt;
@@ -178,6 +178,30 @@ pub(crate) async fn attempts(flow: &Orchestrator, id: RunId) -> Vec<Attempt> {
 
 pub(crate) fn attempt(run: RunId, number: u32) -> AttemptId {
     AttemptId { run, number: NonZeroU32::new(number).unwrap() }
+}
+
+/// What was noted about all runs, oldest first, as it stands in the store's file.
+pub(crate) async fn all_notes(data: &Path) -> Vec<(RunId, Note)> {
+    use sqlx::Connection as _;
+    let options =
+        sqlx::sqlite::SqliteConnectOptions::new().filename(data.join("fastflow.db")).read_only(true);
+    let mut store = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+    let rows: Vec<(Vec<u8>, i64, u32, String)> =
+        sqlx::query_as("SELECT run, at, attempt, body FROM notes ORDER BY id")
+            .fetch_all(&mut store)
+            .await
+            .unwrap();
+    let note = |(run, at, attempt, body): (Vec<u8>, i64, u32, String)| {
+        let at = fastflow_core::Timestamp::from_microsecond(at).unwrap();
+        let decision = serde_json::from_str(&body).unwrap();
+        (RunId::from_bytes(run.try_into().unwrap()), Note { at, attempt, decision })
+    };
+    rows.into_iter().map(note).collect()
+}
+
+/// What was noted about one run.
+pub(crate) async fn notes(data: &Path, run: RunId) -> Vec<Note> {
+    all_notes(data).await.into_iter().filter(|(of, _)| *of == run).map(|(_, note)| note).collect()
 }
 
 /// A whole log, once its attempt has ended.

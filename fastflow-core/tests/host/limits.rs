@@ -5,11 +5,11 @@ use std::time::Duration;
 use fastflow_core::{
     Orchestrator,
     journal::LogStream,
-    run::{Exit, Failure, Status},
+    run::{Decision, Exit, Failure, SoftLimit, Status},
     testing::tool,
 };
 
-use crate::kit::{Place, attempts, lines, processes_of, run, until};
+use crate::kit::{Place, attempts, lines, notes, processes_of, run, until};
 
 /// Whether this machine lets the process executor keep limits. If not, it must refuse them by name.
 async fn can(flow: &Orchestrator, pipeline: &str, field: &str) -> bool {
@@ -59,6 +59,73 @@ async fn a_program_gets_no_more_processor_than_it_may() {
     let report = attempts(&flow, done.id).await.remove(0).report.unwrap();
     let share = report.cpu_time.unwrap().as_secs_f64() / report.duration.as_secs_f64();
     assert!(share < 0.35, "{share} of a core: {report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_gets_more_memory_after_one_that_ran_out_of_it_up_to_the_ceiling() {
+    let place = Place::new();
+    // The first has 64 MiB, the second could have 128 MiB, and the ceiling is below that.
+    place
+        .pipeline("growing", "print('begin')\nblock = bytearray(90 << 20)\nfor i in range(0, len(block), 4096): block[i] = 1\n")
+        .file(
+            "growing/pipeline.json",
+            r#"{"mem_hard_limit": "64m", "retry_attempts": 2, "retry_memory": {"factor": 2, "max": "120m"},
+                "retry_strategy": {"type": "fixed_delay", "delay": 0}}"#,
+        )
+        .pipeline("greedy", "x = []\nwhile True: x.append(bytearray(1 << 20))\n")
+        .file(
+            "greedy/pipeline.json",
+            r#"{"mem_hard_limit": "64m", "retry_attempts": 2, "retry_memory": {"factor": 1.5, "max": "120m"},
+                "retry_strategy": {"type": "fixed_delay", "delay": 0}}"#,
+        );
+    let flow = place.start().await;
+    if !can(&flow, "growing", "mem_hard_limit").await {
+        return;
+    }
+    let more = async |run| {
+        let notes = notes(&place.data(), run).await.into_iter();
+        let more = |note: fastflow_core::run::Note| match note.decision {
+            Decision::MoreMemory { bytes } => Some((note.attempt, bytes >> 20)),
+            _ => None,
+        };
+        notes.filter_map(more).collect::<Vec<_>>()
+    };
+    let done = run(&flow, "growing").await;
+    assert_eq!((done.status(), done.attempt), (Status::Success, 2), "{done:?}");
+    assert_eq!(more(done.id).await, [(2, 120)]);
+    let done = run(&flow, "greedy").await;
+    assert_eq!((done.failure(), done.attempt), (Some(&Failure::Exit(Exit::OutOfMemory)), 3));
+    assert_eq!(more(done.id).await, [(2, 96), (3, 120)]);
+    let peaks: Vec<u64> = attempts(&flow, done.id)
+        .await
+        .into_iter()
+        .map(|attempt| attempt.report.unwrap().peak_memory_bytes.unwrap() >> 20)
+        .collect();
+    let near = |peak: u64, limit: u64| peak <= limit && peak > limit - 16;
+    assert!(near(peaks[0], 64) && near(peaks[1], 96) && near(peaks[2], 120), "{peaks:?} MiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_is_held_back_at_its_limit_is_noted_once() {
+    let place = Place::new();
+    place
+        .pipeline("busy", "import time\nend = time.monotonic() + 5\nwhile time.monotonic() < end: pass\n")
+        .file("busy/pipeline.json", r#"{"cpu_hard_limit": 0.1}"#)
+        .pipeline("idle", "import time\ntime.sleep(3)\n")
+        .file("idle/pipeline.json", r#"{"cpu_hard_limit": 1}"#);
+    let flow = place.start().await;
+    if !can(&flow, "busy", "cpu_hard_limit").await {
+        return;
+    }
+    let done = run(&flow, "busy").await;
+    let noted: Vec<Decision> =
+        notes(&place.data(), done.id).await.into_iter().map(|note| note.decision).collect();
+    let [Decision::SoftLimit { limit: SoftLimit::Throttling, used, allowed: 500 }] = noted.as_slice() else {
+        panic!("{noted:?}")
+    };
+    assert!((501..=1000).contains(used), "{used}");
+    let done = run(&flow, "idle").await;
+    assert!(notes(&place.data(), done.id).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -30,22 +30,16 @@ fn what_is_not_acted_on_is_named() {
             "max_instances",
             "when_full",
             "pools",
-            "retry_jitter_percent",
-            "retry_on",
-            "retry_exit_codes",
-            "retry_memory",
             "parameters",
             "undeclared_parameters",
-            "no_output_timeout",
-            "heartbeat_timeout",
-            "soft_limit_action",
             "cells",
         ]
     );
     let acted_on = r#"{"timeout": 1, "retry_attempts": 1, "default_env": {"A": "1"}, "cpu_hard_limit": 1,
         "mem_hard_limit": "64m", "cpu_soft_limit": 0.5, "mem_soft_limit": "32m", "enabled": false, "tags": ["a"],
         "description": "x", "python_version": "3.12", "executor": "process", "stop_grace": 1, "max_processes": 9,
-        "retry_max_delay": 5}"#;
+        "retry_max_delay": 5, "retry_jitter_percent": 50, "retry_on": ["lost"], "retry_exit_codes": [75],
+        "retry_memory": {"max": "4g"}, "no_output_timeout": 5, "heartbeat_timeout": 5, "soft_limit_action": "stop"}"#;
     assert_eq!(good(acted_on).unsupported(), []);
     let interval =
         r#"{"schedules": [{"id": "a", "schedule_interval_seconds": 5}], "schedule_interval_seconds": 5}"#;

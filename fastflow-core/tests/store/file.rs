@@ -4,7 +4,7 @@ use std::{os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use fastflow_core::{
     ErrorKind, Result, SystemClock,
-    store::{SqliteOptions, SqliteStore, Store},
+    store::{ScheduleChange, SqliteOptions, SqliteStore, Store},
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -99,6 +99,10 @@ async fn a_file_that_is_gone_takes_no_more_writes() {
     assert_eq!(store.create_run(new_run(&clock, "b")).await.unwrap_err().kind(), ErrorKind::Corrupt);
     std::fs::write(&path, "").unwrap();
     assert_eq!(store.create_run(new_run(&clock, "c")).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    let now = fastflow_core::Clock::now(&clock);
+    assert_eq!(store.put_catalog(Vec::new(), now).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    let unknown = ScheduleChange { put: Vec::new(), remove: vec![("etl/a".parse().unwrap(), 1)] };
+    assert_eq!(store.put_schedules(unknown).await.unwrap_err().kind(), ErrorKind::Corrupt);
     std::fs::rename(dir.path().join("moved.db"), &path).unwrap();
     store.create_run(new_run(&clock, "d")).await.unwrap();
 }

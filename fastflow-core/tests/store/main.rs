@@ -6,6 +6,8 @@ mod child;
 mod crash;
 mod disk;
 mod file;
+mod reopen;
+mod upgrade;
 
 use std::sync::{Arc, LazyLock};
 

@@ -102,6 +102,7 @@ async fn check_engine(place: &Place, needs: Requirements) -> Result<()> {
         process_limit: info.process_limit,
         images: true,
         network: true,
+        output: true,
         ..Default::default()
     };
     can.check(needs)

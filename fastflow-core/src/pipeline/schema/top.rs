@@ -56,10 +56,10 @@ pub(super) struct Manifest {
     /// The most memory, at least 6 MiB; there is no swap beyond it. None: no limit.
     #[schemars(default, with = "Size", extend("x-type" = "size", "examples" = ["512m", "1.5g", "2GB", "512Mi"]))]
     mem_hard_limit: (),
-    /// The cores above which samples of its usage are marked; it goes on.
+    /// The cores above which its use is marked and noted; `soft_limit_action` says what else happens.
     #[schemars(default, with = "Cores", extend("x-type" = "number", "examples" = [0.5]))]
     cpu_soft_limit: (),
-    /// The memory above which samples of its usage are marked; it goes on.
+    /// The memory above which its use is marked and noted; `soft_limit_action` says what else happens.
     #[schemars(default, with = "Size", extend("x-type" = "size", "examples" = ["400m"]))]
     mem_soft_limit: (),
     /// The most processes and threads at one time. None: no limit.
@@ -81,7 +81,6 @@ pub(super) struct Manifest {
     #[schemars(default, with = "Option<Strategy>", extend("x-type" = "object"))]
     retry_strategy: (),
     /// How much of each wait is left to chance, in percent of it: with 100 it is anything between none and all of it.
-    /// *Not acted on yet.*
     #[schemars(default, with = "Percent", extend("x-type" = "whole number", "default" = 0))]
     retry_jitter_percent: (),
     /// The longest wait before a further attempt, whatever `retry_strategy` says. None: its own.
@@ -89,14 +88,13 @@ pub(super) struct Manifest {
     retry_max_delay: (),
     /// Which failures are followed by another attempt: `"exit"`, `"signal"`, `"out_of_memory"`, `"timed_out"`,
     /// `"unhealthy"`, `"interrupted"`, `"environment_failed"`, `"start_failed"` or `"lost"`. With neither these nor
-    /// exit codes, all are. *Not acted on yet.*
+    /// exit codes, all are.
     #[schemars(default, with = "Reasons", extend("x-type" = "list of strings", "default" = [], "examples" = [["lost", "timed_out"]]))]
     retry_on: (),
-    /// Which exit codes are followed by another attempt, beside what `retry_on` names; from 1 to 255. *Not acted on
-    /// yet.*
+    /// Which exit codes are followed by another attempt, beside what `retry_on` names; from 1 to 255.
     #[schemars(default, with = "ExitCodes", extend("x-type" = "list of whole numbers", "default" = [], "examples" = [[75]]))]
     retry_exit_codes: (),
-    /// How `mem_hard_limit` grows after each attempt that ran out of memory. None: it stays. *Not acted on yet.*
+    /// How `mem_hard_limit` grows after each attempt that ran out of memory. None: it stays.
     #[schemars(default, with = "Option<Escalation>", extend("x-type" = "object", "examples" = [{"max": "4g"}]))]
     retry_memory: (),
     /// Environment variables, all strings; the caller's win over them. Names that decide which code runs, such as
@@ -212,15 +210,14 @@ pub(super) struct Manifest {
     /// *Not acted on yet.*
     #[schemars(default, with = "OthersToo", extend("x-type" = "string", "default" = "allow"))]
     undeclared_parameters: (),
-    /// How long its program may write nothing before it is ended. None: for ever. *Not acted on yet.*
+    /// How long its program may write nothing before it is ended. None: for ever.
     #[schemars(default, with = "SomeSeconds", extend("x-type" = "seconds", "examples" = [600]))]
     no_output_timeout: (),
     /// How long its program may leave the file named by `FASTFLOW_HEARTBEAT_FILE` untouched before it is ended. None:
-    /// the file means nothing. *Not acted on yet.*
+    /// there is no such file.
     #[schemars(default, with = "SomeSeconds", extend("x-type" = "seconds", "examples" = [60]))]
     heartbeat_timeout: (),
-    /// What happens when a soft limit is crossed: `"record"` notes it, `"stop"` ends the program, too. *Not acted on
-    /// yet.*
+    /// What happens when a soft limit is crossed: `"record"` notes it, `"stop"` ends the program, too.
     #[schemars(default, with = "SoftLimit", extend("x-type" = "string", "default" = "record"))]
     soft_limit_action: (),
     /// What its end starts. *Not acted on yet.*

@@ -5,12 +5,13 @@ use std::collections::{HashMap, HashSet};
 use sqlx::{SqliteConnection, sqlite::SqliteRow};
 
 use super::{
-    batch::{Batch, Entry, Next, ScheduleRow, Turns, row_mark},
+    batch::{Batch, Entry, Next, ScheduleRow, row_mark},
     codec::{self, Columns, hex, unhex},
+    command::Command,
     fault::Fault,
     runs::{RunRow, SELECT_OPEN, SELECT_RECORDS},
     specs::{PreparedSpec, SpecId},
-    writer::{Command, Writer},
+    writer::Writer,
 };
 use crate::{
     ErrorKind, PipelineName, Result, RunId, ScheduleId,
@@ -44,10 +45,6 @@ UNION ALL
 SELECT wanted.value, p.name, r.status, r.submission->'$.origin.join' IS NOT NULL
 FROM json_each($1) AS wanted CROSS JOIN runs AS r INDEXED BY runs_chain ON r.chain = unhex(wanted.value)
 CROSS JOIN pipelines AS p ON p.id = r.pipeline";
-/// The latest turn of each pipeline in the queue, and the first turn of all.
-const SELECT_TURNS: &str = "
-SELECT pipeline, max(turn), min(turn) FROM runs INDEXED BY runs_ready WHERE state = 0 AND ready = 1 GROUP BY pipeline";
-
 /// What the commands of a batch speak of, and the batch must know.
 #[derive(Default)]
 struct Named<'a> {
@@ -88,11 +85,11 @@ impl<'a> Named<'a> {
 impl Writer {
     /// A batch that knows everything the commands speak of, and the runs that each claim gets.
     pub(super) async fn load(&mut self, commands: &[Command]) -> Result<(Batch, Vec<Vec<RunId>>), Fault> {
-        if !self.turns_known {
-            self.load_turns().await?;
-            self.turns_known = true;
-        }
-        let mut batch = Batch::after(self.next, self.turns.clone());
+        let turns = match self.turns.take() {
+            Some(turns) => turns,
+            None => self.load_turns().await?,
+        };
+        let mut batch = Batch::after(self.next, turns);
         let mut named = Named::default();
         for command in commands {
             match command {
@@ -142,23 +139,30 @@ impl Writer {
 
     /// The unfinished runs of pipelines that take no more than so many.
     async fn load_unfinished(&mut self, batch: &mut Batch, named: &mut Named<'_>) -> Result<(), Fault> {
-        let mut names = HashSet::new();
+        let (mut pipelines, mut gives_up) = (HashSet::new(), HashSet::new());
         for (new, _) in &named.new {
             let queue = &new.spec.pipeline.definition.queue;
             if queue.max_instances.is_some() && queue.when_full != WhenFull::Queue {
-                names.insert(new.spec.pipeline.name.as_str().to_owned());
+                pipelines.insert(new.spec.pipeline.name.as_str().to_owned());
+                if queue.when_full == WhenFull::Replace {
+                    gives_up.insert(new.spec.pipeline.name.clone());
+                }
                 batch.unfinished.insert(new.spec.pipeline.name.clone(), Vec::new());
             }
         }
-        if names.is_empty() {
+        if pipelines.is_empty() {
             return Ok(());
         }
-        for row in self.select(SELECT_UNFINISHED, &names.into_iter().collect::<Vec<_>>()).await? {
+        for row in self.select(SELECT_UNFINISHED, &pipelines.into_iter().collect::<Vec<_>>()).await? {
             let mut columns = Columns::of(&row);
-            let name = columns.text().and_then(str::parse).map_err(|error| self.damaged(&error))?;
+            let name: PipelineName =
+                columns.text().and_then(str::parse).map_err(|error| self.damaged(&error))?;
             let id = columns.run_id().map_err(|error| self.damaged(&error))?;
+            // To refuse, their number is enough.
+            if gives_up.contains(&name) {
+                self.take_open(batch, named, id);
+            }
             batch.unfinished.entry(name).or_default().push(id);
-            self.take_open(batch, named, id);
         }
         Ok(())
     }
@@ -223,20 +227,20 @@ impl Writer {
 
     /// The rows of pipelines and specs.
     async fn load_rows(&mut self, batch: &mut Batch, named: &Named<'_>) -> Result<(), Fault> {
-        let (mut names, mut hashes) = (HashSet::new(), HashSet::new());
+        let (mut pipelines, mut hashes) = (HashSet::new(), HashSet::new());
         for (new, spec) in &named.new {
             let name = &new.spec.pipeline.name;
             match self.pipelines.get(name) {
                 Some(id) => drop(batch.pipelines.insert(name.clone(), *id)),
-                None => drop(names.insert(name.as_str().to_owned())),
+                None => drop(pipelines.insert(name.as_str().to_owned())),
             }
             match self.spec_rows.get(&spec.hash) {
                 Some(id) => drop(batch.specs.insert(spec.hash, *id)),
                 None => drop(hashes.insert(spec.hash)),
             }
         }
-        if !names.is_empty() {
-            for row in self.select(SELECT_PIPELINE_ROWS, &names.into_iter().collect::<Vec<_>>()).await? {
+        if !pipelines.is_empty() {
+            for row in self.select(SELECT_PIPELINE_ROWS, &pipelines.into_iter().collect::<Vec<_>>()).await? {
                 let mut columns = Columns::of(&row);
                 let name = columns.text().and_then(str::parse).map_err(|error| self.damaged(&error))?;
                 let id = columns.int().map_err(|error| self.damaged(&error))?;
@@ -311,25 +315,6 @@ impl Writer {
             specs.extend(loaded);
         }
         Ok(specs)
-    }
-
-    /// Reads whose turn it is.
-    pub(super) async fn load_turns(&mut self) -> Result<(), Fault> {
-        let connection = self.connection().await?;
-        let rows = sqlx::query(SELECT_TURNS).fetch_all(connection).await;
-        let rows = rows.map_err(|error| self.fault(&error))?;
-        let mut turns = Turns::default();
-        let mut first = None;
-        for row in &rows {
-            let mut columns = Columns::of(row);
-            let read = (|| Ok((columns.int()?, columns.int()?, columns.int()?)))();
-            let (pipeline, last, least) = read.map_err(|error: crate::Error| self.damaged(&error))?;
-            turns.last.insert(pipeline, last);
-            first = Some(first.map_or(least, |first: i64| first.min(least)));
-        }
-        turns.now = first.unwrap_or_default();
-        self.turns = turns;
-        Ok(())
     }
 
     /// Reads the next free ids.

@@ -13,8 +13,10 @@ mod attempts;
 mod batch;
 mod catalog;
 mod codec;
+mod command;
 mod events;
 mod fault;
+mod line;
 mod load;
 mod lock;
 mod migration;
@@ -25,6 +27,7 @@ mod reserve;
 mod runs;
 mod schedules;
 mod specs;
+mod turns;
 mod writer;
 
 use std::{
@@ -40,12 +43,13 @@ use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 use self::{
-    batch::{Next, Turns},
+    batch::Next,
+    command::{Command, Reply},
     fault::Fault,
     lock::HostLock,
     reserve::Reserve,
     specs::Specs,
-    writer::{Command, FileIdentity, Reply, WAITING_MAX, Writer},
+    writer::{FileIdentity, WAITING_MAX, Writer},
 };
 use super::{
     Advanced, Claim, Created, DailyStatistics, DueSchedule, Event, EventId, Fire, Fired, FollowUpAction,
@@ -154,8 +158,7 @@ impl SqliteStore {
             clock,
             file: FileIdentity::of(&path)?,
             next: Next::default(),
-            turns: Turns::default(),
-            turns_known: false,
+            turns: None,
             open: HashMap::new(),
             pipelines: HashMap::new(),
             spec_rows: HashMap::new(),
@@ -283,6 +286,7 @@ impl Store for SqliteStore {
 
     async fn fire(&self, fires: Vec<Fire>) -> Result<Vec<Fired>> {
         let prepare = |fire: Fire| {
+            fire.check()?;
             let specs = fire.runs.iter().map(|new| self.specs().prepare(&new.spec));
             let specs = specs.collect::<Result<Vec<_>>>()?;
             Ok((fire, specs))

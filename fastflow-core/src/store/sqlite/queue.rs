@@ -1,25 +1,28 @@
 //! Which queued runs a claim takes.
 //!
-//! Runs that are due stand in the queue by priority and turn. Those that no limit can hold back are read from its
-//! head. Those that one can are looked at by what they execute: what its own limit holds back is never walked over,
-//! however many runs of it wait. Whoever waits for slots of a pool, or for a part of the budget, lets nobody past it
+//! Runs that are due stand in the queue by priority and turn, and are read from its head. Where one of those must
+//! wait, the queue is looked at by what its runs execute: what its own limit holds back is never walked over, however
+//! many runs of it wait. Whoever waits for slots of a pool, or for a part of the budget, lets nobody past it
 //! who wants of the same, so that a large run is not overtaken for ever.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use super::{
     attempts::attempt_columns,
     batch::Batch,
     codec::{Columns, gate_code, hex},
     fault::Fault,
+    line::{Candidate, From, Held, Line, Source},
     runs::{SELECT_RECORDS, run_columns},
     specs::SpecId,
     writer::Writer,
 };
 use crate::{
     Result, RunId,
-    pipeline::ConfigName,
-    run::{Demand, Gate, Obstacle, RunSpec, Usage},
+    run::{Demand, Gate, RunSpec, Usage},
     store::Claim,
 };
 
@@ -27,6 +30,10 @@ use crate::{
 const CLAIM_MAX: u32 = 1024;
 /// The most runs that one claim puts into the queue because their time has come.
 const READY_MAX: i64 = 65_536;
+/// How many more runs than it may take a claim reads from the head of the queue before it looks at what they execute.
+const HEAD_MORE: u32 = 32;
+/// How many runs of one content are read at a time, after its first one.
+const CONTENT_CHUNK: u32 = 16;
 
 /// Runs whose time has come, and that do not stand in the queue yet.
 pub(super) const SELECT_DUE_LATER: &str = concat!(
@@ -41,7 +48,7 @@ pub(super) const SELECT_DUE_LATER: &str = concat!(
 /// The head of the queue of one gate.
 pub(super) const SELECT_HEAD: &str = "
 SELECT r.id, r.priority, r.turn, r.spec FROM runs AS r INDEXED BY runs_ready
-WHERE r.state = 0 AND r.ready = 1 AND r.gate = $1 ORDER BY r.priority DESC, r.turn, r.id LIMIT $2";
+WHERE r.state = 0 AND r.ready = 1 AND r.gate = $1 ORDER BY r.priority DESC, r.turn, r.id LIMIT $2 OFFSET $3";
 
 /// What the runs of one gate execute, each found by one step into the index.
 pub(super) const SELECT_CONTENT: &str = "
@@ -53,27 +60,27 @@ WITH RECURSIVE content (spec) AS (
     FROM content WHERE content.spec IS NOT NULL
 ) SELECT spec FROM content WHERE spec IS NOT NULL";
 
-/// The first runs of each of some contents.
+/// The first runs of each of some contents: those behind a priority and turn.
 pub(super) const SELECT_HEADS: &str = "
 SELECT r.id, r.priority, r.turn, r.spec FROM json_each($2) AS wanted CROSS JOIN runs AS r ON r.id IN (
     SELECT q.id FROM runs AS q INDEXED BY runs_ready_by_spec
-    WHERE q.state = 0 AND q.ready = 1 AND q.gate = $1 AND q.spec = wanted.value
+    WHERE q.state = 0 AND q.ready = 1 AND q.gate = $1 AND q.spec = wanted.value->>0
+          AND (q.priority < wanted.value->>1 OR (q.priority = wanted.value->>1 AND q.turn > wanted.value->>2))
     ORDER BY q.priority DESC, q.turn, q.id LIMIT $3)";
 
 /// What is in flight, by what it executes.
 pub(super) const SELECT_IN_FLIGHT: &str =
     "SELECT spec, count(*) FROM runs INDEXED BY runs_open WHERE state IN (1, 2, 3) GROUP BY spec";
 
-/// One queued run that may be taken.
-#[derive(Clone, Copy, Debug)]
-struct Candidate {
-    id: RunId,
-    priority: i16,
-    turn: i64,
-    spec: SpecId,
-}
+type SpecMap = HashMap<SpecId, Arc<RunSpec>>;
 
-type SpecMap = HashMap<SpecId, std::sync::Arc<RunSpec>>;
+/// What the claims of a batch have decided so far.
+#[derive(Default)]
+struct Chosen {
+    specs: SpecMap,
+    usage: Usage,
+    taken: HashSet<RunId>,
+}
 
 impl Writer {
     /// Chooses the runs of each claim, and has them in the batch.
@@ -82,40 +89,68 @@ impl Writer {
         batch: &mut Batch,
         claims: &[&Claim],
     ) -> Result<Vec<Vec<RunId>>, Fault> {
-        let mut chosen = Vec::with_capacity(claims.len());
         if claims.is_empty() {
-            return Ok(chosen);
+            return Ok(Vec::new());
         }
-        let mut taken = HashSet::new();
-        let mut specs = SpecMap::new();
-        let mut usage = self.in_flight(&mut specs).await?;
+        let mut so_far = self.in_flight().await?;
+        let mut chosen = Vec::with_capacity(claims.len());
         for claim in claims {
-            let ready = self.make_ready(batch, claim).await?;
-            let limit = claim.limit.get().min(CLAIM_MAX);
-            // Those that an earlier claim of the batch took still stand in the rows.
-            let wanted = i64::from(limit) + i64::try_from(taken.len()).unwrap_or(i64::MAX);
-            let mut candidates = self.candidates(&mut specs, &usage, claim, wanted).await?;
-            candidates.extend(ready.iter().filter_map(|id| {
-                let entry = batch.runs.get(id)?;
-                specs.insert(entry.spec, std::sync::Arc::clone(&entry.record.run.spec));
-                let priority = entry.record.run.priority;
-                Some(Candidate { id: *id, priority, turn: entry.turn, spec: entry.spec })
-            }));
-            candidates.retain(|candidate| !taken.contains(&candidate.id));
-            candidates.sort_unstable_by_key(|c| (std::cmp::Reverse(c.priority), c.turn, c.id));
-            let mine = admit(&candidates, &specs, &mut usage, claim, limit);
-            taken.extend(mine.iter().copied());
-            chosen.push(mine);
+            chosen.push(self.choose_for(claim, batch, &mut so_far).await?);
         }
-        let missing: Vec<String> =
-            taken.iter().filter(|id| !batch.runs.contains_key(id)).map(|id| hex(id.as_bytes())).collect();
+        let taken = so_far.taken.iter().filter(|id| !batch.runs.contains_key(id));
+        let missing: Vec<String> = taken.map(|id| hex(id.as_bytes())).collect();
         if !missing.is_empty() {
             self.load_records(batch, SELECT_RECORDS, Some(missing)).await?;
         }
         Ok(chosen)
     }
 
-    async fn in_flight(&mut self, specs: &mut SpecMap) -> Result<Usage, Fault> {
+    /// Goes along the queue until the claim has what it wants.
+    async fn choose_for(
+        &mut self,
+        claim: &Claim,
+        batch: &mut Batch,
+        so_far: &mut Chosen,
+    ) -> Result<Vec<RunId>, Fault> {
+        let limit = claim.limit.get().min(CLAIM_MAX);
+        let mut line = Line::default();
+        line.add_all(self.make_ready(batch, claim, &mut so_far.specs).await?);
+        for gate in [Gate::Open, Gate::Budget, Gate::Limited] {
+            line.add(From::Head(gate));
+        }
+        let (mut held, mut mine) = (Held::default(), Vec::new());
+        while mine.len() < limit as usize {
+            let unread = line.unread();
+            if !unread.is_empty() {
+                self.read(unread, claim, (&mut line, so_far, &held)).await?;
+                continue;
+            }
+            let Some((source, candidate)) = line.next() else { break };
+            if so_far.taken.contains(&candidate.id) {
+                line.went(source, false);
+                continue;
+            }
+            let spec =
+                so_far.specs.get(&candidate.spec).filter(|spec| !claim.without.contains(&spec.executor));
+            let Some(spec) = spec.filter(|spec| !held.keeps(spec)) else {
+                line.went(source, true);
+                continue;
+            };
+            let admitted = so_far.usage.admits(&Demand::of(spec), &claim.capacity);
+            line.went(source, admitted.is_err());
+            match admitted {
+                Ok(()) => {
+                    so_far.usage.add(Demand::of(spec), 1);
+                    so_far.taken.insert(candidate.id);
+                    mine.push(candidate.id);
+                }
+                Err(obstacle) => held.by(obstacle),
+            }
+        }
+        Ok(mine)
+    }
+
+    async fn in_flight(&mut self) -> Result<Chosen, Fault> {
         let connection = self.connection().await?;
         let rows = sqlx::query(SELECT_IN_FLIGHT).fetch_all(connection).await;
         let rows = rows.map_err(|error| self.fault(&error))?;
@@ -124,119 +159,138 @@ impl Writer {
             Ok((SpecId(columns.int()?), columns.count::<u32>()?))
         });
         let counts = counts.collect::<Result<Vec<_>>>().map_err(|error| self.damaged(&error))?;
-        self.add_specs(specs, counts.iter().map(|(spec, _)| *spec)).await?;
-        let mut usage = Usage::default();
+        let mut so_far = Chosen::default();
+        self.add_specs(&mut so_far.specs, counts.iter().map(|(spec, _)| *spec)).await?;
         for (spec, runs) in counts {
-            if let Some(spec) = specs.get(&spec) {
-                usage.add(Demand::of(spec), runs);
+            if let Some(spec) = so_far.specs.get(&spec) {
+                so_far.usage.add(Demand::of(spec), runs);
             }
         }
-        Ok(usage)
+        Ok(so_far)
     }
 
-    /// Puts the runs whose time has come into the queue, and says which they are.
-    async fn make_ready(&mut self, batch: &mut Batch, claim: &Claim) -> Result<Vec<RunId>, Fault> {
+    /// Puts the runs whose time has come into the queue. They do not stand there in the rows yet.
+    async fn make_ready(
+        &mut self,
+        batch: &mut Batch,
+        claim: &Claim,
+        specs: &mut SpecMap,
+    ) -> Result<Vec<Candidate>, Fault> {
         let connection = self.connection().await?;
         let due = sqlx::query(SELECT_DUE_LATER).bind(claim.at.as_microsecond()).bind(READY_MAX);
         let rows = due.fetch_all(connection).await.map_err(|error| self.fault(&error))?;
         let ids = self.decode(batch, &rows).await?;
-        for id in &ids {
-            batch.make_ready(*id);
+        let mut candidates = Vec::with_capacity(ids.len());
+        for id in ids {
+            batch.make_ready(id);
+            let Some(entry) = batch.runs.get(&id) else { continue };
+            let run = &entry.record.run;
+            specs.entry(entry.spec).or_insert_with(|| Arc::clone(&run.spec));
+            candidates.push(Candidate { id, priority: run.priority, turn: entry.turn, spec: entry.spec });
         }
-        Ok(ids)
-    }
-
-    /// Queued runs among which the claim's best are.
-    async fn candidates(
-        &mut self,
-        specs: &mut SpecMap,
-        usage: &Usage,
-        claim: &Claim,
-        wanted: i64,
-    ) -> Result<Vec<Candidate>, Fault> {
-        let mut candidates = Vec::new();
-        for gate in [Gate::Open, Gate::Budget, Gate::Limited] {
-            let limited = match gate {
-                Gate::Open => false,
-                Gate::Budget => claim.capacity.has_budget(),
-                Gate::Limited => true,
-            };
-            if limited || !claim.without.is_empty() {
-                self.heads_by_content(specs, usage, claim, (gate, wanted), &mut candidates).await?;
-            } else {
-                let connection = self.connection().await?;
-                let head = sqlx::query(SELECT_HEAD).bind(gate_code(gate)).bind(wanted);
-                let rows = head.fetch_all(connection).await.map_err(|error| self.fault(&error))?;
-                self.decode_candidates(&rows, &mut candidates)?;
-            }
-        }
-        self.add_specs(specs, candidates.iter().map(|candidate| candidate.spec)).await?;
         Ok(candidates)
     }
 
-    async fn heads_by_content(
+    /// Reads on in sources that were read to their end. Those that the claim can take nothing from any more are gone.
+    async fn read(
         &mut self,
-        specs: &mut SpecMap,
-        usage: &Usage,
+        unread: Vec<Source>,
         claim: &Claim,
-        (gate, wanted): (Gate, i64),
-        candidates: &mut Vec<Candidate>,
+        (line, so_far, held): (&mut Line, &mut Chosen, &Held),
     ) -> Result<(), Fault> {
-        let connection = self.connection().await?;
-        let rows = sqlx::query(SELECT_CONTENT).bind(gate_code(gate)).fetch_all(connection).await;
-        let rows = rows.map_err(|error| self.fault(&error))?;
-        let content = rows.iter().map(|row| Columns::of(row).int().map(SpecId));
-        let content = content.collect::<Result<Vec<_>>>().map_err(|error| self.damaged(&error))?;
-        self.add_specs(specs, content.iter().copied()).await?;
-        // One run of it is enough where it only holds a place, or only one may start.
-        let (mut one, mut many) = (Vec::new(), Vec::new());
-        for id in content {
-            let Some(spec) = specs.get(&id).filter(|spec| !claim.without.contains(&spec.executor)) else {
-                continue;
-            };
-            match usage.admits(&Demand::of(spec), &claim.capacity) {
-                Err(Obstacle::Instances { .. } | Obstacle::Schedule { .. } | Obstacle::NoSuchPool { .. }) => {
+        let mut contents: HashMap<(i64, u32), Vec<Source>> = HashMap::new();
+        for mut source in unread {
+            match source.from {
+                From::Later => {}
+                // Somebody in it must wait, and perhaps many do: go by what they execute.
+                From::Head(gate) if source.refused => {
+                    for spec in self.contents(gate, &mut so_far.specs).await? {
+                        line.add(From::Content(gate, spec));
+                    }
                 }
-                Err(_) => one.push(id.0),
-                Ok(()) if spec.pipeline.definition.instance_limit().is_some_and(|max| max.get() == 1) => {
-                    one.push(id.0);
+                From::Head(gate) => {
+                    // Those that an earlier claim of the batch took still stand in the rows.
+                    let taken = u32::try_from(so_far.taken.len()).unwrap_or(u32::MAX);
+                    let wanted =
+                        claim.limit.get().min(CLAIM_MAX).saturating_add(taken).saturating_add(HEAD_MORE);
+                    let connection = self.connection().await?;
+                    let query = sqlx::query(SELECT_HEAD).bind(gate_code(gate)).bind(wanted).bind(source.read);
+                    let rows = query.fetch_all(connection).await.map_err(|error| self.fault(&error))?;
+                    let rows = self.candidates(&rows, &mut so_far.specs).await?;
+                    source.fill(rows, wanted);
+                    line.put(source);
                 }
-                Ok(()) => many.push(id.0),
+                From::Content(gate, spec) => {
+                    let spec = so_far.specs.get(&spec).filter(|spec| !claim.without.contains(&spec.executor));
+                    let Some(spec) = spec.filter(|spec| !held.keeps(spec)) else { continue };
+                    let admitted = so_far.usage.admits(&Demand::of(spec), &claim.capacity);
+                    if admitted.err().is_none_or(|obstacle| Held::is_held_by(&obstacle)) {
+                        let wanted = if source.read == 0 { 1 } else { CONTENT_CHUNK };
+                        contents.entry((gate_code(gate), wanted)).or_default().push(source);
+                    }
+                }
             }
         }
-        for (wanted, of) in [(1, one), (wanted, many)] {
-            if of.is_empty() {
-                continue;
-            }
-            let connection = self.connection().await?;
-            let heads = sqlx::query(SELECT_HEADS)
-                .bind(gate_code(gate))
-                .bind(serde_json::Value::from(of).to_string())
-                .bind(wanted);
-            let rows = heads.fetch_all(connection).await.map_err(|error| self.fault(&error))?;
-            self.decode_candidates(&rows, candidates)?;
+        for ((gate, wanted), sources) in contents {
+            self.read_contents(sources, (gate, wanted), line, so_far).await?;
         }
         Ok(())
     }
 
-    fn decode_candidates(
-        &self,
-        rows: &[sqlx::sqlite::SqliteRow],
-        candidates: &mut Vec<Candidate>,
+    /// Reads `wanted` more runs of each content.
+    async fn read_contents(
+        &mut self,
+        sources: Vec<Source>,
+        (gate, wanted): (i64, u32),
+        line: &mut Line,
+        so_far: &mut Chosen,
     ) -> Result<(), Fault> {
-        for row in rows {
-            let mut columns = Columns::of(row);
-            let candidate = (|| {
-                Ok(Candidate {
-                    id: columns.run_id()?,
-                    priority: columns.count()?,
-                    turn: columns.int()?,
-                    spec: SpecId(columns.int()?),
-                })
-            })();
-            candidates.push(candidate.map_err(|error: crate::Error| self.damaged(&error))?);
+        let behind = sources.iter().filter_map(|source| {
+            let From::Content(_, spec) = source.from else { return None };
+            let (priority, turn) =
+                source.last.map_or((i64::from(i16::MAX), i64::MIN), |last| (last.priority.into(), last.turn));
+            Some(serde_json::json!([spec.0, priority, turn]))
+        });
+        let behind = serde_json::Value::Array(behind.collect()).to_string();
+        let connection = self.connection().await?;
+        let rows = sqlx::query(SELECT_HEADS).bind(gate).bind(behind).bind(wanted).fetch_all(connection).await;
+        let rows = rows.map_err(|error| self.fault(&error))?;
+        let mut by_content: HashMap<SpecId, Vec<Candidate>> = HashMap::new();
+        for candidate in self.candidates(&rows, &mut so_far.specs).await? {
+            by_content.entry(candidate.spec).or_default().push(candidate);
+        }
+        for mut source in sources {
+            let From::Content(_, spec) = source.from else { continue };
+            source.fill(by_content.remove(&spec).unwrap_or_default(), wanted);
+            line.put(source);
         }
         Ok(())
+    }
+
+    /// What the runs in the queue of one gate execute.
+    async fn contents(&mut self, gate: Gate, specs: &mut SpecMap) -> Result<Vec<SpecId>, Fault> {
+        let connection = self.connection().await?;
+        let rows = sqlx::query(SELECT_CONTENT).bind(gate_code(gate)).fetch_all(connection).await;
+        let rows = rows.map_err(|error| self.fault(&error))?;
+        let contents = rows.iter().map(|row| Columns::of(row).int().map(SpecId));
+        let contents = contents.collect::<Result<Vec<_>>>().map_err(|error| self.damaged(&error))?;
+        self.add_specs(specs, contents.iter().copied()).await?;
+        Ok(contents)
+    }
+
+    async fn candidates(
+        &mut self,
+        rows: &[sqlx::sqlite::SqliteRow],
+        specs: &mut SpecMap,
+    ) -> Result<Vec<Candidate>, Fault> {
+        let candidates = rows.iter().map(|row| {
+            let mut columns = Columns::of(row);
+            let (id, priority, turn) = (columns.run_id()?, columns.count()?, columns.int()?);
+            Ok(Candidate { id, priority, turn, spec: SpecId(columns.int()?) })
+        });
+        let candidates = candidates.collect::<Result<Vec<_>>>().map_err(|error| self.damaged(&error))?;
+        self.add_specs(specs, candidates.iter().map(|candidate| candidate.spec)).await?;
+        Ok(candidates)
     }
 
     async fn add_specs(
@@ -244,65 +298,10 @@ impl Writer {
         specs: &mut SpecMap,
         wanted: impl Iterator<Item = SpecId>,
     ) -> Result<(), Fault> {
-        let wanted: Vec<SpecId> = wanted.filter(|id| !specs.contains_key(id)).collect();
+        let wanted: HashSet<SpecId> = wanted.filter(|id| !specs.contains_key(id)).collect();
         if !wanted.is_empty() {
-            specs.extend(self.specs_of(&wanted).await?);
+            specs.extend(self.specs_of(&wanted.into_iter().collect::<Vec<_>>()).await?);
         }
         Ok(())
-    }
-}
-
-/// The first candidates that may start, up to `limit`.
-fn admit(
-    candidates: &[Candidate],
-    specs: &SpecMap,
-    usage: &mut Usage,
-    claim: &Claim,
-    limit: u32,
-) -> Vec<RunId> {
-    let mut held = Held::default();
-    let mut mine = Vec::new();
-    for candidate in candidates {
-        if mine.len() >= limit as usize {
-            break;
-        }
-        let Some(spec) = specs.get(&candidate.spec) else { continue };
-        if claim.without.contains(&spec.executor) || held.keeps(spec) {
-            continue;
-        }
-        match usage.admits(&Demand::of(spec), &claim.capacity) {
-            Ok(()) => {
-                usage.add(Demand::of(spec), 1);
-                mine.push(candidate.id);
-            }
-            Err(obstacle) => held.by(obstacle),
-        }
-    }
-    mine
-}
-
-/// What somebody waits for, so that nobody behind it may take it.
-#[derive(Debug, Default)]
-struct Held {
-    pools: HashSet<ConfigName>,
-    memory: bool,
-    cpu: bool,
-}
-
-impl Held {
-    fn by(&mut self, obstacle: Obstacle) {
-        match obstacle {
-            Obstacle::Pool { pool, .. } => drop(self.pools.insert(pool)),
-            Obstacle::Memory { .. } => self.memory = true,
-            Obstacle::Cpu { .. } => self.cpu = true,
-            Obstacle::Instances { .. } | Obstacle::Schedule { .. } | Obstacle::NoSuchPool { .. } => {}
-        }
-    }
-
-    fn keeps(&self, spec: &RunSpec) -> bool {
-        let definition = &spec.pipeline.definition;
-        definition.queue.pools.keys().any(|pool| self.pools.contains(pool))
-            || (self.memory && definition.limits.memory.is_some())
-            || (self.cpu && definition.limits.cpu.is_some())
     }
 }

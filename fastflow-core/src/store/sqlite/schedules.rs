@@ -82,11 +82,15 @@ const SELECT_NEXT_TICK: &str = "SELECT min(next_due) FROM schedules WHERE next_d
 pub(super) const SELECT_TICKS: &str = "
 SELECT s.name, t.nominal, t.through, t.count, t.outcome, t.fired_at
 FROM ticks AS t INDEXED BY ticks_by_time CROSS JOIN schedules AS s ON s.id = t.schedule
-WHERE t.nominal >= $1 AND t.nominal < $2 ORDER BY t.nominal DESC, t.schedule DESC LIMIT $3";
+WHERE t.nominal >= $1 AND t.nominal < $2
+      AND (t.nominal, t.schedule) < ($4, coalesce((SELECT id FROM schedules WHERE name = $5), -1))
+ORDER BY t.nominal DESC, t.schedule DESC LIMIT $3";
 pub(super) const SELECT_TICKS_OF: &str = "
 SELECT s.name, t.nominal, t.through, t.count, t.outcome, t.fired_at
 FROM schedules AS s CROSS JOIN ticks AS t ON t.schedule = s.id
-WHERE s.name = $4 AND t.nominal >= $1 AND t.nominal < $2 ORDER BY t.nominal DESC LIMIT $3";
+WHERE s.name = $6 AND t.nominal >= $1 AND t.nominal < $2 AND t.nominal <= $4
+      AND (t.nominal, t.schedule) < ($4, coalesce((SELECT id FROM schedules WHERE name = $5), -1))
+ORDER BY t.nominal DESC LIMIT $3";
 
 /// A change of schedules, as the parameters of [`put`].
 pub(super) fn rows(change: &ScheduleChange) -> Result<ScheduleRows> {
@@ -237,7 +241,9 @@ impl SqliteStore {
         let mut wanted = sqlx::query(text)
             .bind(query.since.map_or(i64::MIN, Timestamp::as_microsecond))
             .bind(query.before.map_or(i64::MAX, Timestamp::as_microsecond))
-            .bind(i64::from(limit));
+            .bind(i64::from(limit))
+            .bind(query.behind.as_ref().map_or(i64::MAX, |(nominal, _)| nominal.as_microsecond()))
+            .bind(query.behind.as_ref().map(|(_, schedule)| schedule.to_string()));
         if let Some(schedule) = &query.schedule {
             wanted = wanted.bind(schedule.to_string());
         }

@@ -17,13 +17,24 @@ use super::{
         PUT_SCHEDULES, SELECT_DUE_SCHEDULES, SELECT_SCHEDULE, SELECT_SCHEDULES_OF, SELECT_TICKS,
         SELECT_TICKS_OF, SELECT_UNFINISHED_OF,
     },
+    turns::SELECT_TURNS,
 };
 use crate::Timestamp;
 
 /// What is as small as the batch or the page: its rows, the levels of priority and the specs in the queue, and the
 /// branches of a union.
-const SMALL: [&str; 9] =
-    ["json_each", "jsonb_each", "wanted", "level", "content", "due", "CONSTANT ROW", "c", "(subquery"];
+const SMALL: [&str; 10] = [
+    "json_each",
+    "jsonb_each",
+    "wanted",
+    "level",
+    "content",
+    "gates",
+    "due",
+    "CONSTANT ROW",
+    "c",
+    "(subquery",
+];
 
 /// No statement may walk over rows that it does not need, however long the history is.
 #[tokio::test]
@@ -48,6 +59,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
         SELECT_SCHEDULE_ROWS,
         SELECT_TICKS,
         SELECT_TICKS_OF,
+        SELECT_TURNS,
         SELECT_UNFINISHED_OF,
         SELECT_OPEN,
         SELECT_PAGE,

@@ -3,24 +3,22 @@
 use std::{collections::HashMap, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     Shared,
-    batch::{Batch, Entry, Next, Turns, WRITE},
+    batch::{Batch, Entry, Next, WRITE},
     catalog,
+    command::{Answer, Command},
     fault::{Fault, result_code},
     lock::HostLock,
     open,
     reserve::Reserve,
     schedules::{self, ScheduleRows},
-    specs::{PreparedSpec, SpecId},
+    specs::SpecId,
+    turns::Turns,
 };
-use crate::{
-    Clock, ErrorKind, PipelineName, Result, RunId, Timestamp,
-    run::{NewRun, Note, Run, RunState},
-    store::{Advanced, Claim, Created, Fire, Fired, Step},
-};
+use crate::{Clock, ErrorKind, PipelineName, Result, RunId, Timestamp, run::RunState};
 
 /// Commands that may wait; more callers wait for room.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -30,97 +28,6 @@ const BATCH_MAX: usize = 512;
 const OPEN_CACHE_MAX: usize = 16_384;
 /// Names of pipelines and hashes of specs whose rows are kept in memory.
 const ROW_CACHE_MAX: usize = 16_384;
-
-pub(super) type Reply<T> = oneshot::Sender<Result<T>>;
-
-/// What the writer is asked for.
-#[derive(Debug)]
-pub(super) enum Command {
-    Create {
-        new: Box<NewRun>,
-        spec: PreparedSpec,
-        reply: Reply<Created>,
-    },
-    Claim {
-        claim: Claim,
-        reply: Reply<Vec<Run>>,
-    },
-    TakeOver {
-        reply: Reply<Vec<Run>>,
-    },
-    /// `specs` are those of the runs among its follow-ups.
-    Advance {
-        step: Box<Step>,
-        specs: Vec<PreparedSpec>,
-        reply: Reply<Advanced>,
-    },
-    Note {
-        run: RunId,
-        epoch: u64,
-        note: Box<Note>,
-        reply: Reply<()>,
-    },
-    /// Each with the specs of its runs.
-    Fire {
-        fires: Vec<(Fire, Vec<PreparedSpec>)>,
-        reply: Reply<Vec<Fired>>,
-    },
-    PutSchedules {
-        rows: ScheduleRows,
-        reply: Reply<()>,
-    },
-    PutCatalog {
-        rows: String,
-        at: Timestamp,
-        reply: Reply<()>,
-    },
-    Close {
-        reply: Reply<()>,
-    },
-}
-
-impl Command {
-    fn fail(self, fault: &Fault) {
-        // Whoever does not wait any more does not need the answer.
-        match self {
-            Self::Create { reply, .. } => drop(reply.send(Err(fault.error()))),
-            Self::Claim { reply, .. } | Self::TakeOver { reply } => drop(reply.send(Err(fault.error()))),
-            Self::Advance { reply, .. } => drop(reply.send(Err(fault.error()))),
-            Self::Fire { reply, .. } => drop(reply.send(Err(fault.error()))),
-            Self::Note { reply, .. }
-            | Self::PutSchedules { reply, .. }
-            | Self::PutCatalog { reply, .. }
-            | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
-        }
-    }
-}
-
-/// An answer that waits for the commit.
-#[derive(Debug)]
-enum Answer {
-    Created(Reply<Created>, Result<Created>),
-    Runs(Reply<Vec<Run>>, Result<Vec<Run>>),
-    Advanced(Reply<Advanced>, Result<Advanced>),
-    Noted(Reply<()>, Result<()>),
-    Fired(Reply<Vec<Fired>>, Result<Vec<Fired>>),
-}
-
-impl Answer {
-    /// Sends it; with a fault, that takes the place of every answer.
-    fn send(self, fault: Option<&Fault>) {
-        match self {
-            Self::Created(reply, answer) => {
-                drop(reply.send(fault.map_or(answer, |fault| Err(fault.error()))));
-            }
-            Self::Runs(reply, answer) => drop(reply.send(fault.map_or(answer, |fault| Err(fault.error())))),
-            Self::Advanced(reply, answer) => {
-                drop(reply.send(fault.map_or(answer, |fault| Err(fault.error()))));
-            }
-            Self::Noted(reply, answer) => drop(reply.send(fault.map_or(answer, |fault| Err(fault.error())))),
-            Self::Fired(reply, answer) => drop(reply.send(fault.map_or(answer, |fault| Err(fault.error())))),
-        }
-    }
-}
 
 /// The writer's whole world. What it keeps in memory is true because nobody else writes the file, and is
 /// forgotten whenever a commit fails.
@@ -134,9 +41,8 @@ pub(super) struct Writer {
     pub(super) reserve: Reserve,
     pub(super) file: FileIdentity,
     pub(super) next: Next,
-    pub(super) turns: Turns,
-    /// Whether `turns` is what the rows say.
-    pub(super) turns_known: bool,
+    /// With the batch that is at work, and otherwise here; none where the rows must be asked.
+    pub(super) turns: Option<Turns>,
     pub(super) open: HashMap<RunId, Entry>,
     pub(super) pipelines: HashMap<PipelineName, i64>,
     pub(super) spec_rows: HashMap<[u8; 32], SpecId>,
@@ -237,12 +143,7 @@ impl Writer {
 
     /// Refuses what must not be written now.
     fn admit(&mut self, commands: Vec<Command>) -> Result<Vec<Command>, (Vec<Command>, Fault)> {
-        if FileIdentity::of(&self.shared.path).ok() != Some(self.file) {
-            let fault = Fault::new(
-                ErrorKind::Corrupt,
-                "the database file was removed or replaced while it is in use; stop this host and put it back",
-                &self.shared.path,
-            );
+        if let Err(fault) = self.check_file() {
             return Err((commands, fault));
         }
         if !self.reserve.is_spent(self.clock.elapsed()) {
@@ -260,6 +161,18 @@ impl Writer {
             command.fail(&fault);
         }
         Ok(open)
+    }
+
+    /// What is written into a file that nobody finds any more would be lost.
+    fn check_file(&self) -> Result<(), Fault> {
+        if FileIdentity::of(&self.shared.path).ok() == Some(self.file) {
+            return Ok(());
+        }
+        Err(Fault::new(
+            ErrorKind::Corrupt,
+            "the database file was removed or replaced while it is in use; stop this host and put it back",
+            &self.shared.path,
+        ))
     }
 
     async fn write(&mut self, mut batch: Batch) -> Result<(), Fault> {
@@ -284,7 +197,7 @@ impl Writer {
     /// Takes over what a committed batch knows.
     fn keep(&mut self, mut batch: Batch) {
         self.next = batch.next;
-        self.turns = std::mem::take(&mut batch.turns);
+        self.turns = Some(std::mem::take(&mut batch.turns));
         for (id, prepared) in batch.new_specs.drain(..) {
             self.shared.specs.learn(id, &prepared.spec);
         }
@@ -308,12 +221,16 @@ impl Writer {
     async fn forget(&mut self, fault: &Fault) {
         tracing::warn!(error = %fault.error().chain(), "a commit of the store failed");
         self.open.clear();
-        self.turns_known = false;
+        self.turns = None;
         self.pipelines.clear();
         self.spec_rows.clear();
         if fault.kind == ErrorKind::StorageFull {
             self.reserve.spend(self.clock.elapsed());
         }
+        self.roll_back().await;
+    }
+
+    async fn roll_back(&mut self) {
         if let Some(connection) = &mut self.connection {
             // SQLite may have rolled back by itself; then this fails, and all is well too.
             let rolled_back = sqlx::query("ROLLBACK").execute(&mut *connection).await;
@@ -336,14 +253,21 @@ impl Writer {
 
     /// Changes schedules in a transaction of their own.
     async fn put_schedules(&mut self, rows: &ScheduleRows) -> Result<()> {
+        self.check_file().map_err(|fault| fault.error())?;
         let connection = self.connection().await.map_err(|fault| fault.error())?;
         let Err(error) = schedules::put(connection, rows).await else { return Ok(()) };
+        if schedules::is_stale(&error) {
+            // The caller is late, and the store is well.
+            self.roll_back().await;
+            return Err(schedules::stale());
+        }
         let fault = self.fault(&error);
         self.forget(&fault).await;
-        Err(if schedules::is_stale(&error) { schedules::stale() } else { fault.error() })
+        Err(fault.error())
     }
 
     async fn put_catalog(&mut self, rows: &str, at: Timestamp) -> Result<(), Fault> {
+        self.check_file()?;
         let connection = self.connection().await?;
         let put = catalog::put(connection, rows, at).await.map_err(|error| self.fault(&error));
         let put = match put {

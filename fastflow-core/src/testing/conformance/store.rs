@@ -18,16 +18,23 @@
     reason = "a case fails by panicking, as every test does"
 )]
 
+mod chain;
 mod concurrency;
+mod full;
+mod ledger;
 mod life;
 mod model;
 mod queries;
+mod queue;
+mod retry;
 
 use std::{num::NonZeroU32, sync::Arc};
 
 use async_trait::async_trait;
 
-pub use self::{concurrency::*, life::*, model::*, queries::*};
+pub use self::{
+    chain::*, concurrency::*, full::*, ledger::*, life::*, model::*, queries::*, queue::*, retry::*,
+};
 use crate::{
     AttemptId, RunId, Timestamp,
     executor::ExecutionHandle,
@@ -58,6 +65,8 @@ macro_rules! store_conformance {
             what_does_not_exist_is_not_found,
             a_run_goes_its_whole_way,
             a_failed_attempt_is_tried_again,
+            only_failures_that_the_policy_names_are_tried_again,
+            a_wait_keeps_between_the_bounds_of_its_policy,
             an_unreachable_executor_is_tried_again_beside_the_policy,
             a_start_that_never_was_does_not_count,
             a_stale_epoch_is_refused,
@@ -75,6 +84,37 @@ macro_rules! store_conformance {
             every_run_is_claimed_once,
             a_key_race_has_one_winner,
             events_have_no_gap_for_a_follower,
+            pipelines_take_turns,
+            turns_of_one_priority_do_not_move_those_of_another,
+            a_full_pipeline_is_passed_by,
+            pools_are_shared_between_pipelines,
+            a_large_run_is_not_overtaken_for_ever,
+            claims_at_one_time_hold_a_large_runs_place,
+            budgets_are_kept,
+            a_schedule_has_its_own_limit,
+            runs_that_are_left_out_hold_nothing,
+            limits_hold_for_many_claims_at_one_time,
+            the_position_is_how_many_come_before,
+            a_full_pipeline_refuses,
+            a_race_for_the_last_places_has_exactly_so_many_winners,
+            a_full_pipeline_gives_up_its_oldest,
+            replacing_what_has_ended_is_harmless,
+            what_is_not_created_replaces_nothing,
+            an_end_starts_what_follows_it,
+            only_the_last_end_is_followed_and_a_cancel_never,
+            an_end_stands_whatever_follows_it,
+            a_join_comes_once_and_after_all,
+            a_join_comes_when_a_failed_run_is_made_good,
+            ends_at_one_time_make_one_join,
+            notes_are_kept_in_their_order,
+            schedules_change_all_or_not_at_all,
+            a_cursor_never_goes_back,
+            what_is_due_comes_with_what_is_unfinished,
+            an_instant_is_fired_once_however_many_try,
+            a_fire_is_written_whole_or_not_at_all,
+            the_ledger_says_what_became_of_a_refused_run,
+            the_ledger_is_read_in_pages,
+            a_fire_that_contradicts_itself_is_refused,
             random_operations_agree_with_a_model,
             a_closed_store_says_so
         );
@@ -132,6 +172,13 @@ pub(crate) fn spec_on(executor: &str, pipeline: &str, retries: u32) -> Arc<RunSp
     })
 }
 
+/// The same for a pipeline without retries, and changed.
+pub(crate) fn changed(pipeline: &str, change: impl FnOnce(&mut RunSpec)) -> Arc<RunSpec> {
+    let mut spec = RunSpec::clone(&spec(pipeline, 0));
+    change(&mut spec);
+    Arc::new(spec)
+}
+
 pub(crate) fn revision() -> Revision {
     "0".repeat(64).parse().unwrap()
 }
@@ -168,6 +215,11 @@ pub(crate) async fn step(
     second: i64,
 ) -> crate::Result<Advanced> {
     store.advance(Step::new(run.id, Some(run.epoch), event, at(second))).await
+}
+
+/// Ends a run that was taken on.
+pub(crate) async fn end(store: &Arc<dyn Store>, run: &Run, exit: Exit, second: i64) {
+    step(store, run, exited(exit), second).await.unwrap();
 }
 
 /// Creates a run and takes it on.

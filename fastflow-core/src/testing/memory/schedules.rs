@@ -134,7 +134,12 @@ impl World {
                 && query.since.is_none_or(|since| since <= *nominal)
                 && query.before.is_none_or(|before| *nominal < before)
         };
-        let rows = self.schedules.ledger.iter().filter(|(row, _)| wanted(row));
+        let ledger = &self.schedules.ledger;
+        let rows = match &query.schedule {
+            Some(id) => ledger.range((id.clone(), Timestamp::MIN)..=(id.clone(), Timestamp::MAX)),
+            None => ledger.range(..),
+        };
+        let rows = rows.filter(|(row, _)| wanted(row));
         let mut rows: Vec<_> = rows.map(|((id, _), tick)| (id.clone(), tick.clone())).collect();
         rows.sort_by_key(|(_, tick)| std::cmp::Reverse(tick.nominal));
         let limit = query.limit.map_or(TickQuery::DEFAULT_LIMIT, NonZeroU32::get).min(TickQuery::MAX_LIMIT);

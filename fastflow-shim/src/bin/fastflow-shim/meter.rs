@@ -19,8 +19,13 @@ const MIN_INTERVAL: Duration = Duration::from_millis(10);
 /// Each time the file has grown by so much, samples become half as frequent: it never fills a disk.
 const THIN_OUT_BYTES: u64 = 16 * 1024 * 1024;
 /// Where a container sees its own cgroup, in version 2 and in version 1 with its usual names.
-const OWN_CGROUPS: [&str; 4] =
-    ["/sys/fs/cgroup", "/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpuacct", "/sys/fs/cgroup/cpu,cpuacct"];
+const OWN_CGROUPS: [&str; 5] = [
+    "/sys/fs/cgroup",
+    "/sys/fs/cgroup/memory",
+    "/sys/fs/cgroup/cpuacct",
+    "/sys/fs/cgroup/cpu,cpuacct",
+    "/sys/fs/cgroup/cpu",
+];
 
 /// Takes the samples.
 #[derive(Debug)]
@@ -34,6 +39,7 @@ pub(crate) struct Meter {
     thin_out_at: u64,
     cpu_before_us: u64,
     oom_kills_before: u64,
+    throttled_before_us: u64,
     last: Option<(Instant, u64)>,
     peak_bytes: u64,
 }
@@ -52,11 +58,13 @@ impl Meter {
             thin_out_at: THIN_OUT_BYTES,
             cpu_before_us: 0,
             oom_kills_before: 0,
+            throttled_before_us: 0,
             last: None,
             peak_bytes: 0,
         };
         meter.cpu_before_us = meter.cgroup_cpu_us().unwrap_or(0);
         meter.oom_kills_before = meter.oom_kills_ever();
+        meter.throttled_before_us = meter.throttled_us().unwrap_or(0);
         meter.last = Some((clock::instant(), 0));
         meter
     }
@@ -98,6 +106,7 @@ impl Meter {
         let elapsed_us = now.saturating_duration_since(before).as_micros().max(1);
         let millis = u128::from(cpu_us - cpu_before_us) * 1_000 / elapsed_us;
         let cpu_millis = u32::try_from(millis).unwrap_or(u32::MAX);
+        let throttled_millis = self.throttled_millis(elapsed_us);
         self.write(&UsageRecord {
             at: clock::now(),
             cpu_us,
@@ -108,7 +117,16 @@ impl Meter {
                 cpu: self.policy.soft_cpu_millis.is_some_and(|limit| cpu_millis > limit),
                 memory: self.policy.soft_memory_bytes.is_some_and(|limit| memory_bytes > limit),
             },
+            throttled_millis,
         });
+    }
+
+    /// How much of the last `elapsed_us` it was held back.
+    fn throttled_millis(&mut self, elapsed_us: u128) -> Option<u32> {
+        let now = self.throttled_us()?;
+        let before = std::mem::replace(&mut self.throttled_before_us, now);
+        let millis = u128::from(now.saturating_sub(before)) * 1_000 / elapsed_us;
+        u32::try_from(millis.min(1_000)).ok()
     }
 
     fn write(&mut self, record: &UsageRecord) {
@@ -149,6 +167,14 @@ impl Meter {
     fn cgroup_cpu_us(&self) -> Option<u64> {
         self.first(&["cpu.stat"], |text| field(text, "usage_usec"))
             .or_else(|| self.first_number(&["cpuacct.usage"]).map(|ns| ns / 1_000))
+    }
+
+    /// How long the kernel has held it back so far. A group without a limit counts no periods.
+    fn throttled_us(&self) -> Option<u64> {
+        self.first(&["cpu.stat"], |text| {
+            field(text, "nr_periods").filter(|periods| *periods > 0)?;
+            field(text, "throttled_usec").or_else(|| field(text, "throttled_time").map(|ns| ns / 1_000))
+        })
     }
 
     fn cgroup_memory_bytes(&self) -> Option<u64> {

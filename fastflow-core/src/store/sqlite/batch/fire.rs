@@ -29,6 +29,11 @@ impl Batch {
         for (new, spec) in fire.runs.into_iter().zip(specs) {
             let run = new.id;
             match self.create(new, spec) {
+                // Two instants never share a run, so one whose key is known makes none.
+                Ok(made) if made.existing => {
+                    let reason = format!("run {} has its key", made.id);
+                    refused.insert(run, TickOutcome::Refused { reason });
+                }
                 Ok(made) => created.push(made),
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     refused.insert(run, TickOutcome::SkippedFull);

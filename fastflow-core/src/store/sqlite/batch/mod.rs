@@ -16,6 +16,7 @@ pub(super) use self::write::{FENCE, WRITE, row_mark};
 use super::{
     codec::{self, hex},
     specs::{PreparedSpec, SpecId},
+    turns::Turns,
 };
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
@@ -102,25 +103,6 @@ pub(super) struct Next {
     pub(super) event: u64,
 }
 
-/// Whose turn it is: pipelines that wait take turns, by start-time fair queueing. (Goyal, Vin, Cheng: Start-time Fair
-/// Queueing, 1996; all runs cost the same here.)
-#[derive(Clone, Debug, Default)]
-pub(super) struct Turns {
-    /// The turn of the latest run that was claimed.
-    pub(super) now: i64,
-    /// The latest turn of each pipeline, by its row.
-    pub(super) last: HashMap<i64, i64>,
-}
-
-impl Turns {
-    /// The next turn of a pipeline.
-    fn take(&mut self, pipeline: i64) -> i64 {
-        let last = self.last.entry(pipeline).or_default();
-        *last = self.now.max(last.saturating_add(1));
-        *last
-    }
-}
-
 #[derive(Debug, Default)]
 struct Day {
     counters: Counters,
@@ -142,11 +124,11 @@ impl Batch {
         self.changed.is_empty() && self.notes.is_empty() && self.moved_schedules.is_empty()
     }
 
-    /// Puts a run whose time has come into the queue.
+    /// Puts a run whose time has come into the queue, unless it stands there already.
     pub(super) fn make_ready(&mut self, id: RunId) {
-        if let Some(entry) = self.runs.get_mut(&id) {
+        if let Some(entry) = self.runs.get_mut(&id).filter(|entry| !entry.ready) {
             entry.ready = true;
-            entry.turn = self.turns.take(entry.pipeline);
+            entry.turn = self.turns.take(entry.pipeline, entry.record.run.priority);
             self.changed.insert(id);
         }
     }
@@ -157,7 +139,7 @@ impl Batch {
             self.changed.insert(id);
         });
         if claimed.is_ok() {
-            self.turns.now = self.turns.now.max(entry.turn);
+            self.turns.claimed(entry.record.run.priority, entry.turn);
             entry.ready = false;
             self.event(&entry, Some(&RunEvent::Claimed), at);
         }
@@ -229,7 +211,7 @@ impl Batch {
         };
         entry.ready = not_before <= at;
         if entry.ready {
-            entry.turn = self.turns.take(entry.pipeline);
+            entry.turn = self.turns.take(entry.pipeline, entry.record.run.priority);
         }
     }
 

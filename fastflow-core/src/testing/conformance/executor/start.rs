@@ -162,6 +162,10 @@ pub async fn unmet_requirements_are_refused_before_any_effect(bench: &Bench<'_>)
     if !can.process_limit {
         unmet.entry("max_processes").or_insert(bench.spec(WITNESS)).limits.max_processes = Some(64);
     }
+    if !can.output {
+        unmet.entry("cpu_soft_limit").or_insert(bench.spec(WITNESS)).limits.soft_cpu_millis = Some(1000);
+        unmet.entry("mem_soft_limit").or_insert(bench.spec(WITNESS)).limits.soft_memory_bytes = Some(1 << 28);
+    }
     for (field, spec) in unmet {
         let error = bench.executor().start(spec.clone()).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported);

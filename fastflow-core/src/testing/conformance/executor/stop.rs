@@ -6,7 +6,7 @@ use super::{
     bench::{Bench, file, found, lines, reference, report},
     outside::processes,
 };
-use crate::run::{Exit, StopCause};
+use crate::run::{Exit, StopCause, Symptom};
 
 /// More than any program here needs to end by itself.
 const GRACE: Duration = Duration::from_secs(20);
@@ -140,7 +140,9 @@ pub async fn a_reattached_execution_can_be_stopped(bench: &Bench<'_>) {
 ///
 /// Kills: every stop reported as a cancel; the cause kept in memory only.
 pub async fn the_cause_of_a_stop_is_kept(bench: &Bench<'_>) {
-    for cause in [StopCause::Cancelled, StopCause::TimedOut] {
+    let unhealthy = [Symptom::NoOutput, Symptom::NoHeartbeat, Symptom::SoftCpu, Symptom::SoftMemory];
+    let causes = unhealthy.map(StopCause::Unhealthy).into_iter();
+    for cause in causes.chain([StopCause::Cancelled, StopCause::TimedOut]) {
         let spec = bench.spec("exec sleep 1000");
         let execution = bench.start(&spec).await;
         execution.stop(GRACE, cause).await.unwrap();

@@ -38,9 +38,9 @@ struct Known {
 struct Model {
     runs: BTreeMap<RunId, Known>,
     events: u64,
-    /// The turn of the latest run that was claimed, and the latest of each pipeline.
-    turn: i64,
-    turns: BTreeMap<PipelineName, i64>,
+    /// By priority, the turn of the latest run that was claimed, and the latest of each pipeline.
+    turn: BTreeMap<i16, i64>,
+    turns: BTreeMap<(PipelineName, i16), i64>,
 }
 
 impl Model {
@@ -49,9 +49,11 @@ impl Model {
         let Some(known) = self.runs.get_mut(&id) else { return };
         known.turn = None;
         if matches!(known.state, RunState::Queued { not_before } if not_before <= at) {
-            let last = self.turns.entry(known.spec.pipeline.name.clone()).or_default();
-            *last = self.turn.max(*last + 1);
-            known.turn = Some(*last);
+            let now = self.turn.get(&known.priority).copied().unwrap_or_default();
+            let whose = (known.spec.pipeline.name.clone(), known.priority);
+            let turn = self.turns.get(&whose).map_or(now, |last| now.max(last + 1));
+            self.turns.insert(whose, turn);
+            known.turn = Some(turn);
         }
     }
 }
@@ -168,7 +170,8 @@ async fn claim(store: &Arc<dyn Store>, model: &mut Model, dice: &mut Dice, now: 
     for run in claimed {
         let known = model.runs.get_mut(&run.id).unwrap();
         known.state = RunState::Starting;
-        model.turn = model.turn.max(known.turn.take().unwrap());
+        let turn = model.turn.entry(known.priority).or_default();
+        *turn = (*turn).max(known.turn.take().unwrap());
         known.epoch += 1;
         known.attempt += 1;
         model.events += 1;
