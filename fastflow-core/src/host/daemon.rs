@@ -165,6 +165,6 @@ mod tests {
         let healthy = Duration::from_secs(100);
         assert_eq!(next(&policy, 5, healthy), Some((1, Duration::from_secs(10))), "the burst is over");
         let never = DaemonPolicy { restart_limit: 0, ..policy };
-        assert_eq!(next(&never, u32::MAX - 1, short).unwrap().1, Duration::from_secs(60));
+        assert_eq!(next(&never, u32::MAX - 1, short).unwrap().1, Duration::from_mins(1));
     }
 }

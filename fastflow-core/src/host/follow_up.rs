@@ -79,7 +79,7 @@ pub(super) async fn prepare(
             Ok(parameters) => {
                 let asked = Asked { config: trigger.run_config_id.clone(), ..Asked::default() };
                 let origin = Origin::Trigger { upstream: run.id };
-                start(ports, &trigger.pipeline, &asked, origin, parameters, at).await
+                start(ports, &trigger.pipeline, &asked, (origin, at), parameters).await
             }
             Err(reason) => not_followed(&trigger.pipeline, reason),
         };
@@ -108,7 +108,7 @@ fn follows_on(trigger: &DownstreamTrigger, said: &Said) -> Option<FollowOn> {
 /// The run of a pipeline that comes after several.
 async fn join(ports: &Ports, run: &Run, downstream: &PipelineName, at: Timestamp) -> Option<FollowUp> {
     let origin = Origin::Join { last: run.id };
-    let action = start(ports, downstream, &Asked::default(), origin, BTreeMap::new(), at).await;
+    let action = start(ports, downstream, &Asked::default(), (origin, at), BTreeMap::new()).await;
     let after = match &action {
         FollowUpAction::Start(new) => new.spec.pipeline.definition.after.clone(),
         FollowUpAction::Note(_) => BTreeSet::new(),
@@ -123,9 +123,8 @@ async fn start(
     ports: &Ports,
     pipeline: &PipelineName,
     asked: &Asked,
-    origin: Origin,
+    (origin, at): (Origin, Timestamp),
     given: BTreeMap<EnvName, String>,
-    at: Timestamp,
 ) -> FollowUpAction {
     match resolve(ports, pipeline, asked, given).await {
         Ok((spec, parameters)) => {

@@ -10,7 +10,7 @@ use super::{Ports, program};
 use crate::{
     Error, ErrorKind, ExecutorName, PipelineName, Result,
     executor::Executor,
-    pipeline::{ConfigName, DependencySource, EnvName, Pipeline},
+    pipeline::{ConfigName, DependencySource, EnvName, Parameters, Pipeline, check_env_value},
     run::{Run, RunSpec, ScheduleLimit},
     source::{RevisedPipeline, Revision},
 };
@@ -121,6 +121,8 @@ impl Ports {
         given: BTreeMap<EnvName, String>,
     ) -> Result<BTreeMap<EnvName, String>> {
         let pipeline = &spec.pipeline;
+        // Not only callers give some: what programs and schedules give must not make a run that can never start.
+        check_parameters(&given).map_err(|error| error.with("pipeline", &pipeline.name))?;
         pipeline.definition.parameters.check(given).map_err(|error| error.with("pipeline", &pipeline.name))
     }
 
@@ -153,6 +155,24 @@ impl Ports {
         }
         Ok(())
     }
+}
+
+/// What holds for parameters of every pipeline. A value may be secret, and is not shown.
+pub(crate) fn check_parameters(given: &BTreeMap<EnvName, String>) -> Result<()> {
+    if given.len() > Parameters::MAX_ENTRIES {
+        return Err(Error::new(ErrorKind::Invalid, "too many parameters")
+            .with("found", given.len())
+            .with("allowed", Parameters::MAX_ENTRIES));
+    }
+    for (name, value) in given {
+        check_env_value(value).map_err(|error| error.with("parameter", name))?;
+        if value.chars().count() > Parameters::MAX_VALUE_CHARS {
+            return Err(Error::new(ErrorKind::Invalid, "the value of a parameter is too long")
+                .with("parameter", name)
+                .with("allowed_chars", Parameters::MAX_VALUE_CHARS));
+        }
+    }
+    Ok(())
 }
 
 /// Refuses what this version reads but does not act on: it is never run without it.

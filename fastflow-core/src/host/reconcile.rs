@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Ports;
+use super::{Ports, scheduler};
 use crate::{
     Error, PipelineName, Result, Timestamp,
     pipeline::{Definition, Pipeline},
@@ -24,12 +24,17 @@ const ONCE: &str = "once";
 pub(crate) async fn sync(ports: &Ports, catalog: &Catalog) -> Result<()> {
     let mut tries = 0;
     loop {
+        let now = ports.clock.now();
         let known = ports.store.schedules(None).await?;
-        let change = change(catalog, known, ports.clock.now())?;
+        let due: Vec<ScheduleRecord> = known.iter().filter(|record| is_due(record, now)).cloned().collect();
+        let change = change(catalog, known, now)?;
         if change.is_empty() {
             return Ok(());
         }
         tries += 1;
+        if tries < MAX_TRIES && settle(ports, &due, &change, now).await? {
+            continue;
+        }
         match ports.store.put_schedules(change).await {
             Ok(()) => {
                 ports.signals.reschedule();
@@ -39,6 +44,35 @@ pub(crate) async fn sync(ports: &Ports, catalog: &Catalog) -> Result<()> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Acts upon what is due of the rules that end with this change, if there is any: then they came further meanwhile, and
+/// the change is to be made anew.
+pub(crate) async fn settle(
+    ports: &Ports,
+    known: &[ScheduleRecord],
+    change: &ScheduleChange,
+    now: Timestamp,
+) -> Result<bool> {
+    let removed: BTreeSet<&ScheduleId> = change.remove.iter().map(|(id, _)| id).collect();
+    let put: BTreeMap<&ScheduleId, &Schedule> =
+        change.put.iter().map(|put| (&put.record.schedule.id, &put.record.schedule)).collect();
+    let ends = |record: &&ScheduleRecord| {
+        let (earlier, id) = (&record.schedule, &record.schedule.id);
+        let edited = put.get(id).is_some_and(|later| !same_instants(earlier, later));
+        is_due(record, now) && (edited || removed.contains(id))
+    };
+    let ending: Vec<&ScheduleRecord> = known.iter().filter(ends).collect();
+    if ending.is_empty() {
+        return Ok(false);
+    }
+    scheduler::settle(ports, &ending, now).await?;
+    Ok(true)
+}
+
+/// Whether an instant of it has come, even if its jitter still holds it back.
+fn is_due(record: &ScheduleRecord, now: Timestamp) -> bool {
+    record.next.is_some_and(|next| next.nominal <= now)
 }
 
 /// What must change.

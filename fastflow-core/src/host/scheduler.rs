@@ -4,12 +4,17 @@
 //! It keeps nothing in memory that matters: whatever a host did before it died is in the ledger, and the next one goes on from the
 //! cursor. Two hosts that plan the same instant meet in the store, which lets one of them through.
 
-use std::{collections::HashMap, num::NonZeroU32, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    num::NonZeroU32,
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{Ports, backoff::Backoff, intake::Asked};
 use crate::{
     ErrorKind, Result, RunId, ScheduleId, Timestamp,
-    pipeline::Overlap,
+    pipeline::{CatchUp, Overlap, Seconds},
     run::{NewRun, Origin, RunSpec, ScheduleLimit},
     schedule::{Agenda, Calendar, Plan, Planned, Schedule, TickOutcome},
     source::RevisedPipeline,
@@ -78,14 +83,37 @@ async fn fire_due(ports: &Ports, calendars: &mut Calendars) -> Result<Option<Tim
         for due in &due {
             fires.extend(plan(ports, calendars, due, now).await?);
         }
-        for fired in ports.store.fire(fires).await? {
-            // A stale one is planned anew, if it is still due.
-            let Fired::Done(created) = fired else { continue };
-            for created in created {
-                ports.signals.created(&created, false);
-            }
+        carry_out(ports, fires).await?;
+    }
+}
+
+async fn carry_out(ports: &Ports, fires: Vec<Fire>) -> Result<()> {
+    for fired in ports.store.fire(fires).await? {
+        // A stale one is planned anew, if it is still due.
+        let Fired::Done(created) = fired else { continue };
+        for created in created {
+            ports.signals.created(&created, false);
         }
     }
+    Ok(())
+}
+
+/// Acts upon the instants up to now of schedules whose rule is about to end. None of them would have a row otherwise.
+/// Those that nobody saw in time are missed: what a rule that is no more has missed is not caught up.
+pub(super) async fn settle(ports: &Ports, ending: &[&ScheduleRecord], now: Timestamp) -> Result<()> {
+    let ids: BTreeSet<_> = ending.iter().map(|record| &record.schedule.id).collect();
+    // With those that their jitter still holds back.
+    let until = ending.iter().filter_map(|record| record.next).map(|next| next.due).fold(now, Timestamp::max);
+    let (mut fires, mut calendars) = (Vec::new(), Calendars::default());
+    for mut due in ports.store.due_schedules(until, NonZeroU32::MAX).await? {
+        let schedule = &mut due.record.schedule;
+        if ids.contains(&schedule.id) && schedule.calendar(due.record.anchor).is_ok() {
+            schedule.policy.catch_up = CatchUp::None;
+            schedule.policy.jitter = Seconds(0);
+            fires.extend(plan(ports, &mut calendars, &due, now).await?);
+        }
+    }
+    carry_out(ports, fires).await
 }
 
 /// What becomes of the instants of one schedule.
@@ -187,12 +215,18 @@ fn new_run(schedule: &Schedule, spec: &Arc<RunSpec>, start: &Planned, now: Times
 
 /// Writes into the ledger why nothing is started.
 fn refuse(plan: &mut Plan, reason: &str) {
+    let never: BTreeSet<RunId> = plan.starts.drain(..).map(|start| start.run).collect();
     for tick in &mut plan.ticks {
-        if tick.outcome.run().is_some() {
+        let run = match &tick.outcome {
+            TickOutcome::Run(run) => run,
+            // Over a run that there will not be, nothing is skipped.
+            TickOutcome::SkippedOverlap { unfinished } => unfinished,
+            _ => continue,
+        };
+        if never.contains(run) {
             tick.outcome = TickOutcome::Refused { reason: reason.to_owned() };
         }
     }
-    plan.starts.clear();
 }
 
 #[cfg(test)]

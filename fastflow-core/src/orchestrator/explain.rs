@@ -5,7 +5,7 @@ use std::fmt;
 use super::{Runs, Waiting};
 use crate::{
     Result, RunId, Timestamp,
-    run::{Attempt, AttemptEnd, Note, Run, RunState},
+    run::{Attempt, AttemptEnd, Decision, Note, Run, RunState},
 };
 
 /// Why a run waits, or why it ended as it did. Its text has one line a fact, in the order in which they came.
@@ -79,8 +79,21 @@ impl fmt::Display for Explanation {
         let run = &self.run;
         write!(f, "run {} of `{}` is {}", run.id, run.pipeline(), run.status())?;
         match (&self.waiting, &run.state) {
-            (Some(waiting), _) => write!(f, ": {waiting}")?,
+            (Some(waiting), _) => {
+                write!(f, ": {waiting}")?;
+                if let (Waiting::Until(_), Some(last)) = (waiting, self.attempts.last())
+                    && let Some(AttemptEnd::Failed(failure)) = &last.end
+                {
+                    write!(f, ", since attempt {} failed: {failure}", last.id.number)?;
+                }
+            }
             (None, RunState::Failed(failure)) => write!(f, ": {failure}")?,
+            (None, RunState::Cancelled | RunState::Stopping { .. }) => {
+                let replaced = |note: &&Note| matches!(note.decision, Decision::ReplacedBy { .. });
+                if let Some(note) = self.notes.iter().find(replaced) {
+                    write!(f, ": {note}")?;
+                }
+            }
             (None, _) => {}
         }
         for (at, fact) in self.facts() {

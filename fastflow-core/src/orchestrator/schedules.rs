@@ -240,8 +240,13 @@ impl<'a> Schedules<'a> {
                 Err(error) if error.kind() == ErrorKind::NotFound => None,
                 Err(error) => return Err(error),
             };
-            let Some(change) = change(earlier, ports.clock.now())? else { return Ok(()) };
+            let now = ports.clock.now();
+            let known: Vec<ScheduleRecord> = earlier.iter().cloned().collect();
+            let Some(change) = change(earlier, now)? else { return Ok(()) };
             tries += 1;
+            if tries < MAX_TRIES && reconcile::settle(ports, &known, &change, now).await? {
+                continue;
+            }
             match ports.store.put_schedules(change).await {
                 Ok(()) => {
                     ports.signals.reschedule();

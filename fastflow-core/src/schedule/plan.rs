@@ -125,18 +125,18 @@ impl Agenda<'_> {
         for (index, instant) in instants.iter().enumerate() {
             let in_window = self.lateness(*instant, jitter) <= window.max(GRACE);
             let missed = index < late && !(in_window && late - index <= caught_up);
-            let outcome = self.outcome(*instant, missed, &mut running, &mut run_id, &mut plan.starts);
+            let outcome = self.outcome((*instant, missed), &mut running, &mut run_id, &mut plan.starts);
             plan.ticks.push(Tick::new(*instant, outcome, self.now));
         }
-        plan.ticks = merged(plan.ticks);
+        plan.ticks = merged(&plan.ticks);
         plan.next = self.schedule.next(self.calendar, plan.cursor.unwrap_or(self.cursor));
         plan
     }
 
+    /// What becomes of an instant, which may be one that is missed.
     fn outcome(
         &self,
-        instant: Timestamp,
-        missed: bool,
+        (instant, missed): (Timestamp, bool),
         running: &mut Vec<RunId>,
         run_id: &mut impl FnMut() -> RunId,
         starts: &mut Vec<Planned>,
@@ -182,7 +182,7 @@ impl Agenda<'_> {
 }
 
 /// The same rows, but for long sequences in which the same became of each: they share one.
-fn merged(ticks: Vec<Tick>) -> Vec<Tick> {
+fn merged(ticks: &[Tick]) -> Vec<Tick> {
     let mut rows: Vec<Tick> = Vec::with_capacity(ticks.len().min(MAX_SINGLE_ROWS));
     for group in ticks.chunk_by(|one, other| one.outcome == other.outcome) {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { continue };

@@ -3,20 +3,29 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod cancel;
+mod capacity;
+mod chain;
+mod daemon;
 mod disk;
 mod environment;
 mod events;
+mod explain;
 mod health;
+mod join;
 mod kit;
+mod ledger;
 mod life;
 mod limits;
 mod logs;
 mod machine;
 mod outage;
+mod parameter;
 mod queue;
 mod refusal;
 mod retention;
 mod retry;
 mod revision;
+mod schedule;
 mod shutdown;
 mod soft_limits;
+mod stage;

@@ -40,14 +40,9 @@ async fn a_broken_pipeline_is_refused_with_all_its_errors_and_stops_no_other() {
 async fn what_is_not_built_yet_is_refused_by_name() {
     let place = Place::new();
     let fields = [
-        ("schedule_cron", r#""0 4 * * *""#),
-        ("schedule_interval_seconds", "60"),
-        ("run_once_at", r#""2030-01-01T00:00:00Z""#),
-        ("schedules", r#"[{"id": "a", "schedule_cron": "0 4 * * *"}]"#),
-        ("downstream_triggers", r#"[{"pipeline": "other"}]"#),
+        ("schedules", r#"[{"id": "a", "schedule_cron": "0 4 * * *", "encrypted_env": {"A": "sealed"}}]"#),
         ("secrets", r#"["TOKEN"]"#),
-        ("max_instances", "1"),
-        ("restart_on_crash", "true"),
+        ("encrypted_env", r#"{"TOKEN": "sealed"}"#),
         ("webhook_key", r#""0123456789abcdef0123456789abcdef""#),
     ];
     for (index, (field, value)) in fields.iter().enumerate() {
