@@ -142,7 +142,10 @@ impl Store for MemoryStore {
     }
 
     async fn fire(&self, fires: Vec<Fire>) -> Result<Vec<Fired>> {
-        self.transact(|world| Ok(fires.into_iter().map(|fire| world.fire(fire)).collect()))
+        self.transact(|world| {
+            fires.iter().try_for_each(Fire::check)?;
+            Ok(fires.into_iter().map(|fire| world.fire(fire)).collect())
+        })
     }
 
     async fn ticks(&self, query: &TickQuery) -> Result<Vec<(ScheduleId, Tick)>> {

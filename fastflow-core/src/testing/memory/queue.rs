@@ -14,14 +14,14 @@ use crate::{
     store::Claim,
 };
 
-/// The turns between pipelines: each due run takes the next free one of its pipeline, and a pipeline that was idle
-/// begins where the others are, so that it gains nothing by having waited.
+/// The turns between pipelines, in each priority: each due run takes the next free one of its pipeline, and a pipeline
+/// that was idle begins where the others are, so that it gains nothing by having waited.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     /// The largest turn that was claimed.
-    now: u64,
+    now: BTreeMap<i16, u64>,
     /// The last turn that each pipeline has given.
-    last: BTreeMap<PipelineName, u64>,
+    last: BTreeMap<(PipelineName, i16), u64>,
 }
 
 impl World {
@@ -39,14 +39,16 @@ impl World {
                 break;
             }
             let row = self.row(id)?;
-            let (spec, turn) = (Arc::clone(&row.record.run.spec), row.turn);
+            let run = &row.record.run;
+            let (spec, priority, turn) = (Arc::clone(&run.spec), run.priority, row.turn);
             if claim.without.contains(&spec.executor) || held.keeps(&spec) {
                 continue;
             }
             match usage.admits(&Demand::of(&spec), &claim.capacity) {
                 Ok(()) => {
                     usage.add(Demand::of(&spec), 1);
-                    self.queue.now = self.queue.now.max(turn.unwrap_or(0));
+                    let now = self.queue.now.entry(priority).or_default();
+                    *now = turn.map_or(*now, |turn| turn.max(*now));
                     claimed.push(self.take_on(id, claim.at)?);
                 }
                 Err(obstacle) => held.by(obstacle),
@@ -75,9 +77,12 @@ impl World {
         let Some(row) = self.runs.get_mut(&id) else { return };
         row.turn = None;
         if matches!(row.record.run.state, RunState::Queued { not_before } if not_before <= at) {
-            let last = self.queue.last.entry(row.record.run.pipeline().clone()).or_default();
-            *last = self.queue.now.max(*last + 1);
-            row.turn = Some(*last);
+            let priority = row.record.run.priority;
+            let now = self.queue.now.get(&priority).copied().unwrap_or_default();
+            let whose = (row.record.run.pipeline().clone(), priority);
+            let turn = self.queue.last.get(&whose).map_or(now, |last| now.max(last + 1));
+            self.queue.last.insert(whose, turn);
+            row.turn = Some(turn);
         }
     }
 

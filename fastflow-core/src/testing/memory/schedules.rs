@@ -92,12 +92,11 @@ impl World {
     pub(super) fn fire(&mut self, fire: Fire) -> Fired {
         let expected =
             |record: &ScheduleRecord| record.generation == fire.generation && record.cursor == fire.from;
-        // A row or a run that is there already was written by somebody who was here first.
+        // A row that is there already was written by somebody who was here first.
         let row = |tick: &Tick| self.schedules.ledger.contains_key(&(fire.schedule.clone(), tick.nominal));
         let stale = fire.to < fire.from
             || !self.schedules.known.get(&fire.schedule).is_some_and(expected)
-            || fire.ticks.iter().any(row)
-            || fire.runs.iter().any(|new| self.runs.contains_key(&new.id));
+            || fire.ticks.iter().any(row);
         if stale {
             return Fired::Stale;
         }
@@ -106,6 +105,11 @@ impl World {
         for new in fire.runs {
             let id = new.id;
             match self.create(new) {
+                // Two instants never share a run, so one whose key is known makes none.
+                Ok(run) if run.existing => {
+                    let reason = format!("run {} has its key", run.id);
+                    refused.insert(id, TickOutcome::Refused { reason });
+                }
                 Ok(run) => created.push(run),
                 Err(error) if error.kind() == ErrorKind::Unavailable => {
                     refused.insert(id, TickOutcome::SkippedFull);
@@ -133,6 +137,10 @@ impl World {
             query.schedule.as_ref().is_none_or(|of| of == id)
                 && query.since.is_none_or(|since| since <= *nominal)
                 && query.before.is_none_or(|before| *nominal < before)
+                && query
+                    .behind
+                    .as_ref()
+                    .is_none_or(|(last, of)| nominal < last || (nominal == last && id > of))
         };
         let ledger = &self.schedules.ledger;
         let rows = match &query.schedule {
