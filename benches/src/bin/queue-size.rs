@@ -19,7 +19,7 @@ use fastflow_core::{
     executor::ExecutionHandle,
     pipeline::{Definition, DependencySource, Pipeline, Program},
     run::{Exit, NewRun, Origin, Run, RunEvent, RunSpec, Status},
-    schedule::{NextTick, Schedule, Tick, TickOutcome, Timing},
+    schedule::{NextTick, Schedule, Tick, TickOutcome},
     store::{
         Claim, Fire, PutSchedule, RunQuery, ScheduleChange, ScheduleRecord, SqliteOptions, SqliteStore, Step,
         Store,
@@ -114,7 +114,7 @@ impl Bench {
             let id: ScheduleId = format!("{pipeline}@s{number}").parse()?;
             let nominal = self.begin + Duration::from_millis(number + 1);
             let record = ScheduleRecord {
-                schedule: Schedule::new(id, Timing::cron("* * * * *")?),
+                schedule: Schedule::cron(id, "* * * * *")?,
                 generation: 0,
                 anchor: self.begin,
                 cursor: self.begin,
