@@ -11,7 +11,7 @@ fn what_is_not_acted_on_is_named() {
     let acted_on = r#"{"timeout": 1, "retry_attempts": 1, "default_env": {"A": "1"}, "cpu_hard_limit": 1,
         "mem_hard_limit": "64m", "cpu_soft_limit": 0.5, "mem_soft_limit": "32m", "enabled": false, "tags": ["a"],
         "description": "x", "python_version": "3.12", "executor": "process", "stop_grace": 1, "max_processes": 9,
-        "retry_max_delay": 5, "retry_jitter_percent": 50, "retry_on": ["lost"], "retry_exit_codes": [75],
+        "retry_max_delay": 5, "retry_jitter_percent": 50, "retry_on": ["out_of_memory"], "retry_exit_codes": [75],
         "retry_memory": {"max": "4g"}, "no_output_timeout": 5, "heartbeat_timeout": 5, "soft_limit_action": "stop",
         "schedule_cron": "@daily", "run_once_at": "2026-01-01", "overlap": "queue",
         "downstream_triggers": [{"pipeline": "b"}], "after": ["c"], "restart_on_crash": true, "restart_limit": 1,

@@ -22,6 +22,7 @@ fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap())
 }
 
+#[expect(clippy::print_stdout, reason = "whoever looks sees how much was simulated")]
 fn keep_every_promise(part: u64) {
     let (mut runs, mut programs, mut steps) = (0, 0, 0);
     let each = number("FASTFLOW_SIMULATIONS").unwrap_or(SIMULATIONS).div_ceil(PARTS);

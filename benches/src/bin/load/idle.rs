@@ -70,10 +70,10 @@ pub(crate) fn measure(common: &Common, arguments: &Arguments) -> Result<Report> 
 }
 
 /// A process that only waits, and ends with this value.
-struct Quiet(Child);
+pub(crate) struct Quiet(Child);
 
 impl Quiet {
-    fn start(common: &Common, data: &Path, pipelines: Option<&Path>) -> Result<Self> {
+    pub(crate) fn start(common: &Common, data: &Path, pipelines: Option<&Path>) -> Result<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         if let Some(uv) = common.uv()? {
             command.arg("--uv").arg(uv);
@@ -81,6 +81,12 @@ impl Quiet {
         command.arg("idle-host").arg(data).args(pipelines);
         // It ends when this pipe does, so also when we are killed.
         Ok(Self(command.stdin(Stdio::piped()).spawn()?))
+    }
+}
+
+impl Quiet {
+    pub(crate) fn id(&self) -> u32 {
+        self.0.id()
     }
 }
 
@@ -93,12 +99,12 @@ impl Drop for Quiet {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a size in a table")]
-fn mebibytes(process: &Quiet) -> Result<f64> {
+pub(crate) fn mebibytes(process: &Quiet) -> Result<f64> {
     Ok(resident_bytes(process.0.id())? as f64 / f64::from(1 << 20))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the measure is what happens in a stretch of time")]
-fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     std::thread::sleep(time);
 }
 

@@ -13,6 +13,7 @@ mod idle;
 mod log;
 mod noop;
 mod overhead;
+mod schedule;
 mod trigger;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -64,6 +65,8 @@ enum What {
     Log(log::Arguments),
     /// What a host with nothing to do costs.
     Idle(idle::Arguments),
+    /// How late programs begin that schedules start, and what many schedules cost while nothing is due.
+    Schedule(schedule::Arguments),
     /// Runs in containers against the engine's own API.
     Containers(containers::Arguments),
     /// All of them.
@@ -114,6 +117,7 @@ async fn run(cli: Cli) -> Result<()> {
         What::Noop(arguments) => print(&noop::measure(common, &arguments).await?),
         What::Log(arguments) => print(&log::measure(common, &arguments)?),
         What::Idle(arguments) => print(&idle::measure(common, &arguments)?),
+        What::Schedule(arguments) => schedule::measure(common, &arguments).await,
         What::Containers(arguments) => containers::measure(common, &arguments).await,
         What::All => all(common).await,
         What::TracedRun => fsync::traced_run(common).await,
@@ -128,6 +132,7 @@ async fn all(common: &Common) -> Result<()> {
     print(&noop::measure(common, &noop::Arguments::default()).await?)?;
     print(&log::measure(common, &log::Arguments::default())?)?;
     print(&idle::measure(common, &idle::Arguments::default())?)?;
+    schedule::measure(common, &schedule::Arguments::default()).await?;
     containers::measure(common, &containers::Arguments::default()).await
 }
 

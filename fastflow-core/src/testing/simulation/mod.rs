@@ -4,7 +4,8 @@
 //! The dispatcher, its supervisors and the scheduler are the real ones, and so is what the store decides. Simulated are the machine
 //! under them: the time, the randomness, the executor's runtime and its programs, and each host's way to them. All of
 //! it happens in one thread, in an order that follows from the seed, so that the same seed always gives the same
-//! simulation. What a host writes to its disk is not simulated: programs of this executor have no log and no folder.
+//! simulation. What a host writes to its disk is not simulated: programs of this executor have no log and no folder, so that
+//! P7, of logs, is not looked at here, and neither is the janitor.
 //!
 //! One simulation has a storm, in which things go wrong, and then a calm, in which everything must come to rest.
 //! The promises are held against the store after each transaction, against the runtime at each start of a program, and

@@ -212,7 +212,12 @@ pub async fn ends_at_one_time_make_one_join(store: Arc<dyn Store>) {
     let (specs, joined) = (fork_specs(), spec("joined", 0));
     let mut ends = Vec::new();
     for chain in 0..CHAINS {
-        for (place, run) in forked(&store, chain * 10, &specs).await.into_iter().enumerate() {
+        let mut runs = Vec::from(forked(&store, chain * 10, &specs).await);
+        // A third end, with which the join would come again.
+        let twice = NewRun { chain: Some(id(chain * 10)), ..new_run(chain * 10 + 9, &specs[1]) };
+        store.create_run(twice).await.unwrap();
+        runs.extend(store.claim(Claim::new(at(5), many(9))).await.unwrap());
+        for (place, run) in runs.into_iter().enumerate() {
             let new = join_of(chain * 10 + 3 + place as u64, &joined, run.id);
             ends.push(ending(&run, 0, vec![join(new, &["a", "b"])]));
         }
