@@ -116,10 +116,15 @@ async fn a_join_waits_for_what_failed_until_that_is_run_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn hosts_that_are_killed_at_the_end_of_runs_lose_no_follower_and_start_none_twice() {
-    const CHAINS: usize = 10;
+    const CHAINS: usize = 16;
     let place = Place::new();
     diamond(&place);
-    // Each run waits for the one before it to be over, so that kills fall on ends.
+    // One at a time of each, so that every host sees ends.
+    let both = json!([{"pipeline": "b"}, {"pipeline": "c"}]);
+    place
+        .fields("a", json!({"max_instances": 1, "downstream_triggers": both}))
+        .fields("b", json!({"max_instances": 1}))
+        .fields("c", json!({"max_instances": 1}));
     let flow = place.start().await;
     let mut chains = Vec::new();
     for _ in 0..CHAINS {
@@ -133,7 +138,7 @@ async fn hosts_that_are_killed_at_the_end_of_runs_lose_no_follower_and_start_non
         let enough = ended_programs() + 1;
         until("a program to end", || async { ended_programs() >= enough || ended_programs() >= 4 * CHAINS })
             .await;
-        clock.sleep(std::time::Duration::from_millis(u64::try_from(kill).unwrap() * 3)).await;
+        clock.sleep(std::time::Duration::from_millis(u64::try_from(kill % 8).unwrap() * 2)).await;
         host.kill(false);
     }
     let flow = started_after(|| place.builder()).await;
