@@ -80,8 +80,7 @@ mod tests {
         let (file, link, pipe) = (dir.path().join("file"), dir.path().join("link"), dir.path().join("pipe"));
         fs::write(&file, "content").unwrap();
         std::os::unix::fs::symlink(&file, &link).unwrap();
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RUSR, 0)
-            .unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, Mode::RUSR, 0).unwrap();
         assert_eq!(read(&file, 7).unwrap(), b"content");
         for foreign in [&link, &pipe, &dir.path().to_owned()] {
             let error = read(foreign, 7).unwrap_err();

@@ -220,7 +220,7 @@ async fn fill(place: &Workplace, arguments: &Arguments) -> Result<()> {
     let submissions = (0..arguments.idle_queue).map(|_| {
         let flow = flow.clone();
         async move {
-            let delay = Duration::from_secs(365 * 24 * 60 * 60);
+            let delay = Duration::from_hours(365 * 24);
             flow.submit(Submission::new("later").delay(delay)).await.map(drop)
         }
     });
