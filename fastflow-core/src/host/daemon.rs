@@ -126,6 +126,23 @@ async fn replace(ports: &Ports, run: &Run) {
     }
 }
 
+/// The run that goes on, once there is a host again, with what one does that is stopped because its host ends. None for
+/// what is not meant to run always.
+pub(super) async fn after_shutdown(ports: &Ports, run: RunId) -> Option<NewRun> {
+    let run = ports.store.run(run).await.ok()?;
+    if !run.spec.pipeline.definition.daemon.restart_on_crash {
+        return None;
+    }
+    let at = ports.clock.now();
+    match replacement(ports, &run, at).await {
+        Ok(new) => Some(NewRun { not_before: at, ..new }),
+        Err(error) => {
+            tracing::warn!(run = %run.id, %error, "a daemon is stopped, and no other run will go on with it");
+            None
+        }
+    }
+}
+
 /// The run that takes the place of a healthy one.
 async fn replacement(ports: &Ports, run: &Run, at: Timestamp) -> Result<NewRun> {
     let pause = run.spec.pipeline.definition.daemon.restart_cooldown.duration();

@@ -15,6 +15,7 @@ use tokio::{
 use super::{
     Ports,
     backoff::Backoff,
+    daemon,
     supervisor::{Origin, Supervisor, Wish},
 };
 use crate::{
@@ -315,6 +316,10 @@ impl Dispatcher {
     async fn stop_all(&mut self, grace: Duration) {
         let left: Vec<RunId> = self.running.keys().copied().collect();
         for run in left {
+            if self.hand_on(run).await {
+                self.wish(run, Wish::Stop { grace: Some(grace) });
+                continue;
+            }
             let event = RunEvent::StopRequested(StopCause::Cancelled);
             match self.ports.store.advance(Step::new(run, None, event, self.ports.clock.now())).await {
                 Ok(advanced) => self.ports.signals.moved(run, advanced.event),
@@ -326,6 +331,23 @@ impl Dispatcher {
                 }
             }
             self.wish(run, Wish::Stop { grace: Some(grace) });
+        }
+    }
+
+    /// Stops a daemon so that it goes on once there is a host again.
+    async fn hand_on(&self, run: RunId) -> bool {
+        let Some(new) = daemon::after_shutdown(&self.ports, run).await else { return false };
+        match self.ports.store.create_run(new).await {
+            Ok(created) => {
+                self.ports.signals.created(&created, false);
+                true
+            }
+            // It ends by itself, and is followed as it says.
+            Err(error) if error.kind() == ErrorKind::Conflict => false,
+            Err(error) => {
+                tracing::warn!(%run, %error, "a daemon is stopped, and no other run will go on with it");
+                false
+            }
         }
     }
 

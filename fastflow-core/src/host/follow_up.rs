@@ -225,5 +225,9 @@ fn read_output(work: &Path) -> Option<Result<serde_json::Map<String, serde_json:
         Err(error) => return Some(Err(format!("the outputs of the run cannot be read: {error}"))),
     };
     let read = serde_json::from_slice(&bytes);
-    Some(read.map_err(|error| format!("the outputs of the run are no JSON object: {error}")))
+    Some(read.map_err(|error| {
+        // Not the error's own text: it quotes what it found.
+        let (line, column) = (error.line(), error.column());
+        format!("the outputs of the run are no JSON object, by line {line}, column {column}")
+    }))
 }

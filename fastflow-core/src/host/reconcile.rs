@@ -28,7 +28,7 @@ pub(crate) async fn sync(ports: &Ports, catalog: &Catalog) -> Result<()> {
         let known = ports.store.schedules(None).await?;
         let due: Vec<ScheduleRecord> = known.iter().filter(|record| is_due(record, now)).cloned().collect();
         let change = change(catalog, known, now)?;
-        if change.is_empty() {
+        if change.is_empty() || tries >= MAX_TRIES {
             return Ok(());
         }
         tries += 1;
@@ -36,10 +36,8 @@ pub(crate) async fn sync(ports: &Ports, catalog: &Catalog) -> Result<()> {
             continue;
         }
         match ports.store.put_schedules(change).await {
-            Ok(()) => {
-                ports.signals.reschedule();
-                return Ok(());
-            }
+            // Looked at once more: one that came back may not be whole yet.
+            Ok(()) => ports.signals.reschedule(),
             Err(error) if error.kind() == crate::ErrorKind::Conflict && tries < MAX_TRIES => {}
             Err(error) => return Err(error),
         }
@@ -122,13 +120,18 @@ pub(crate) fn declared(pipeline: &Pipeline) -> Result<Vec<Schedule>> {
         schedules.push(schedule);
     }
     if let Some(moment) = top.run_once_at {
-        // An entry may have taken the name.
-        let taken = schedules.iter().any(|schedule| schedule.id.name.as_str() == ONCE);
-        let mut schedule = Schedule::new(id(if taken { "run_once_at" } else { ONCE })?, moment);
+        let mut schedule = Schedule::new(id(&free_name(&schedules))?, moment);
         schedule.policy = top.policy.clone();
         schedules.push(schedule);
     }
     Ok(schedules)
+}
+
+/// A name for the one instant at the top of the file that no entry has taken.
+fn free_name(schedules: &[Schedule]) -> String {
+    let taken = |name: &str| schedules.iter().any(|schedule| schedule.id.name.as_str() == name);
+    let further = (2..).map(|number| format!("{ONCE}.{number}"));
+    std::iter::once(ONCE.to_owned()).chain(further).find(|name| !taken(name)).unwrap_or_default()
 }
 
 /// How a schedule is written, if anything of it is new.
@@ -140,10 +143,9 @@ pub(crate) fn put(
     earlier: Option<ScheduleRecord>,
     now: Timestamp,
 ) -> Option<PutSchedule> {
+    let (schedule, now) = (schedule.whole_micros(), crate::store::whole_micros(now));
     let replaces = earlier.as_ref().map(|earlier| earlier.generation);
-    let unchanged =
-        earlier.as_ref().is_some_and(|earlier| earlier.schedule == schedule && earlier.problem.is_none());
-    if unchanged {
+    if earlier.as_ref().is_some_and(|earlier| earlier.schedule == schedule && is_whole(earlier)) {
         return None;
     }
     let anchor = schedule.opening().or(earlier.as_ref().map(|earlier| earlier.anchor)).unwrap_or(now);
@@ -157,6 +159,17 @@ pub(crate) fn put(
     let still_broken = earlier
         .is_some_and(|earlier| earlier.problem == record.problem && earlier.schedule == record.schedule);
     (!still_broken).then_some(PutSchedule { replaces, record })
+}
+
+/// Whether a record says what there is to know: a schedule that came back has a cursor of its own, which may lie behind
+/// the instant that was found for it.
+fn is_whole(record: &ScheduleRecord) -> bool {
+    let mut ahead = record.clone();
+    record.problem.is_none()
+        && (record.next.is_some() || {
+            look_ahead(&mut ahead);
+            ahead.next.is_none()
+        })
 }
 
 /// Finds the next instant, or what keeps it from being known.
@@ -173,8 +186,10 @@ pub(crate) fn look_ahead(record: &mut ScheduleRecord) {
     }
 }
 
+/// Whether what was due by the one is due by the other, and counts alike.
 fn same_instants(one: &Schedule, other: &Schedule) -> bool {
-    one.occasion == other.occasion
+    one.enabled == other.enabled
+        && one.occasion == other.occasion
         && one.window == other.window
         && one.policy.timezone == other.policy.timezone
         && one.policy.daylight == other.policy.daylight

@@ -1,8 +1,8 @@
 //! Makes the runs of schedules: sleeps until an instant is due, plans what becomes of it, and writes that in one
 //! transaction.
 //!
-//! It keeps nothing in memory that matters: whatever a host did before it died is in the ledger, and the next one goes on from the
-//! cursor. Two hosts that plan the same instant meet in the store, which lets one of them through.
+//! It keeps nothing in memory that matters: whatever a host did before it died is in the ledger, and the next one goes
+//! on from the cursor. Two hosts that plan the same instant meet in the store, which lets one of them through.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -11,10 +11,12 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt as _, stream::FuturesOrdered};
+
 use super::{Ports, backoff::Backoff, intake::Asked};
 use crate::{
-    ErrorKind, Result, RunId, ScheduleId, Timestamp,
-    pipeline::{CatchUp, Overlap, Seconds},
+    Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
+    pipeline::{CatchUp, Overlap},
     run::{NewRun, Origin, RunSpec, ScheduleLimit},
     schedule::{Agenda, Calendar, Plan, Planned, Schedule, TickOutcome},
     source::RevisedPipeline,
@@ -25,6 +27,10 @@ use crate::{
 const BATCH: NonZeroU32 = NonZeroU32::new(256).expect("it is not 0");
 /// The longest sleep without a look at the store, in case the wall clock jumps.
 const LONGEST_SLEEP: Duration = Duration::from_secs(15);
+/// The pause before schedules are looked at again that could not be acted upon.
+const HELD_PAUSE: Duration = Duration::from_millis(500);
+/// The most pipelines that are read at one time.
+const LOOKS: usize = 16;
 
 /// The most calendars that are kept ready.
 const MAX_CALENDARS: usize = 16_384;
@@ -73,17 +79,64 @@ impl Calendars {
 
 /// Acts upon everything that is due, and says when the next is.
 async fn fire_due(ports: &Ports, calendars: &mut Calendars) -> Result<Option<Timestamp>> {
+    let mut held: BTreeSet<ScheduleId> = BTreeSet::new();
     loop {
         let now = ports.clock.now();
-        let due = ports.store.due_schedules(now, BATCH).await?;
+        let mut due = ports.store.due_schedules(now, BATCH).await?;
+        due.retain(|due| !held.contains(&due.record.schedule.id));
         if due.is_empty() {
-            return ports.store.next_tick().await;
+            let next = ports.store.next_tick().await?;
+            return Ok(if held.is_empty() { next } else { now.saturating_add(HELD_PAUSE).ok() });
         }
+        let found = Found::of(ports, &due).await;
         let mut fires = Vec::with_capacity(due.len());
         for due in &due {
-            fires.extend(plan(ports, calendars, due, now).await?);
+            match plan(ports, calendars, &found, due, now).await {
+                Ok(fire) => fires.extend(fire),
+                // One that cannot be read now keeps nothing else from being started.
+                Err(error) => {
+                    let id = &due.record.schedule.id;
+                    tracing::warn!(schedule = %id, %error, "a schedule cannot be acted upon now");
+                    held.insert(id.clone());
+                }
+            }
         }
         carry_out(ports, fires).await?;
+    }
+}
+
+/// The pipelines of schedules that are due, as the source has them now.
+#[derive(Debug, Default)]
+struct Found(HashMap<PipelineName, Result<Pipeline>>);
+
+impl Found {
+    async fn of(ports: &Ports, due: &[DueSchedule]) -> Self {
+        let names: BTreeSet<_> = due.iter().map(|due| due.record.schedule.id.pipeline.clone()).collect();
+        let (mut names, mut looks, mut found) = (names.into_iter(), FuturesOrdered::new(), HashMap::new());
+        looks.extend(names.by_ref().take(LOOKS).map(|name| look(ports, name)));
+        while let Some((name, answer)) = looks.next().await {
+            found.insert(name, answer);
+            looks.extend(names.next().map(|name| look(ports, name)));
+        }
+        Self(found)
+    }
+
+    /// The same, where there is no time to ask again: who does not answer has refused.
+    fn or_refused(mut self) -> Self {
+        for found in self.0.values_mut() {
+            if let Err(error) = found {
+                *found = Ok(Pipeline::Refused(error.to_string()));
+            }
+        }
+        self
+    }
+
+    fn get(&self, name: &PipelineName) -> Result<Pipeline> {
+        match self.0.get(name) {
+            Some(Ok(found)) => Ok(found.clone()),
+            Some(Err(error)) => Err(Error::new(error.kind(), error.to_string())),
+            None => Err(Error::new(ErrorKind::Internal, "a pipeline that was not looked for")),
+        }
     }
 }
 
@@ -108,9 +161,12 @@ pub(super) async fn settle(ports: &Ports, ending: &[&ScheduleRecord], now: Times
     for mut due in ports.store.due_schedules(until, NonZeroU32::MAX).await? {
         let schedule = &mut due.record.schedule;
         if ids.contains(&schedule.id) && schedule.calendar(due.record.anchor).is_ok() {
-            schedule.policy.catch_up = CatchUp::None;
-            schedule.policy.jitter = Seconds(0);
-            fires.extend(plan(ports, &mut calendars, &due, now).await?);
+            // What only its jitter has held back was seen in time.
+            let most = NonZeroU32::new(CatchUp::MAX_ALL).unwrap_or(NonZeroU32::MIN);
+            schedule.policy.catch_up = CatchUp::All { max: most };
+            schedule.policy.catch_up_window = std::mem::take(&mut schedule.policy.jitter);
+            let found = Found::of(ports, std::slice::from_ref(&due)).await.or_refused();
+            fires.extend(plan(ports, &mut calendars, &found, &due, now).await?);
         }
     }
     carry_out(ports, fires).await
@@ -120,6 +176,7 @@ pub(super) async fn settle(ports: &Ports, ending: &[&ScheduleRecord], now: Times
 async fn plan(
     ports: &Ports,
     calendars: &mut Calendars,
+    found: &Found,
     due: &DueSchedule,
     now: Timestamp,
 ) -> Result<Option<Fire>> {
@@ -133,7 +190,7 @@ async fn plan(
             return Ok(None);
         }
     };
-    let pipeline = pipeline(ports, schedule).await?;
+    let pipeline = found.get(&schedule.id.pipeline)?;
     let enabled = !matches!(pipeline, Pipeline::Disabled);
     let blackouts = ports.settings.blackouts.of(schedule);
     let agenda = Agenda {
@@ -165,15 +222,21 @@ async fn plan(
 }
 
 /// What the source says of a schedule's pipeline.
+#[derive(Clone, Debug)]
 enum Pipeline {
     Runnable(Box<RevisedPipeline>),
     Disabled,
     Refused(String),
 }
 
+async fn look(ports: &Ports, name: PipelineName) -> (PipelineName, Result<Pipeline>) {
+    let found = pipeline(ports, &name).await;
+    (name, found)
+}
+
 /// Errors that may pass are errors; what a pipeline is, is an answer.
-async fn pipeline(ports: &Ports, schedule: &Schedule) -> Result<Pipeline> {
-    match ports.runnable(schedule.id.pipeline.as_str()).await {
+async fn pipeline(ports: &Ports, name: &PipelineName) -> Result<Pipeline> {
+    match ports.runnable(name.as_str()).await {
         Ok(found) => Ok(Pipeline::Runnable(Box::new(found))),
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(Pipeline::Disabled),
         Err(error) if error.is_transient() => Err(error),

@@ -14,7 +14,7 @@ use crate::{
     AttemptId, Error, ErrorKind, Result, RunId,
     host::{Ports, intake::Asked},
     journal::{Follower, Journal, LogLine, Offset, Record, UsageSample},
-    run::{Attempt, NewRun, Origin, Run, RunState},
+    run::{Attempt, NewRun, Origin, Run, RunSpec, RunState},
     store::{Page, RunQuery},
 };
 
@@ -171,7 +171,12 @@ impl<'a> Runs<'a> {
         let (spec, parameters) = match of {
             Rerun::SameRevision => {
                 ports.check_rerun(&earlier).await?;
-                (Arc::clone(&earlier.spec), earlier.parameters)
+                // Nobody's schedule waits for a run that was asked for by hand, nor does it for the schedule.
+                let spec = match &earlier.spec.schedule_limit {
+                    Some(_) => Arc::new(RunSpec { schedule_limit: None, ..RunSpec::clone(&earlier.spec) }),
+                    None => Arc::clone(&earlier.spec),
+                };
+                (spec, earlier.parameters)
             }
             Rerun::NewestRevision => {
                 let found = ports.runnable(earlier.spec.pipeline.name.as_str()).await?;
@@ -189,7 +194,7 @@ impl<'a> Runs<'a> {
         self.flow.create(NewRun { parameters, chain, priority: earlier.priority, ..new }).await
     }
 
-    /// Failed runs that nobody has run again since, newest first; those older than `before`, at most `limit` and never
+    /// Failed runs that were not run again since, by hand or as daemons are, newest first; those older than `before`, at most `limit` and never
     /// more than 1,000. [`rerun`](Self::rerun) takes one off the list.
     ///
     /// # Errors

@@ -1,12 +1,17 @@
 //! The view of schedules.
 
-use std::{collections::BinaryHeap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BinaryHeap},
+    time::Duration,
+};
 
 use super::Orchestrator;
 use crate::{
-    Error, ErrorKind, Result, ScheduleId, Timestamp,
+    Error, ErrorKind, PipelineName, Result, ScheduleId, Timestamp,
     host::{Ports, reconcile},
-    schedule::{Schedule, ScheduleOwner, Tick},
+    pipeline::ConfigName,
+    schedule::{Blackout, Calendar, Schedule, ScheduleOwner, Tick},
     store::{ScheduleChange, ScheduleRecord, TickQuery},
 };
 
@@ -164,7 +169,8 @@ impl<'a> Schedules<'a> {
         Ok(calendar.between(from, Timestamp::MAX, limit.min(MAX_PREVIEW)))
     }
 
-    /// What is due within this time, over all enabled schedules, in order; at most `limit` and never more than 10,000.
+    /// What will run within this time, over all schedules, in order; at most `limit` and never more than 10,000. Left
+    /// out are schedules and pipelines that are disabled, pipelines that cannot run, and what falls into a blackout.
     ///
     /// # Errors
     ///
@@ -174,27 +180,23 @@ impl<'a> Schedules<'a> {
     ///
     /// Cancel-safe; it only reads.
     pub async fn upcoming(&self, within: Duration, limit: usize) -> Result<Vec<Upcoming>> {
-        let limit = limit.min(MAX_PREVIEW);
-        let now = self.ports().clock.now();
+        let ports = self.ports();
+        let now = ports.clock.now();
         let until = now.saturating_add(within).unwrap_or(Timestamp::MAX);
-        let mut earliest: BinaryHeap<Upcoming> = BinaryHeap::new();
-        for record in self.list().await? {
-            let Ok(calendar) = record.schedule.calendar(record.anchor) else { continue };
-            if !record.schedule.enabled {
-                continue;
-            }
-            for at in calendar.between(record.cursor.max(now), until, limit) {
-                // Those of one schedule come in order: once one is too late, all others are.
-                if earliest.len() >= limit && earliest.peek().is_none_or(|latest| latest.at <= at) {
-                    break;
-                }
-                earliest.push(Upcoming { at, schedule: record.schedule.id.clone() });
-                if earliest.len() > limit {
-                    earliest.pop();
-                }
-            }
-        }
-        Ok(earliest.into_sorted_vec())
+        let catalog = ports.source.sync().await?;
+        let runnable = |name: &PipelineName| {
+            let found = catalog.get(name).and_then(|entry| entry.runnable().ok());
+            found.is_some_and(|found| found.pipeline.definition.enabled)
+        };
+        let mut records = self.list().await?;
+        records.retain(|record| record.schedule.enabled && runnable(&record.schedule.id.pipeline));
+        let blackouts = records.iter().map(|record| ports.settings.blackouts.of(&record.schedule)).collect();
+        // Thousands of calendars take a while.
+        let merged = tokio::task::spawn_blocking(move || {
+            let limit = limit.min(MAX_PREVIEW);
+            merge(&records, blackouts, now, until).take(limit).collect::<Vec<_>>()
+        });
+        merged.await.map_err(|panic| Error::new(ErrorKind::Internal, "looking ahead panicked").because(panic))
     }
 
     /// Rows of the ledger with the schedules they are of, newest first.
@@ -257,6 +259,33 @@ impl<'a> Schedules<'a> {
             }
         }
     }
+}
+
+/// The instants of all schedules after `now` and up to `until`, in order, each found when it is asked for.
+fn merge(
+    records: &[ScheduleRecord],
+    blackouts: Vec<BTreeMap<ConfigName, Blackout>>,
+    now: Timestamp,
+    until: Timestamp,
+) -> impl Iterator<Item = Upcoming> {
+    let calendars: Vec<_> =
+        records.iter().map(|record| record.schedule.calendar(record.anchor).ok()).collect();
+    let next = move |index: usize, after: Timestamp| {
+        let calendar: &Calendar = calendars.get(index)?.as_ref()?;
+        let quiet = blackouts.get(index)?;
+        let mut ahead = calendar.after(after).take_while(|at| *at <= until).take(MAX_PREVIEW);
+        ahead.find(|at| !quiet.values().any(|blackout| blackout.contains(*at)))
+    };
+    let first = |(index, record): (usize, &ScheduleRecord)| {
+        Some(Reverse((next(index, record.cursor.max(now))?, index)))
+    };
+    let mut ahead: BinaryHeap<Reverse<(Timestamp, usize)>> =
+        records.iter().enumerate().filter_map(first).collect();
+    std::iter::from_fn(move || {
+        let Reverse((at, index)) = ahead.pop()?;
+        ahead.extend(next(index, at).map(|later| Reverse((later, index))));
+        Some(Upcoming { at, schedule: records[index].schedule.id.clone() })
+    })
 }
 
 fn no_such(id: &ScheduleId) -> Error {

@@ -6,11 +6,13 @@ use super::Runs;
 use crate::{
     ExecutorName, Result, RunId, Timestamp,
     executor::Health,
-    run::{Demand, Obstacle, Run, RunState, Usage},
+    run::{Capacity, Demand, Held, Obstacle, Run, RunState, Usage},
 };
 
 /// The most runs that are named as those that hold something.
 const MAX_HOLDERS: usize = 10;
+/// The most runs that are looked at before one.
+const MAX_AHEAD: NonZeroU32 = NonZeroU32::new(1000).expect("it is not 0");
 
 /// What a queued run waits for, as this host sees it at this moment.
 ///
@@ -43,6 +45,15 @@ pub enum Waiting {
         obstacle: Obstacle,
         /// Those that hold it, the oldest first; ten at most.
         held_by: Vec<RunId>,
+        /// How many runs in the queue come before it.
+        ahead: u64,
+    },
+    /// For a run before it in the queue, which waits for something that both want: nobody is overtaken for ever.
+    Behind {
+        /// That run.
+        run: RunId,
+        /// What that waits for.
+        obstacle: Obstacle,
     },
     /// For a slot: as many runs as may are in flight, or a host is only about to claim it.
     Slot {
@@ -63,7 +74,10 @@ impl fmt::Display for Waiting {
                 "waits for the executor `{executor}`, which has not answered since {since} and is asked again at {retry_at}: {reason}"
             ),
             Self::Until(at) => write!(f, "waits until {at}"),
-            Self::Limit { obstacle, held_by } => {
+            Self::Behind { run, obstacle } => {
+                write!(f, "waits behind run {run}, which wants of the same and {obstacle}")
+            }
+            Self::Limit { obstacle, held_by, .. } => {
                 obstacle.fmt(f)?;
                 for (index, run) in held_by.iter().enumerate() {
                     write!(f, "{}{run}", if index == 0 { ", by run " } else { ", run " })?;
@@ -110,19 +124,28 @@ impl Runs<'_> {
             usage.add(Demand::of(&run.spec), 1);
         }
         let settings = &ports.settings;
-        Ok(Some(match usage.admits(&Demand::of(&run.spec), &settings.capacity) {
-            Err(obstacle) => {
-                let holds = |holder: &&Run| holds(holder, run, &obstacle);
-                let held_by = in_flight.iter().filter(holds).take(MAX_HOLDERS).map(|run| run.id).collect();
-                Waiting::Limit { obstacle, held_by }
-            }
-            Ok(()) => Waiting::Slot {
-                ahead: ports.store.queue_position(run.id).await?.unwrap_or_default(),
-                in_flight: usage.in_flight(),
-                max: settings.max_concurrent_runs,
-            },
+        let ahead = ports.store.queue_position(run.id).await?.unwrap_or_default();
+        if let Err(obstacle) = usage.admits(&Demand::of(&run.spec), &settings.capacity) {
+            let holds = |holder: &&Run| holds(holder, run, &obstacle);
+            let held_by = in_flight.iter().filter(holds).take(MAX_HOLDERS).map(|run| run.id).collect();
+            return Ok(Some(Waiting::Limit { obstacle, held_by, ahead }));
+        }
+        let before = ports.store.queue_ahead(run.id, MAX_AHEAD).await?;
+        Ok(Some(match behind(&before, run, &usage, &settings.capacity) {
+            Some((run, obstacle)) => Waiting::Behind { run, obstacle },
+            None => Waiting::Slot { ahead, in_flight: usage.in_flight(), max: settings.max_concurrent_runs },
         }))
     }
+}
+
+/// The first run before this one that keeps it waiting, and what that waits for.
+fn behind(before: &[Run], run: &Run, usage: &Usage, capacity: &Capacity) -> Option<(RunId, Obstacle)> {
+    before.iter().find_map(|other| {
+        let obstacle = usage.admits(&Demand::of(&other.spec), capacity).err()?;
+        let mut held = Held::default();
+        held.by(&obstacle);
+        held.keeps(Demand::of(&run.spec)).then_some((other.id, obstacle))
+    })
 }
 
 /// Whether a run in flight holds what another waits for.

@@ -92,6 +92,17 @@ impl Moment {
     pub const EXPECTED: &'static str =
         "an ISO 8601 date or time such as \"2026-01-31\" or \"2026-01-31T08:00:00Z\" (UTC without an offset)";
 
+    /// The same in whole microseconds.
+    #[must_use]
+    pub fn whole_micros(self) -> Self {
+        match self {
+            Self::Day(_) => self,
+            Self::Instant(instant) => {
+                Self::Instant(Timestamp::from_microsecond(instant.as_microsecond()).unwrap_or(instant))
+            }
+        }
+    }
+
     /// Where it begins.
     pub fn first_instant(self) -> Timestamp {
         match self {

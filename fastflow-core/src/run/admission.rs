@@ -1,7 +1,7 @@
 //! Whether a queued run may be taken on, beside those that are in flight. Pure, and the same for every store.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fmt,
     num::NonZeroU32,
 };
@@ -241,6 +241,63 @@ impl Usage {
             return Err(Obstacle::Cpu { used, budget });
         }
         Ok(())
+    }
+}
+
+/// What runs wait for that nobody behind them may take: whoever wants of the same waits, too, so that nobody is overtaken
+/// for ever.
+///
+/// ```
+/// use fastflow_core::run::{Capacity, Demand, Held, RunSpec, Usage};
+///
+/// /// How many runs of a queue, in its order, may start.
+/// fn may_start(queue: &[RunSpec], usage: &mut Usage, capacity: &Capacity) -> usize {
+///     let mut held = Held::default();
+///     let mut starts = 0;
+///     for demand in queue.iter().map(Demand::of) {
+///         if held.keeps(demand) {
+///             continue;
+///         }
+///         match usage.admits(&demand, capacity) {
+///             Ok(()) => {
+///                 usage.add(demand, 1);
+///                 starts += 1;
+///             }
+///             Err(obstacle) => held.by(&obstacle),
+///         }
+///     }
+///     starts
+/// }
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Held {
+    pools: HashSet<ConfigName>,
+    memory: bool,
+    cpu: bool,
+}
+
+impl Held {
+    /// Whether who waits for this holds a place: it is a part of what there is, and not a matter of its own.
+    pub fn is_held_by(obstacle: &Obstacle) -> bool {
+        matches!(obstacle, Obstacle::Pool { .. } | Obstacle::Memory { .. } | Obstacle::Cpu { .. })
+    }
+
+    /// Somebody waits for this.
+    pub fn by(&mut self, obstacle: &Obstacle) {
+        match obstacle {
+            Obstacle::Pool { pool, .. } => drop(self.pools.insert(pool.clone())),
+            Obstacle::Memory { .. } => self.memory = true,
+            Obstacle::Cpu { .. } => self.cpu = true,
+            Obstacle::Instances { .. } | Obstacle::Schedule { .. } | Obstacle::NoSuchPool { .. } => {}
+        }
+    }
+
+    /// Whether a run with this demand must wait for those before it.
+    pub fn keeps(&self, demand: Demand<'_>) -> bool {
+        let definition = &demand.spec.pipeline.definition;
+        definition.queue.pools.keys().any(|pool| self.pools.contains(pool))
+            || (self.memory && definition.limits.memory.is_some())
+            || (self.cpu && definition.limits.cpu.is_some())
     }
 }
 

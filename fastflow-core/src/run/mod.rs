@@ -10,7 +10,7 @@ use std::{collections::BTreeMap, fmt, num::NonZeroU32, sync::Arc, time::Duration
 use serde::{Deserialize, Serialize};
 
 pub use self::{
-    admission::{Capacity, Demand, Gate, Obstacle, Usage},
+    admission::{Capacity, Demand, Gate, Held, Obstacle, Usage},
     exit::{
         Exit, ExitReport, Failure, LogSummary, LostCause, StartFailure, StartFailureKind, StopCause, Symptom,
     },

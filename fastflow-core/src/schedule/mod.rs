@@ -33,7 +33,7 @@ pub use self::{
 };
 use crate::{
     Result, Timestamp,
-    pipeline::{ConfigName, EnvName, SchedulePolicy, ScheduleRule, ScheduleWindow},
+    pipeline::{ConfigName, EnvName, Moment, SchedulePolicy, ScheduleRule, ScheduleWindow},
 };
 
 /// A schedule: when a pipeline is to start, and with what. Plain data.
@@ -100,6 +100,17 @@ impl Schedule {
     /// As [`Calendar::new`].
     pub fn calendar(&self, anchor: Timestamp) -> Result<Calendar> {
         Calendar::new(&self.occasion, &self.window, &self.policy, anchor)
+    }
+
+    /// The same in whole microseconds, which is how finely stores keep instants.
+    #[must_use]
+    pub(crate) fn whole_micros(mut self) -> Self {
+        if let Occasion::Once(moment) = &mut self.occasion {
+            *moment = moment.whole_micros();
+        }
+        self.window.start = self.window.start.map(Moment::whole_micros);
+        self.window.end = self.window.end.map(Moment::whole_micros);
+        self
     }
 
     /// Where its interval counts from because its window says so.

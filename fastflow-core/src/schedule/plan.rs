@@ -100,6 +100,7 @@ impl Agenda<'_> {
     /// - While the schedule or its pipeline is disabled, and in a blackout, nothing starts.
     /// - Instants that are later than a minute are caught up as the schedule says: none of them, the latest unless a
     ///   newer one is in time, or the latest so many; never one that is older than the window.
+    ///   Where overlaps are skipped, no more are caught up than can run beside each other.
     /// - Then the overlap policy decides.
     pub fn plan(&self, mut run_id: impl FnMut() -> RunId) -> Plan {
         let jitter = jitter_offset(&self.schedule.id, self.schedule.policy.jitter);
@@ -117,6 +118,10 @@ impl Agenda<'_> {
         let caught_up = match self.schedule.policy.catch_up {
             _ if more => 0,
             CatchUp::Latest if in_time > 0 => 0,
+            // More would only overlap each other, and those that are in time; so the latest run.
+            _ if self.schedule.policy.overlap == Overlap::Skip => {
+                self.caught_up_most().min(self.max_instances().saturating_sub(in_time))
+            }
             _ => self.caught_up_most(),
         };
         let window = self.schedule.policy.catch_up_window.duration();
@@ -151,7 +156,7 @@ impl Agenda<'_> {
             return TickOutcome::Missed;
         }
         let policy = &self.schedule.policy;
-        let max = policy.max_instances.map_or(1, |max| usize::try_from(max.get()).unwrap_or(usize::MAX));
+        let max = self.max_instances();
         let mut replaces = Vec::new();
         if running.len() >= max {
             match policy.overlap {
@@ -164,6 +169,12 @@ impl Agenda<'_> {
         running.push(run);
         starts.push(Planned { run, nominal: instant, replaces });
         TickOutcome::Run(run)
+    }
+
+    /// How many of its runs may be unfinished before the overlap policy decides.
+    fn max_instances(&self) -> usize {
+        let max = self.schedule.policy.max_instances;
+        max.map_or(1, |max| usize::try_from(max.get()).unwrap_or(usize::MAX))
     }
 
     /// The most instants that the policy catches up.

@@ -132,13 +132,21 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` when the store cannot be read now.
     async fn in_flight(&self) -> Result<Vec<Run>>;
 
-    /// Failed runs that nobody has run again since, newest first; those older than `before`, at most `limit` and never
+    /// Failed runs that were not run again since, by hand or as daemons are, newest first; those older than `before`, at most `limit` and never
     /// more than [`RunQuery::MAX_LIMIT`].
     ///
     /// # Errors
     ///
     /// `Unavailable` when the store cannot be read now.
     async fn dead_letters(&self, before: Option<RunId>, limit: NonZeroU32) -> Result<Page<Run>>;
+
+    /// The queued runs that are due and come before this one, in their order; at most `limit` and never more than
+    /// [`RunQuery::MAX_LIMIT`]. None where it is not queued, or not due.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn queue_ahead(&self, run: RunId, limit: NonZeroU32) -> Result<Vec<Run>>;
 
     /// How many queued runs that are due come before this one; none when it is not queued, or not due.
     ///
@@ -241,4 +249,9 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// `Unavailable`, `StorageFull` when the rest cannot be written.
     async fn close(&self) -> Result<()>;
+}
+
+/// Stores keep microseconds; what they return right away must not differ from what they return later.
+pub(crate) fn whole_micros(at: Timestamp) -> Timestamp {
+    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }

@@ -3,6 +3,7 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use super::Step;
+pub(crate) use super::whole_micros;
 use crate::{
     AttemptId, Error, ErrorKind, Result, RunId, Timestamp,
     pipeline::RetryReason,
@@ -218,9 +219,4 @@ fn rounded(state: RunState) -> RunState {
         RunState::Queued { not_before } => RunState::Queued { not_before: whole_micros(not_before) },
         other => other,
     }
-}
-
-/// Stores keep microseconds; what they return right away must not differ from what they return later.
-pub(crate) fn whole_micros(at: Timestamp) -> Timestamp {
-    Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
 }

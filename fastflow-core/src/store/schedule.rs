@@ -78,7 +78,8 @@ impl ScheduleChange {
 pub struct PutSchedule {
     /// The generation it must have now; none when there must be no such schedule. What it becomes has the next one.
     pub replaces: Option<u64>,
-    /// What it becomes, but for the generation. Of the cursors that are known and given, the later one counts.
+    /// What it becomes, but for the generation. Of the cursors that are known and given, the later one counts; a next
+    /// instant that is not behind it is left out.
     pub record: ScheduleRecord,
 }
 
@@ -193,7 +194,7 @@ pub enum Fired {
 pub struct TickQuery {
     /// Only of this schedule; of all when none.
     pub schedule: Option<ScheduleId>,
-    /// Only from this instant on.
+    /// Only rows that begin at this instant or later.
     pub since: Option<Timestamp>,
     /// Only before this instant.
     pub before: Option<Timestamp>,

@@ -144,7 +144,7 @@ async fn who_waits_for_a_pool_is_told_who_holds_it_and_is_not_overtaken() {
     let small = flow.submit("small").await.unwrap().id;
     let obstacle = Obstacle::Pool { pool: "db".parse().unwrap(), used: 1, slots: 2 };
     let waiting = flow.runs().waiting(large).await.unwrap();
-    assert_eq!(waiting, Some(Waiting::Limit { obstacle, held_by: vec![holder] }));
+    assert_eq!(waiting, Some(Waiting::Limit { obstacle, held_by: vec![holder], ahead: 0 }));
     let text = explained(&flow, large).await;
     assert!(text.contains(&format!("pool `db`: 1 of 2 slots are held, by run {holder}")), "{text}");
     // There is a slot for the small one, but the large one was here first.
@@ -241,7 +241,11 @@ async fn the_limits_hold_over_the_death_of_the_host() {
     assert_eq!(flow.submit(place.ask("one").key("second")).await.unwrap().id, second);
     let waiting = flow.runs().waiting(second).await.unwrap();
     let obstacle = Obstacle::Instances { max: count(1) };
-    assert_eq!(waiting, Some(Waiting::Limit { obstacle, held_by: vec![first] }), "what runs on counts");
+    assert_eq!(
+        waiting,
+        Some(Waiting::Limit { obstacle, held_by: vec![first], ahead: 0 }),
+        "what runs on counts"
+    );
     let_go(&flow, first).await;
     place.until_said(&format!("began-{second}")).await;
     let third = flow.submit(place.ask("one")).await.unwrap().id;

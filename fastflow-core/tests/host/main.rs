@@ -18,6 +18,7 @@ mod life;
 mod limits;
 mod logs;
 mod machine;
+mod odd;
 mod outage;
 mod parameter;
 mod queue;

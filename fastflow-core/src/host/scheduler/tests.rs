@@ -59,17 +59,24 @@ impl Clock for Hand {
 }
 
 /// Pipelines that exist only here.
-#[derive(Debug)]
-struct Listed(BTreeMap<PipelineName, CatalogEntry>);
+#[derive(Clone, Debug, Default)]
+struct Listed {
+    entries: BTreeMap<PipelineName, CatalogEntry>,
+    /// The one that cannot be read now.
+    silent: Arc<Mutex<Option<PipelineName>>>,
+}
 
 #[async_trait]
 impl PipelineSource for Listed {
     async fn sync(&self) -> Result<Catalog> {
-        Ok(Catalog { entries: self.0.values().cloned().collect(), warnings: Vec::new() })
+        Ok(Catalog { entries: self.entries.values().cloned().collect(), warnings: Vec::new() })
     }
 
     async fn refresh(&self, name: &PipelineName) -> Result<CatalogEntry> {
-        self.0.get(name).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "no such pipeline"))
+        if self.silent.lock().unwrap().as_ref() == Some(name) {
+            return Err(Error::new(ErrorKind::Unavailable, "it cannot be read now"));
+        }
+        self.entries.get(name).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "no such pipeline"))
     }
 
     async fn checkout(&self, _: &Revision) -> Result<PathBuf> {
@@ -216,7 +223,7 @@ async fn a_year_of_a_thousand_schedules_is_in_the_ledger_and_nothing_else() {
     let hand = Hand(Arc::new(Mutex::new(from)));
     let dir = tempfile::tempdir().unwrap();
     let flow = Orchestrator::builder(dir.path().join("var"))
-        .source(Listed(pipelines()))
+        .source(Listed { entries: pipelines(), ..Listed::default() })
         .store(MemoryStore::new())
         .clock(hand.clone())
         .build()
@@ -249,4 +256,38 @@ async fn a_year_of_a_thousand_schedules_is_in_the_ledger_and_nothing_else() {
         }
     }
     assert!(runs.len() > 100_000, "{} runs", runs.len());
+}
+
+#[tokio::test]
+async fn a_pipeline_that_cannot_be_read_holds_up_no_other_and_loses_nothing() {
+    let from: Timestamp = format!("{YEAR}-01-01T00:00:00Z").parse().unwrap();
+    let hand = Hand(Arc::new(Mutex::new(from)));
+    let dir = tempfile::tempdir().unwrap();
+    // Both are intervals of a day.
+    let (silent, other): (PipelineName, PipelineName) = ("p9".parse().unwrap(), "p49".parse().unwrap());
+    let mut entries = pipelines();
+    entries.retain(|name, _| *name == silent || *name == other);
+    let source = Listed { entries, ..Listed::default() };
+    let flow = Orchestrator::builder(dir.path().join("var"))
+        .source(source.clone())
+        .store(MemoryStore::new())
+        .clock(hand.clone())
+        .build()
+        .await
+        .unwrap();
+    flow.pipelines().sync().await.unwrap();
+    *source.silent.lock().unwrap() = Some(silent.clone());
+    *hand.0.lock().unwrap() = from + Duration::from_hours(24);
+    let mut calendars = Calendars::default();
+    let ticks = async |name: &PipelineName| {
+        let schedule = Some(format!("{name}/s").parse().unwrap());
+        flow.schedules().ticks(&TickQuery { schedule, ..TickQuery::default() }).await.unwrap().len()
+    };
+
+    let again = fire_due(flow.ports(), &mut calendars).await.unwrap().unwrap();
+    assert_eq!((ticks(&other).await, ticks(&silent).await), (1, 0));
+    assert_eq!(again, hand.now() + super::HELD_PAUSE, "it is looked at again soon, and not at once");
+    *source.silent.lock().unwrap() = None;
+    fire_due(flow.ports(), &mut calendars).await.unwrap();
+    assert_eq!((ticks(&other).await, ticks(&silent).await), (1, 1));
 }

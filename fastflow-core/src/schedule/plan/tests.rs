@@ -116,6 +116,18 @@ fn what_is_late_is_caught_up_as_the_policy_says() {
 }
 
 #[test]
+fn where_overlaps_are_skipped_the_latest_run_and_not_the_oldest() {
+    let mut schedule = every(600);
+    schedule.policy.catch_up = CatchUp::All { max: NonZeroU32::new(9).unwrap() };
+    let late = 3 * 600 + 300;
+    assert_eq!(plan(&schedule, late, &[]).1, ["missed", "missed", "run"]);
+    assert_eq!(plan(&schedule, 3 * 600 + 30, &[]).1, ["missed", "missed", "run"], "it is in time");
+    assert_eq!(plan(&schedule, late, &[run(900)]).1, ["missed", "missed", "skipped_overlap"]);
+    schedule.policy.max_instances = NonZeroU32::new(2);
+    assert_eq!(plan(&schedule, late, &[]).1, ["missed", "run", "run"]);
+}
+
+#[test]
 fn nothing_older_than_the_window_is_caught_up() {
     let mut schedule = every(600);
     schedule.policy.catch_up = CatchUp::All { max: NonZeroU32::new(9).unwrap() };

@@ -2,15 +2,11 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BinaryHeap, HashSet, VecDeque},
+    collections::{BinaryHeap, VecDeque},
 };
 
 use super::specs::SpecId;
-use crate::{
-    RunId,
-    pipeline::ConfigName,
-    run::{Gate, Obstacle, RunSpec},
-};
+use crate::{RunId, run::Gate};
 
 /// One queued run that may be taken.
 #[derive(Clone, Copy, Debug)]
@@ -147,36 +143,5 @@ impl Line {
         if let Some(place) = source.place() {
             self.order.push(Reverse((place, index)));
         }
-    }
-}
-
-/// What somebody waits for, so that nobody behind it may take it.
-#[derive(Debug, Default)]
-pub(super) struct Held {
-    pools: HashSet<ConfigName>,
-    memory: bool,
-    cpu: bool,
-}
-
-impl Held {
-    /// Whether who waits for this holds a place: it is a part of what there is, and not a matter of its own.
-    pub(super) fn is_held_by(obstacle: &Obstacle) -> bool {
-        matches!(obstacle, Obstacle::Pool { .. } | Obstacle::Memory { .. } | Obstacle::Cpu { .. })
-    }
-
-    pub(super) fn by(&mut self, obstacle: Obstacle) {
-        match obstacle {
-            Obstacle::Pool { pool, .. } => drop(self.pools.insert(pool)),
-            Obstacle::Memory { .. } => self.memory = true,
-            Obstacle::Cpu { .. } => self.cpu = true,
-            Obstacle::Instances { .. } | Obstacle::Schedule { .. } | Obstacle::NoSuchPool { .. } => {}
-        }
-    }
-
-    pub(super) fn keeps(&self, spec: &RunSpec) -> bool {
-        let definition = &spec.pipeline.definition;
-        definition.queue.pools.keys().any(|pool| self.pools.contains(pool))
-            || (self.memory && definition.limits.memory.is_some())
-            || (self.cpu && definition.limits.cpu.is_some())
     }
 }

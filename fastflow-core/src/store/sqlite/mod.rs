@@ -256,6 +256,10 @@ impl Store for SqliteStore {
         self.read_dead_letters(before, limit).await
     }
 
+    async fn queue_ahead(&self, run: RunId, limit: NonZeroU32) -> Result<Vec<Run>> {
+        self.read_ahead(run, limit).await
+    }
+
     async fn queue_position(&self, run: RunId) -> Result<Option<u64>> {
         self.read_position(run).await
     }

@@ -15,14 +15,14 @@ use super::{
     batch::Batch,
     codec::{Columns, gate_code, hex},
     fault::Fault,
-    line::{Candidate, From, Held, Line, Source},
+    line::{Candidate, From, Line, Source},
     runs::{SELECT_RECORDS, run_columns},
     specs::SpecId,
     writer::Writer,
 };
 use crate::{
     Result, RunId,
-    run::{Demand, Gate, RunSpec, Usage},
+    run::{Demand, Gate, Held, RunSpec, Usage},
     store::Claim,
 };
 
@@ -132,7 +132,7 @@ impl Writer {
             }
             let spec =
                 so_far.specs.get(&candidate.spec).filter(|spec| !claim.without.contains(&spec.executor));
-            let Some(spec) = spec.filter(|spec| !held.keeps(spec)) else {
+            let Some(spec) = spec.filter(|spec| !held.keeps(Demand::of(spec))) else {
                 line.went(source, true);
                 continue;
             };
@@ -144,7 +144,7 @@ impl Writer {
                     so_far.taken.insert(candidate.id);
                     mine.push(candidate.id);
                 }
-                Err(obstacle) => held.by(obstacle),
+                Err(obstacle) => held.by(&obstacle),
             }
         }
         Ok(mine)
@@ -222,7 +222,7 @@ impl Writer {
                 }
                 From::Content(gate, spec) => {
                     let spec = so_far.specs.get(&spec).filter(|spec| !claim.without.contains(&spec.executor));
-                    let Some(spec) = spec.filter(|spec| !held.keeps(spec)) else { continue };
+                    let Some(spec) = spec.filter(|spec| !held.keeps(Demand::of(spec))) else { continue };
                     let admitted = so_far.usage.admits(&Demand::of(spec), &claim.capacity);
                     if admitted.err().is_none_or(|obstacle| Held::is_held_by(&obstacle)) {
                         let wanted = if source.read == 0 { 1 } else { CONTENT_CHUNK };

@@ -55,6 +55,15 @@ pub(super) const SELECT_OPEN: &str =
 /// When the next run that is not due after `$1` becomes due.
 const SELECT_NEXT_DUE: &str = "SELECT min(not_before) FROM runs INDEXED BY runs_later WHERE state = 0 AND ready = 0 AND not_before > $1";
 
+/// The runs that stand before one in the queue, in order.
+const SELECT_AHEAD: &str = concat!(
+    "SELECT ",
+    run_columns!(),
+    " FROM runs AS o CROSS JOIN runs AS r ON r.state = 0 AND r.ready = 1 AND (r.priority > o.priority
+         OR (r.priority = o.priority AND (r.turn, r.id) < (o.turn, o.id)))
+      WHERE o.id = $1 AND o.state = 0 AND o.ready = 1 ORDER BY r.priority DESC, r.turn, r.id LIMIT $2"
+);
+
 /// How many runs stand before one in the queue; no row where it does not stand there. Only those are counted, in the index.
 pub(super) const SELECT_POSITION: &str = "
 SELECT (SELECT count(*) FROM json_each('[0, 1, 2]') AS gates CROSS JOIN runs AS q INDEXED BY runs_ready
@@ -70,13 +79,14 @@ const SELECT_RUN: &str = concat!("SELECT ", run_columns!(), " FROM runs AS r WHE
 pub(super) const SELECT_PAGE: &str =
     concat!("SELECT ", run_columns!(), " FROM runs AS r WHERE r.id < $1 ORDER BY r.id DESC LIMIT $2");
 
-/// Failed runs that no other repeats.
+/// Failed runs that were not run again.
 pub(super) const SELECT_DEAD_LETTERS: &str = concat!(
     "SELECT ",
     run_columns!(),
     " FROM runs AS r INDEXED BY runs_status WHERE r.status = 3 AND r.id < $1 AND NOT EXISTS (
-         SELECT 1 FROM runs AS n INDEXED BY runs_rerun
-         WHERE n.submission->>'$.origin.rerun.of' IS NOT NULL AND n.submission->>'$.origin.rerun.of' =
+         SELECT 1 FROM runs AS n INDEXED BY runs_again
+         WHERE coalesce(n.submission->>'$.origin.rerun.of', n.submission->>'$.origin.daemon.previous') IS NOT NULL
+             AND coalesce(n.submission->>'$.origin.rerun.of', n.submission->>'$.origin.daemon.previous') =
              lower(substr(hex(r.id), 1, 8) || '-' || substr(hex(r.id), 9, 4) || '-' || substr(hex(r.id), 13, 4)
                    || '-' || substr(hex(r.id), 17, 4) || '-' || substr(hex(r.id), 21)))
       ORDER BY r.id DESC LIMIT $2"
@@ -312,6 +322,17 @@ impl SqliteStore {
             .await
             .map_err(|error| self.fault(&error))?;
         self.page(&rows, limit).await
+    }
+
+    pub(super) async fn read_ahead(&self, id: RunId, limit: NonZeroU32) -> Result<Vec<Run>> {
+        let rows = sqlx::query(SELECT_AHEAD)
+            .bind(id.as_bytes().to_vec())
+            .bind(i64::from(limit.get().min(RunQuery::MAX_LIMIT)))
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| self.fault(&error))?;
+        let rows = rows.iter().map(RunRow::of).collect::<Result<Vec<_>>>()?;
+        self.complete(rows).await
     }
 
     pub(super) async fn read_position(&self, id: RunId) -> Result<Option<u64>> {

@@ -31,13 +31,16 @@ INSERT INTO schedules (name, pipeline, body, generation, anchor, cursor, next_no
 SELECT value->>0, value->>1, value->>2, 1, value->>3, value->>4, value->>5, value->>6, value->>7
 FROM jsonb_each($1) WHERE true
 ON CONFLICT (name) DO UPDATE SET body = excluded.body, generation = schedules.generation + 1,
-   anchor = excluded.anchor, cursor = max(schedules.cursor, excluded.cursor), next_nominal = excluded.next_nominal,
-   next_due = excluded.next_due, problem = excluded.problem, removed = 0
+   anchor = excluded.anchor, cursor = max(schedules.cursor, excluded.cursor),
+   next_nominal = iif(excluded.next_nominal > schedules.cursor, excluded.next_nominal, NULL),
+   next_due = iif(excluded.next_nominal > schedules.cursor, excluded.next_due, NULL),
+   problem = excluded.problem, removed = 0
    WHERE schedules.removed = 1;
 INSERT OR REPLACE INTO temp.fence (id, matched) SELECT 1, changes() = json_array_length($1);
 UPDATE schedules SET body = c.body, generation = schedules.generation + 1, anchor = c.anchor,
-   cursor = max(schedules.cursor, c.cursor), next_nominal = c.next_nominal, next_due = c.next_due,
-   problem = c.problem
+   cursor = max(schedules.cursor, c.cursor),
+   next_nominal = iif(c.next_nominal > schedules.cursor, c.next_nominal, NULL),
+   next_due = iif(c.next_nominal > schedules.cursor, c.next_due, NULL), problem = c.problem
 FROM (SELECT value->>0 AS name, value->>2 AS body, value->>3 AS anchor, value->>4 AS cursor,
              value->>5 AS next_nominal, value->>6 AS next_due, value->>7 AS problem, value->>8 AS generation
       FROM jsonb_each($2)) AS c

@@ -117,6 +117,11 @@ impl Store for MemoryStore {
         self.transact(|world| Ok(world.dead_letters(before, limit)))
     }
 
+    async fn queue_ahead(&self, run: RunId, limit: NonZeroU32) -> Result<Vec<Run>> {
+        let limit = usize::try_from(limit.get().min(RunQuery::MAX_LIMIT)).unwrap_or(usize::MAX);
+        self.transact(|world| Ok(world.queue_ahead(run, limit)))
+    }
+
     async fn queue_position(&self, run: RunId) -> Result<Option<u64>> {
         self.transact(|world| Ok(world.queue_position(run)))
     }

@@ -1,16 +1,11 @@
 //! Who comes next.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use super::{World, world::is_open};
 use crate::{
     PipelineName, Result, RunId, Timestamp,
-    pipeline::ConfigName,
-    run::{Demand, Obstacle, Run, RunSpec, RunState, Usage},
+    run::{Demand, Held, Run, RunState, Usage},
     store::Claim,
 };
 
@@ -41,7 +36,7 @@ impl World {
             let row = self.row(id)?;
             let run = &row.record.run;
             let (spec, priority, turn) = (Arc::clone(&run.spec), run.priority, row.turn);
-            if claim.without.contains(&spec.executor) || held.keeps(&spec) {
+            if claim.without.contains(&spec.executor) || held.keeps(Demand::of(&spec)) {
                 continue;
             }
             match usage.admits(&Demand::of(&spec), &claim.capacity) {
@@ -51,7 +46,7 @@ impl World {
                     *now = turn.map_or(*now, |turn| turn.max(*now));
                     claimed.push(self.take_on(id, claim.at)?);
                 }
-                Err(obstacle) => held.by(obstacle),
+                Err(obstacle) => held.by(&obstacle),
             }
         }
         Ok(claimed)
@@ -103,33 +98,14 @@ impl World {
         due.min()
     }
 
+    pub(super) fn queue_ahead(&self, run: RunId, limit: usize) -> Vec<Run> {
+        let order = self.in_order();
+        let ahead = order.iter().take_while(|id| **id != run).take(limit);
+        let known = order.contains(&run);
+        ahead.filter(|_| known).filter_map(|id| self.runs.get(id)).map(|row| row.record.run.clone()).collect()
+    }
+
     pub(super) fn queue_position(&self, run: RunId) -> Option<u64> {
         self.in_order().iter().position(|id| *id == run).map(|position| position as u64)
-    }
-}
-
-/// What somebody waits for, so that nobody behind it may take it.
-#[derive(Debug, Default)]
-struct Held {
-    pools: BTreeSet<ConfigName>,
-    memory: bool,
-    cpu: bool,
-}
-
-impl Held {
-    fn by(&mut self, obstacle: Obstacle) {
-        match obstacle {
-            Obstacle::Pool { pool, .. } => drop(self.pools.insert(pool)),
-            Obstacle::Memory { .. } => self.memory = true,
-            Obstacle::Cpu { .. } => self.cpu = true,
-            Obstacle::Instances { .. } | Obstacle::Schedule { .. } | Obstacle::NoSuchPool { .. } => {}
-        }
-    }
-
-    fn keeps(&self, spec: &RunSpec) -> bool {
-        let definition = &spec.pipeline.definition;
-        definition.queue.pools.keys().any(|pool| self.pools.contains(pool))
-            || (self.memory && definition.limits.memory.is_some())
-            || (self.cpu && definition.limits.cpu.is_some())
     }
 }

@@ -46,6 +46,7 @@ impl World {
             let (generation, cursor) = now.or(gone.remove(&id)).unwrap_or((0, record.cursor));
             record.generation = generation + 1;
             record.cursor = record.cursor.max(cursor);
+            record.next = record.next.filter(|next| next.nominal > record.cursor);
             known.insert(id, record);
         }
         Ok(())
@@ -120,8 +121,12 @@ impl World {
             }
         }
         for mut tick in fire.ticks {
-            if let Some(outcome) = tick.outcome.run().and_then(|run| refused.remove(&run)) {
-                tick.outcome = outcome;
+            let of = match &tick.outcome {
+                TickOutcome::Run(run) | TickOutcome::SkippedOverlap { unfinished: run } => Some(*run),
+                _ => None,
+            };
+            if let Some(outcome) = of.and_then(|run| refused.get(&run)) {
+                tick.outcome = outcome.clone();
             }
             self.schedules.ledger.insert((fire.schedule.clone(), tick.nominal), tick);
         }

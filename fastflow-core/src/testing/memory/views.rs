@@ -93,7 +93,12 @@ impl World {
 
     pub(super) fn dead_letters(&self, before: Option<RunId>, limit: NonZeroU32) -> Page<Run> {
         let runs = || self.runs.values().map(|row| &row.record.run);
-        let repeated = |of: RunId| runs().any(|run| run.origin == Origin::Rerun { of });
+        let again = |run: &Run| match run.origin {
+            Origin::Rerun { of } => Some(of),
+            Origin::Daemon { previous, .. } => Some(previous),
+            _ => None,
+        };
+        let repeated = |of: RunId| runs().any(|run| again(run) == Some(of));
         let wanted = |run: &&Run| {
             run.status() == Status::Failed && before.is_none_or(|before| run.id < before) && !repeated(run.id)
         };

@@ -136,6 +136,10 @@ impl Store for SimStore {
         self.call("dead_letters", |store| store.dead_letters(before, limit), |_, _| {}).await
     }
 
+    async fn queue_ahead(&self, run: RunId, limit: NonZeroU32) -> Result<Vec<Run>> {
+        self.call("queue_ahead", |store| store.queue_ahead(run, limit), |_, _| {}).await
+    }
+
     async fn queue_position(&self, run: RunId) -> Result<Option<u64>> {
         self.call("queue_position", |store| store.queue_position(run), |_, _| {}).await
     }

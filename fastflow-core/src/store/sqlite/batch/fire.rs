@@ -44,8 +44,13 @@ impl Batch {
             }
         }
         for mut tick in fire.ticks {
-            if let Some(outcome) = tick.outcome.run().and_then(|run| refused.remove(&run)) {
-                tick.outcome = outcome;
+            let of = match &tick.outcome {
+                TickOutcome::Run(run) | TickOutcome::SkippedOverlap { unfinished: run } => Some(*run),
+                _ => None,
+            };
+            // A run that is not there holds up no later instant either: what refused it refuses that, too.
+            if let Some(outcome) = of.and_then(|run| refused.get(&run)) {
+                tick.outcome = outcome.clone();
             }
             self.ticks.push((id, tick));
         }

@@ -14,9 +14,9 @@ CREATE INDEX runs_ready_by_spec ON runs (gate, spec, priority DESC, turn, id) WH
 CREATE INDEX runs_later ON runs (not_before, id) WHERE state = 0 AND ready = 0;
 CREATE INDEX runs_open ON runs (spec, id) WHERE state IN (1, 2, 3);
 CREATE INDEX runs_of_schedule ON runs (schedule, id) WHERE schedule IS NOT NULL AND state < 4;
--- Which run repeats which.
-CREATE INDEX runs_rerun ON runs (submission->>'$.origin.rerun.of')
-    WHERE submission->>'$.origin.rerun.of' IS NOT NULL;
+-- Which run was run again, by hand or because it is meant to run always.
+CREATE INDEX runs_again ON runs (coalesce(submission->>'$.origin.rerun.of', submission->>'$.origin.daemon.previous'))
+    WHERE coalesce(submission->>'$.origin.rerun.of', submission->>'$.origin.daemon.previous') IS NOT NULL;
 CREATE INDEX runs_chain ON runs (chain, id) WHERE chain IS NOT NULL;
 
 CREATE TABLE schedules (
