@@ -28,7 +28,7 @@ use crate::{
 const TARGET_MILLISECONDS: f64 = 50.0;
 const TARGET_CPU_PERCENT: f64 = 1.0;
 /// The first line asks the wall clock, which schedules go by.
-const PROGRAM: &str = "import time; first = time.time_ns()
+pub(crate) const PROGRAM: &str = "import time; first = time.time_ns()
 with open('first', 'w') as out: out.write(str(first))
 ";
 /// Until all schedules are in the store.
@@ -76,25 +76,7 @@ async fn accuracy(common: &Common, arguments: &Arguments) -> Result<Report> {
     let bare = bare(&place, &flow, arguments.schedules.min(100)).await?;
     engine::succeed(&flow, "tick").await?;
 
-    let clock = SystemClock::new();
-    let began = clock.now();
-    for index in 0..arguments.schedules {
-        let after = LEAD + Duration::from_millis(arguments.apart_ms * u64::from(index));
-        // All of them count from their own instant, and are due again when everything is over.
-        let every = NonZeroU32::new(24 * 60 * 60).unwrap_or(NonZeroU32::MIN);
-        let id = format!("tick@s{index}").parse()?;
-        let mut schedule = Schedule::new(id, ScheduleRule::IntervalSeconds(every));
-        schedule.window.start = Some(Moment::Instant(whole_millis(began + after)));
-        schedule.policy.overlap = Overlap::Allow;
-        flow.schedules().put(schedule).await?;
-    }
-    if Duration::try_from(clock.now().duration_since(began)).unwrap_or_default() > LEAD {
-        return Err(Error::new(ErrorKind::Internal, "the schedules were not there in time"));
-    }
-    let whole = LEAD + Duration::from_millis(arguments.apart_ms * u64::from(arguments.schedules));
-    clock.sleep(whole + Duration::from_secs(5)).await;
-
-    let through = lateness(&flow, arguments.schedules).await?;
+    let through = due(&flow, arguments.schedules, Duration::from_millis(arguments.apart_ms)).await?;
     flow.shutdown(Shutdown::Detach).await?;
     let mut report = Report::new(format!(
         "schedule: instant → first line of user code, {} schedules, {} ms apart",
@@ -111,6 +93,27 @@ async fn accuracy(common: &Common, arguments: &Arguments) -> Result<Report> {
         "Floor: the same program, started by hand. The environment is known; every instant has its run.",
     );
     Ok(report)
+}
+
+/// How late the pipeline `tick` begins, by so many schedules of which each is due once.
+pub(crate) async fn due(flow: &Orchestrator, schedules: u32, apart: Duration) -> Result<Samples> {
+    let clock = SystemClock::new();
+    let began = clock.now();
+    for index in 0..schedules {
+        let after = LEAD + apart * index;
+        // All of them count from their own instant, and are due again when everything is over.
+        let every = NonZeroU32::new(24 * 60 * 60).unwrap_or(NonZeroU32::MIN);
+        let id = format!("tick@s{index}").parse()?;
+        let mut schedule = Schedule::new(id, ScheduleRule::IntervalSeconds(every));
+        schedule.window.start = Some(Moment::Instant(whole_millis(began + after)));
+        schedule.policy.overlap = Overlap::Allow;
+        flow.schedules().put(schedule).await?;
+    }
+    if Duration::try_from(clock.now().duration_since(began)).unwrap_or_default() > LEAD {
+        return Err(Error::new(ErrorKind::Internal, "the schedules were not there in time"));
+    }
+    clock.sleep(LEAD + apart * schedules + Duration::from_secs(5)).await;
+    lateness(flow, schedules).await
 }
 
 /// From the wish to the first line, without an engine.

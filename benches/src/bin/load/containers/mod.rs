@@ -3,6 +3,7 @@
 mod bench;
 mod cold;
 mod parallel;
+mod scheduled;
 mod silent;
 mod warm;
 
@@ -48,11 +49,13 @@ enum Part {
     Parallel,
     /// The first line, with a sandbox made ahead and without.
     Warm,
+    /// The first line after the instant of a schedule, with a sandbox made ahead.
+    Scheduled,
     /// Many that say nothing, and the end of each.
     Silent,
 }
 
-const ALL: [Part; 4] = [Part::Cold, Part::Parallel, Part::Warm, Part::Silent];
+const ALL: [Part; 5] = [Part::Cold, Part::Parallel, Part::Warm, Part::Scheduled, Part::Silent];
 
 /// An engine that was named.
 #[derive(Clone, Debug)]
@@ -96,6 +99,7 @@ pub(crate) async fn measure(common: &Common, arguments: &Arguments) -> Result<()
                     parallel::measure(common, subject, arguments.rounds, arguments.round).await?
                 }
                 Part::Warm => warm::measure(common, subject, arguments.runs).await?,
+                Part::Scheduled => scheduled::measure(common, subject, arguments.runs).await?,
                 Part::Silent => silent::measure(common, subject, arguments.silent).await?,
             };
             print(&report)?;
