@@ -72,10 +72,12 @@ pub(super) fn env(
     env.insert("FASTFLOW_ATTEMPT".into(), run.attempt.to_string());
     // The same for every attempt, so that effects outside can be made once.
     env.insert("FASTFLOW_IDEMPOTENCY_KEY".into(), run.id.to_string());
+    if let Some(nominal) = run.scheduled_for() {
+        env.insert("FASTFLOW_SCHEDULED_FOR".into(), nominal.to_string());
+    }
     match &run.origin {
-        Origin::Schedule { schedule, nominal } => {
+        Origin::Schedule { schedule, .. } => {
             env.insert("FASTFLOW_SCHEDULE".into(), schedule.to_string());
-            env.insert("FASTFLOW_SCHEDULED_FOR".into(), nominal.to_string());
         }
         Origin::Trigger { upstream: run } | Origin::Join { last: run } => {
             env.insert("FASTFLOW_UPSTREAM_RUN_ID".into(), run.to_string());

@@ -168,6 +168,7 @@ impl<'a> Runs<'a> {
     pub async fn rerun(&self, id: RunId, of: Rerun) -> Result<Run> {
         let earlier = self.get(id).await?;
         let ports = self.ports();
+        let origin = Origin::Rerun { of: id, scheduled_for: earlier.scheduled_for() };
         let (spec, parameters) = match of {
             Rerun::SameRevision => {
                 ports.check_rerun(&earlier).await?;
@@ -190,7 +191,7 @@ impl<'a> Runs<'a> {
         let chain = matches!(earlier.state, RunState::Failed(_)).then_some(earlier.chain);
         let now = ports.clock.now();
         let new_id = RunId::new(&*ports.clock, &*ports.entropy);
-        let new = NewRun::new(new_id, spec, Origin::Rerun { of: id }, now);
+        let new = NewRun::new(new_id, spec, origin, now);
         self.flow.create(NewRun { parameters, chain, priority: earlier.priority, ..new }).await
     }
 

@@ -181,6 +181,9 @@ pub enum Origin {
     Rerun {
         /// The run it repeats.
         of: RunId,
+        /// The instant that the repeated run was for, if a schedule made it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scheduled_for: Option<Timestamp>,
     },
     /// An instant of a schedule.
     Schedule {
@@ -272,6 +275,15 @@ impl Run {
     pub fn schedule(&self) -> Option<&ScheduleId> {
         match &self.origin {
             Origin::Schedule { schedule, .. } => Some(schedule),
+            _ => None,
+        }
+    }
+
+    /// The instant of a schedule that it is for, itself or as the repetition of another.
+    pub fn scheduled_for(&self) -> Option<Timestamp> {
+        match self.origin {
+            Origin::Schedule { nominal, .. } => Some(nominal),
+            Origin::Rerun { scheduled_for, .. } => scheduled_for,
             _ => None,
         }
     }
@@ -396,7 +408,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Manual => f.write_str("manual"),
-            Self::Rerun { of } => write!(f, "rerun of {of}"),
+            Self::Rerun { of, .. } => write!(f, "rerun of {of}"),
             Self::Schedule { schedule, nominal } => write!(f, "schedule {schedule} at {nominal}"),
             Self::Trigger { upstream } => write!(f, "end of {upstream}"),
             Self::Join { last } => write!(f, "success of {last} and of all others that it comes after"),

@@ -1,6 +1,8 @@
 //! Durable state: runs, their attempts, the event sequence, schedules with their ledger, and the catalog of pipelines.
 
 #[cfg(any(feature = "sqlite", feature = "testing"))]
+pub(crate) mod accept;
+#[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod follow;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod record;

@@ -122,6 +122,14 @@ pub(super) fn entry(
 
 /// The rules between the top of the file and its `schedules`.
 pub(super) fn check(report: &mut Report<'_>, fields: &Fields<'_>, definition: &Definition) {
+    let top = &definition.schedule;
+    let starts = top.rule.is_some() || top.run_once_at.is_some() || !definition.schedules.is_empty();
+    let required = definition.parameters.declared.iter().find(|(_, declaration)| declaration.required);
+    if let Some((name, _)) = required.filter(|_| starts) {
+        let message =
+            format!("a schedule gives no parameters, so it can start nothing while `{name}` is required");
+        report.warning(fields.place_of("parameters"), "parameters", message);
+    }
     if definition.schedules.is_empty() {
         let top = &definition.schedule;
         let is_idle = top.rule.is_none() && top.run_once_at.is_none();

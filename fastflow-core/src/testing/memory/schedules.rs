@@ -8,8 +8,8 @@ use std::{
 use super::World;
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
-    schedule::{Tick, TickOutcome},
-    store::{DueSchedule, Fire, Fired, ScheduleChange, ScheduleRecord, TickQuery},
+    schedule::Tick,
+    store::{DueSchedule, Fire, Fired, ScheduleChange, ScheduleRecord, TickQuery, accept::Refused},
 };
 
 /// What the store keeps of schedules.
@@ -101,33 +101,14 @@ impl World {
         if stale {
             return Fired::Stale;
         }
-        let mut refused = BTreeMap::new();
-        let mut created = Vec::new();
+        let (mut refused, mut created) = (Refused::default(), Vec::new());
         for new in fire.runs {
-            let id = new.id;
-            match self.create(new) {
-                // Two instants never share a run, so one whose key is known makes none.
-                Ok(run) if run.existing => {
-                    let reason = format!("run {} has its key", run.id);
-                    refused.insert(id, TickOutcome::Refused { reason });
-                }
-                Ok(run) => created.push(run),
-                Err(error) if error.kind() == ErrorKind::Unavailable => {
-                    refused.insert(id, TickOutcome::SkippedFull);
-                }
-                Err(error) => {
-                    refused.insert(id, TickOutcome::Refused { reason: error.to_string() });
-                }
-            }
+            let run = new.id;
+            let made = self.create(new);
+            created.extend(refused.take(run, made));
         }
-        for mut tick in fire.ticks {
-            let of = match &tick.outcome {
-                TickOutcome::Run(run) | TickOutcome::SkippedOverlap { unfinished: run } => Some(*run),
-                _ => None,
-            };
-            if let Some(outcome) = of.and_then(|run| refused.get(&run)) {
-                tick.outcome = outcome.clone();
-            }
+        for tick in fire.ticks {
+            let tick = refused.row(tick);
             self.schedules.ledger.insert((fire.schedule.clone(), tick.nominal), tick);
         }
         if let Some(record) = self.schedules.known.get_mut(&fire.schedule) {

@@ -94,7 +94,7 @@ impl World {
     pub(super) fn dead_letters(&self, before: Option<RunId>, limit: NonZeroU32) -> Page<Run> {
         let runs = || self.runs.values().map(|row| &row.record.run);
         let again = |run: &Run| match run.origin {
-            Origin::Rerun { of } => Some(of),
+            Origin::Rerun { of, .. } => Some(of),
             Origin::Daemon { previous, .. } => Some(previous),
             _ => None,
         };

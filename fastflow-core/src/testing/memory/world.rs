@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use super::{queue::Queue, schedules::Schedules, views::Books};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
-    pipeline::WhenFull,
-    run::{Attempt, Decision, IdempotencyKey, NewRun, Note, Origin, Run, RunEvent, RunState, StopCause},
+    run::{Attempt, Decision, IdempotencyKey, NewRun, Note, Run, RunEvent, RunState, StopCause},
     store::{
-        Advanced, Created, Event, EventId, Step,
+        Advanced, Created, Event, EventId, Step, accept,
         follow::{Chain, Followed, follow},
         record::{RunRecord, whole_micros},
     },
@@ -61,9 +60,10 @@ impl World {
         if self.runs.contains_key(&new.id) {
             return Err(Error::new(ErrorKind::AlreadyExists, "a run with this id exists").with("run", new.id));
         }
-        self.check_restart(&new)?;
+        accept::check_restart(&new, |run| Some(self.runs.get(&run)?.record.run.state.clone()))?;
+        let of_it = self.unfinished(|run| *run.pipeline() == new.spec.pipeline.name);
         let mut replaced = new.replaces.clone();
-        replaced.extend(self.given_up(&new)?);
+        replaced.extend(accept::given_up(&new, of_it)?);
         let (id, at) = (new.id, new.at);
         let cancelled: Vec<RunId> = replaced.into_iter().filter(|old| self.replace(*old, id, at)).collect();
         if let Some(key) = &new.key {
@@ -82,41 +82,6 @@ impl World {
             self.remember(id, at, Decision::Replaces { run: *old });
         }
         Ok(Created { id, existing: false, cancelled, event: self.last_event() })
-    }
-
-    /// A planned restart takes the place of a run that goes on.
-    fn check_restart(&self, new: &NewRun) -> Result<()> {
-        let Origin::Daemon { previous, restarts: 0 } = new.origin else { return Ok(()) };
-        let goes_on = self.runs.get(&previous).is_some_and(|row| {
-            let state = &row.record.run.state;
-            !state.is_terminal() && !matches!(state, RunState::Stopping { cause: StopCause::Cancelled, .. })
-        });
-        if goes_on {
-            Ok(())
-        } else {
-            Err(Error::new(ErrorKind::Conflict, "the run has ended").with("run", previous))
-        }
-    }
-
-    /// The unfinished runs that the pipeline gives up for a new one, or why it refuses that.
-    fn given_up(&self, new: &NewRun) -> Result<Vec<RunId>> {
-        let queue = &new.spec.pipeline.definition.queue;
-        let Some(max) = queue.max_instances else { return Ok(Vec::new()) };
-        let max = usize::try_from(max.get()).unwrap_or(usize::MAX);
-        let of_it = self.unfinished(|run| *run.pipeline() == new.spec.pipeline.name);
-        let left: Vec<RunId> = of_it.filter(|id| !new.replaces.contains(id)).collect();
-        if left.len() < max {
-            return Ok(Vec::new());
-        }
-        match queue.when_full {
-            WhenFull::Queue => Ok(Vec::new()),
-            WhenFull::Reject => {
-                Err(Error::new(ErrorKind::Unavailable, "the pipeline takes no more runs now")
-                    .with("pipeline", &new.spec.pipeline.name)
-                    .with("max_instances", max))
-            }
-            WhenFull::Replace => Ok(left[..=left.len() - max].to_vec()),
-        }
     }
 
     /// Cancels a run for a later one. False when it has ended already, or is being cancelled.

@@ -5,9 +5,8 @@ use serde_json::json;
 use super::{Batch, Entry, PreparedSpec, SpecId};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
-    pipeline::WhenFull,
-    run::{Decision, NewRun, Note, Origin, RunEvent, RunState, StopCause},
-    store::{Created, EventId, Step, record::RunRecord},
+    run::{Decision, NewRun, Note, RunEvent, StopCause},
+    store::{Created, EventId, Step, accept, record::RunRecord},
 };
 
 impl Batch {
@@ -22,9 +21,10 @@ impl Batch {
         if self.runs.contains_key(&id) {
             return Err(Error::new(ErrorKind::AlreadyExists, "a run with this id exists").with("run", id));
         }
-        self.check_restart(&new)?;
+        accept::check_restart(&new, |run| Some(self.runs.get(&run)?.record.run.state.clone()))?;
+        let unfinished = self.unfinished.get(&new.spec.pipeline.name).into_iter().flatten().copied();
         let mut replaced = new.replaces.clone();
-        replaced.extend(self.given_up(&new)?);
+        replaced.extend(accept::given_up(&new, unfinished)?);
         let at = new.at;
         let cancelled = self.replace(&replaced, id, at);
 
@@ -50,42 +50,6 @@ impl Batch {
             self.note(id, Note { at, attempt: 0, decision: Decision::Replaces { run: *run } });
         }
         Ok(Created { id, existing: false, cancelled, event })
-    }
-
-    /// A planned restart takes the place of a run that goes on; one that has ended has been followed already.
-    fn check_restart(&self, new: &NewRun) -> Result<()> {
-        let Origin::Daemon { previous, restarts: 0 } = new.origin else { return Ok(()) };
-        let goes_on = self.runs.get(&previous).is_some_and(|entry| {
-            let state = &entry.record.run.state;
-            !state.is_terminal() && !matches!(state, RunState::Stopping { cause: StopCause::Cancelled, .. })
-        });
-        if goes_on {
-            return Ok(());
-        }
-        let message = "the run whose place it was to take has ended, or is about to";
-        Err(Error::new(ErrorKind::Conflict, message).with("run", previous))
-    }
-
-    /// The unfinished runs that the pipeline gives up for a new one.
-    fn given_up(&self, new: &NewRun) -> Result<Vec<RunId>> {
-        let queue = &new.spec.pipeline.definition.queue;
-        let Some(max) = queue.max_instances else { return Ok(Vec::new()) };
-        let max = usize::try_from(max.get()).unwrap_or(usize::MAX);
-        let unfinished = self.unfinished.get(&new.spec.pipeline.name).map_or(&[][..], Vec::as_slice);
-        let left: Vec<RunId> = unfinished.iter().filter(|run| !new.replaces.contains(run)).copied().collect();
-        if left.len() < max {
-            return Ok(Vec::new());
-        }
-        match queue.when_full {
-            WhenFull::Queue => Ok(Vec::new()),
-            WhenFull::Reject => Err(Error::new(
-                ErrorKind::Unavailable,
-                "as many runs of this pipeline as may are unfinished, and its `when_full` is \"reject\"",
-            )
-            .with("pipeline", &new.spec.pipeline.name)
-            .with("max_instances", max)),
-            WhenFull::Replace => Ok(left[..=left.len() - max].to_vec()),
-        }
     }
 
     /// Cancels runs because `by` takes their place, and says which it did cancel.

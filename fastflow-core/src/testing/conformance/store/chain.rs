@@ -200,7 +200,11 @@ pub async fn a_join_comes_when_a_failed_run_is_made_good(store: Arc<dyn Store>) 
     let follow_up = |number, run: &Run| vec![join(join_of(number, &joined, run.id), &["a", "b"])];
     assert!(end_with(&store, &a, 1, follow_up(3, &a)).await.created.is_empty());
     assert!(end_with(&store, &b, 0, follow_up(4, &b)).await.created.is_empty());
-    let again = NewRun { chain: Some(id(0)), origin: Origin::Rerun { of: a.id }, ..new_run(5, &specs[1]) };
+    let again = NewRun {
+        chain: Some(id(0)),
+        origin: Origin::Rerun { of: a.id, scheduled_for: None },
+        ..new_run(5, &specs[1])
+    };
     store.create_run(again).await.unwrap();
     let again = store.claim(Claim::new(at(5), many(9))).await.unwrap().remove(0);
     assert_eq!(end_with(&store, &again, 0, follow_up(6, &again)).await.created[0].id, id(6));
