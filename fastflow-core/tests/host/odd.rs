@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fastflow_core::{
     Shutdown,
-    orchestrator::Waiting,
+    orchestrator::{Rerun, Waiting},
     run::{Obstacle, Origin, Status},
     store::TickQuery,
 };
@@ -110,4 +110,24 @@ async fn a_daemon_goes_on_after_its_host_was_drained_and_not_after_a_cancel() {
     let flow = place.start().await;
     assert_eq!(runs_of(&flow, "serve").await.len(), 2, "who was cancelled stays so");
     assert!(flow.schedules().ticks(&TickQuery::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_run_again_is_for_the_same_instant() {
+    let place = Place::new();
+    place.declared("a", SAY, json!({"schedule_interval_seconds": 1}));
+    let flow = place.start().await;
+    let run = ledger_of(&flow, "a/schedule", 1).await[0].outcome.run().unwrap();
+    let first = ended(&flow, run).await;
+    place.fields("a", json!({}));
+    flow.pipelines().sync().await.unwrap();
+    for of in [Rerun::SameRevision, Rerun::NewestRevision] {
+        let again = flow.runs().rerun(run, of).await.unwrap();
+        let again = ended(&flow, again.id).await;
+        assert_eq!((again.status(), again.scheduled_for()), (Status::Success, first.scheduled_for()));
+        let lines = place.lines_of("a");
+        let said = lines.iter().find(|line| line[2] == again.id.to_string()).unwrap();
+        let nominal = first.scheduled_for().unwrap().to_string();
+        assert_eq!(said[..2], ["-".to_owned(), nominal], "it is of no schedule, and for its instant");
+    }
 }
