@@ -156,8 +156,9 @@ pub(crate) fn put(
     };
     let mut record = ScheduleRecord { schedule, generation: 0, anchor, cursor, next: None, problem: None };
     look_ahead(&mut record);
-    let still_broken = earlier
-        .is_some_and(|earlier| earlier.problem == record.problem && earlier.schedule == record.schedule);
+    let still_broken = record.problem.is_some()
+        && earlier
+            .is_some_and(|earlier| earlier.problem == record.problem && earlier.schedule == record.schedule);
     (!still_broken).then_some(PutSchedule { replaces, record })
 }
 

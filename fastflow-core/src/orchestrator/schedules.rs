@@ -105,11 +105,13 @@ impl<'a> Schedules<'a> {
         owned_by_api(&schedule.id)?;
         self.check(&schedule).await?;
         let id = schedule.id.clone();
-        self.change(&id, |earlier, now| {
-            Ok(reconcile::put(schedule.clone(), earlier, now)
-                .map(|put| ScheduleChange { put: vec![put], remove: Vec::new() }))
-        })
-        .await?;
+        let change = |earlier, now| {
+            let put = reconcile::put(schedule.clone(), earlier, now);
+            Ok(put.map(|put| ScheduleChange { put: vec![put], remove: Vec::new() }))
+        };
+        self.change(&id, change).await?;
+        // Looked at once more: one that came back has a cursor of its own, and may not be whole yet.
+        self.change(&id, change).await?;
         self.get(&id).await
     }
 

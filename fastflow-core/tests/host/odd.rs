@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     kit::{Place, clock, ended, started, until},
-    stage::{FOREVER, SAY, id, ledger, ledger_of, names, runs_of},
+    stage::{FOREVER, SAY, id, ledger, ledger_of, names, runs_of, started_ahead},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -44,7 +44,8 @@ async fn an_instant_finer_than_the_store_is_one_instant_through_every_edit() {
         flow.pipelines().sync().await.unwrap();
     }
     assert_eq!(ledger(&flow, "a/once").await, ticks, "it was due once");
-    assert_eq!(flow.schedules().get(&id("a/once")).await.unwrap().next, None);
+    let record = flow.schedules().get(&id("a/once")).await.unwrap();
+    assert_eq!((record.next, record.generation), (None, 4), "it was written once, and once an edit");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,4 +131,26 @@ async fn a_run_that_is_run_again_is_for_the_same_instant() {
         let nominal = first.scheduled_for().unwrap().to_string();
         assert_eq!(said[..2], ["-".to_owned(), nominal], "it is of no schedule, and for its instant");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schedule_that_comes_back_after_its_clock_went_back_goes_on_where_it_was() {
+    let place = Place::new();
+    let often = json!({"schedule_interval_seconds": 1});
+    place.declared("a", SAY, often.clone());
+    let flow = started_ahead(&place, Duration::from_secs(20)).await;
+    ledger_of(&flow, "a/schedule", 1).await;
+    place.fields("a", json!({}));
+    flow.pipelines().sync().await.unwrap();
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    let flow = place.start().await;
+    place.fields("a", often);
+    flow.pipelines().sync().await.unwrap();
+    let record = flow.schedules().get(&id("a/schedule")).await.unwrap();
+    assert!(record.cursor > clock().now(), "the ledger reaches into what is to come");
+    let next = record.next.expect("it is due again once the clock has come that far");
+    assert!(next.nominal > record.cursor);
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    let flow = started_ahead(&place, Duration::from_secs(25)).await;
+    ledger_of(&flow, "a/schedule", 2).await;
 }
