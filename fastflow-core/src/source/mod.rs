@@ -1,6 +1,7 @@
 //! Where pipelines come from: a catalog of names and revisions, and a folder for each revision.
 
 mod chain;
+mod content;
 mod copy;
 mod directory;
 #[cfg(feature = "git")]
