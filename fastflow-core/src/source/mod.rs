@@ -4,6 +4,7 @@ mod chain;
 mod content;
 mod copy;
 mod directory;
+mod event;
 #[cfg(feature = "git")]
 mod git;
 mod limit;
@@ -28,6 +29,7 @@ pub use self::git::{GitConfig, GitLimits, GitReference};
 pub use self::{
     copy::{CopyStats, copy_tree},
     directory::DirectorySource,
+    event::SourceEvent,
     limit::TreeLimits,
     sync::{
         ChangeKind, Commit, CommitId, Distance, Fetched, PipelineChange, Probe, Provenance, SyncFailure,
