@@ -90,6 +90,7 @@ pub(super) enum Flush {
     /// Each file and folder by itself.
     Each,
     /// By whoever writes many, all at once.
+    #[cfg(feature = "git")]
     Later,
 }
 
@@ -156,11 +157,8 @@ pub(super) fn write(
 fn seal(tree: &Tree, target: &Path, flush: Flush) -> Result<()> {
     let folders = tree.entries.iter().rev().filter(|entry| entry.kind == Kind::Folder);
     for path in folders.map(|entry| target.join(&entry.path)).chain([target.to_path_buf()]) {
-        let sealed =
-            fs::set_permissions(&path, Permissions::from_mode(FOLDER_MODE)).and_then(|()| match flush {
-                Flush::Each => File::open(&path)?.sync_all(),
-                Flush::Later => Ok(()),
-            });
+        let sealed = fs::set_permissions(&path, Permissions::from_mode(FOLDER_MODE))
+            .and_then(|()| if flush == Flush::Each { File::open(&path)?.sync_all() } else { Ok(()) });
         sealed.map_err(|error| at(error, &path))?;
     }
     Ok(())

@@ -1,5 +1,7 @@
 //! Where pipelines come from: a catalog of names and revisions, and a folder for each revision.
 
+#[cfg(feature = "git")]
+mod batch;
 mod chain;
 mod content;
 mod copy;

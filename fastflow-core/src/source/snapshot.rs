@@ -1,15 +1,11 @@
 //! Immutable copies of pipelines' folders, one per revision.
 
 use std::{
-    collections::HashMap,
     fs::{self, Permissions},
     io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use super::{
@@ -59,13 +55,8 @@ impl Snapshots {
         Ok(revision)
     }
 
-    /// Snapshots that are made together.
-    pub(super) fn batch(&self) -> Batch<'_> {
-        Batch { snapshots: self, staged: Mutex::default() }
-    }
-
     /// Writes a copy that has no name yet, and checks that it is `revision`.
-    fn write(
+    pub(super) fn write(
         &self,
         contents: &dyn Contents,
         tree: &Tree,
@@ -97,7 +88,7 @@ impl Snapshots {
     }
 
     /// Gives a finished copy its name.
-    fn name(&self, partial: &Path, revision: &Revision) -> Result<()> {
+    pub(super) fn name(&self, partial: &Path, revision: &Revision) -> Result<()> {
         let target = self.path(revision);
         let Err(error) = fs::rename(partial, &target) else { return Ok(()) };
         let _ = remove(partial);
@@ -105,7 +96,7 @@ impl Snapshots {
         if self.has(revision) { Ok(()) } else { Err(at(error, &target)) }
     }
 
-    fn flush_names(&self) -> Result<()> {
+    pub(super) fn flush_names(&self) -> Result<()> {
         durable::flush_folder(&self.folder).map_err(|error| at(error, &self.folder))
     }
 
@@ -119,16 +110,6 @@ impl Snapshots {
         let names = self.names()?;
         let partials = names.iter().filter(|name| name.starts_with(PARTIAL_PREFIX));
         Ok(partials.map(|name| self.folder.join(name)).collect())
-    }
-
-    /// Removes all copies that were never finished, and says how many there were. Only for the one process that the
-    /// folder belongs to, before it begins any.
-    pub(super) fn clear_partials(&self) -> Result<usize> {
-        let partials = self.partials()?;
-        for path in &partials {
-            remove(path).map_err(|error| at(error, path))?;
-        }
-        Ok(partials.len())
     }
 
     fn names(&self) -> Result<Vec<String>> {
@@ -151,67 +132,6 @@ impl Snapshots {
     }
 }
 
-/// Snapshots that are made together: written one by one, durable by one flush, and named only then. What was not
-/// published when this is dropped is removed.
-#[derive(Debug)]
-pub(super) struct Batch<'a> {
-    snapshots: &'a Snapshots,
-    /// Finished copies without a name.
-    staged: Mutex<HashMap<Revision, PathBuf>>,
-}
-
-impl Batch<'_> {
-    /// The revision of a tree, and the folder that holds it until the batch is published or dropped.
-    pub(super) fn add(&self, contents: &dyn Contents, tree: &Tree) -> Result<(Revision, PathBuf), Refusal> {
-        let revision = content::hash(contents, tree)?;
-        if self.snapshots.has(&revision) {
-            let path = self.snapshots.path(&revision);
-            return Ok((revision, path));
-        }
-        if let Some(staged) = self.staged(&revision) {
-            return Ok((revision, staged));
-        }
-        let partial = self.snapshots.write(contents, tree, &revision, Flush::Later)?;
-        let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = staged.entry(revision.clone()).or_insert_with(|| partial.clone()).clone();
-        drop(staged);
-        if first != partial {
-            // Another thread wrote the same content meanwhile.
-            remove(&partial).map_err(|error| at(error, &partial))?;
-        }
-        Ok((revision, first))
-    }
-
-    /// Makes all that was added durable, and only then gives it its names.
-    pub(super) fn publish(mut self) -> Result<()> {
-        let snapshots = self.snapshots;
-        let staged = self.staged.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if staged.is_empty() {
-            return Ok(());
-        }
-        let folder = snapshots.folder();
-        durable::flush_file_system(folder).map_err(|error| at(error, folder))?;
-        for (revision, partial) in &*staged {
-            snapshots.name(partial, revision)?;
-        }
-        staged.clear();
-        snapshots.flush_names()
-    }
-
-    fn staged(&self, revision: &Revision) -> Option<PathBuf> {
-        self.staged.lock().unwrap_or_else(PoisonError::into_inner).get(revision).cloned()
-    }
-}
-
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        for partial in self.staged.get_mut().unwrap_or_else(PoisonError::into_inner).values() {
-            // What cannot be removed now is removed with all partial copies by the next opening.
-            let _ = remove(partial);
-        }
-    }
-}
-
 /// Removes a folder whose folders are not writable.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(0o700))?;
@@ -226,6 +146,6 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     fs::remove_dir(path)
 }
 
-fn at(error: io::Error, path: &Path) -> Error {
+pub(super) fn at(error: io::Error, path: &Path) -> Error {
     Error::from(error).with("path", path.display())
 }

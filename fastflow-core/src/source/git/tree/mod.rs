@@ -30,9 +30,10 @@ use crate::{
     pipeline::Diagnostic,
     source::{
         Catalog, CatalogEntry, Commit, Provenance, RevisedPipeline, Revision, SyncFailure, SyncFailureKind,
+        batch::Batch,
         listing::{Candidate, LINKED, Shape},
         load,
-        snapshot::{Batch, Snapshots},
+        snapshot::Snapshots,
         tree::Refusal,
     },
 };
