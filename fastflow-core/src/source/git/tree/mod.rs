@@ -93,7 +93,7 @@ pub(super) fn restore(
         let root = objects.commit_tree(&provenance.commit.id)?;
         let root = root.ok_or_else(|| Error::new(ErrorKind::NotFound, "the commit is not there any more"))?;
         let path: Vec<&str> = provenance.path.split('/').collect();
-        let (id, mode) = objects.at(root, &path)?.ok_or_else(other)?;
+        let (id, mode) = objects.at(root, &path)?.ok().flatten().ok_or_else(other)?;
         let name = path.last().copied().unwrap_or_default();
         let walked = list(objects, name, (id, mode), limits)?;
         let large_blob = Mutex::new(());

@@ -39,12 +39,12 @@ impl Budget {
 
     /// Takes one file, folder or link.
     pub(super) fn take_entry(&self) -> Result<()> {
-        self.take(&self.entries_left, 1)
+        take(&self.entries_left, 1)
     }
 
     /// Takes bytes that are decoded.
     pub(super) fn take_bytes(&self, bytes: u64) -> Result<()> {
-        self.take(&self.bytes_left, bytes)
+        take(&self.bytes_left, bytes)
     }
 
     /// Why nothing more can be taken, if that is so.
@@ -60,15 +60,15 @@ impl Budget {
             "the commit's new pipelines hold more than {limit} together, which is the most that is taken"
         ))
     }
+}
 
-    fn take(&self, left: &AtomicU64, count: u64) -> Result<()> {
-        let take = |left: u64| Some(left.saturating_sub(count));
-        let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).unwrap_or(0);
-        if before > count {
-            return Ok(());
-        }
-        Err(Error::new(ErrorKind::Invalid, "the commit's pipelines are larger than the limits"))
+fn take(left: &AtomicU64, count: u64) -> Result<()> {
+    let take = |left: u64| Some(left.saturating_sub(count));
+    let before = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).unwrap_or(0);
+    if before > count {
+        return Ok(());
     }
+    Err(Error::new(ErrorKind::Invalid, "the commit's pipelines are larger than the limits"))
 }
 
 /// What a tree's entry turned out to be, where it is not what was expected.
@@ -159,22 +159,27 @@ impl Objects<'_> {
 
     /// The entry at a path below `root`, or the first one on the way to it that is no folder. None: there is no such
     /// entry.
-    pub(super) fn at(&self, root: ObjectId, path: &[&str]) -> Result<Option<(ObjectId, Mode)>> {
+    pub(super) fn at(
+        &self,
+        root: ObjectId,
+        path: &[&str],
+    ) -> Result<Result<Option<(ObjectId, Mode)>, Misfit>> {
         let mut at = (root, Mode::Folder);
         for name in path {
             if at.1 != Mode::Folder {
                 break;
             }
-            let bytes = self.tree(at.0)?.map_err(|misfit| {
-                Error::new(ErrorKind::Invalid, misfit.message(Kind::Tree)).with("path", path.join("/"))
-            })?;
+            let bytes = match self.tree(at.0)? {
+                Ok(bytes) => bytes,
+                Err(misfit) => return Ok(Err(misfit)),
+            };
             let mut entries = self.entries(&bytes).filter_map(Result::ok);
             let Some(entry) = entries.find(|entry| entry.filename == name.as_bytes()) else {
-                return Ok(None);
+                return Ok(Ok(None));
             };
             at = (entry.oid.to_owned(), Mode::of(entry.mode));
         }
-        Ok(Some(at))
+        Ok(Ok(Some(at)))
     }
 
     fn header(&self, id: ObjectId) -> Result<(Kind, u64)> {

@@ -20,8 +20,8 @@ pub(super) fn for_each<T: Sync, R: Send>(
 ) -> Result<Vec<R>> {
     let processors = thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let count = processors.min(MAX_THREADS).min(tasks.len());
-    if count <= 1 {
-        return tasks.iter().map(|task| work(objects, task)).collect();
+    if count == 0 {
+        return Ok(Vec::new());
     }
     let shared = objects.repo.clone().into_sync();
     let budget: &Budget = objects.budget;

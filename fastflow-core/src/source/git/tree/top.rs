@@ -74,9 +74,10 @@ impl<'a> Base<'a> {
             names::check(name.as_bytes()).map_err(|rule| refused(&rule.to_string()))?;
         }
         match objects.at(root, &path)? {
-            Some((tree, Mode::Folder)) => Ok(Self { root, path, tree }),
-            Some((_, mode)) => Err(refused(&mode.refusal())),
-            None => Err(SyncFailure::new(
+            Ok(Some((tree, Mode::Folder))) => Ok(Self { root, path, tree }),
+            Ok(Some((_, mode))) => Err(refused(&mode.refusal())),
+            Err(misfit) => Err(refused(&misfit.message(gix::objs::Kind::Tree))),
+            Ok(None) => Err(SyncFailure::new(
                 SyncFailureKind::Missing,
                 format!("the commit has no folder \"{}\"", shown.escape_debug()),
             )),
@@ -213,5 +214,5 @@ fn linked(objects: Objects<'_>, base: &Base<'_>, id: ObjectId) -> Result<Option<
         }
     }
     let found = objects.at(base.root, &path)?;
-    Ok(found.and_then(|(id, mode)| (mode == Mode::Folder).then_some(id)))
+    Ok(found.ok().flatten().and_then(|(id, mode)| (mode == Mode::Folder).then_some(id)))
 }

@@ -10,7 +10,7 @@ use std::{
 
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{Item, Known, Place, entry, file, folder, read, revision};
+use super::{Item, Place, entry, file, folder, read, revision};
 use crate::{
     ErrorKind,
     source::{
@@ -280,7 +280,7 @@ fn a_commit_and_a_folder_of_the_same_content_are_the_same_catalog() {
         remove_empty(&root);
         let commit = place.commit_folder(&root);
         let git = place.read(&commit);
-        let source = DirectorySource::new(&root, place.dir.path().join("state/other"));
+        let source = DirectorySource::new(&root, place.dir.path().join("other"));
         let directory = runtime.block_on(source.fetch(&SyncRequest::default())).unwrap().catalog;
         let shape = |catalog: &crate::source::Catalog| {
             let entries = catalog.entries.iter().map(|entry| {
@@ -294,7 +294,7 @@ fn a_commit_and_a_folder_of_the_same_content_are_the_same_catalog() {
         };
         prop_assert_eq!(shape(&git.catalog), shape(&directory));
         seen.set(seen.get() + git.catalog.entries.iter().filter(|entry| entry.runnable().is_ok()).count());
-        open_up(&place.dir.path().join("state/other"));
+        open_up(&place.dir.path().join("other"));
         Ok(())
     });
     compared.unwrap();

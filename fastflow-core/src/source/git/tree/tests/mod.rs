@@ -59,7 +59,7 @@ fn pipeline_with(name: &[u8], item: Item) -> Item {
 impl Place {
     fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let snapshots = Snapshots::new(dir.path().join("state/snapshots"));
+        let snapshots = Snapshots::new(dir.path().join("snapshots"));
         let place = Self { dir, snapshots };
         place.git(&["init", "-q", "--bare", "-b", "main"], b"");
         place
@@ -164,7 +164,10 @@ impl Place {
             for entry in fs::read_dir(&folder).unwrap() {
                 let path = entry.unwrap().path();
                 let meta = fs::symlink_metadata(&path).unwrap();
-                if meta.is_dir() && path != self.snapshots.folder() {
+                if path == self.snapshots.folder() {
+                    continue;
+                }
+                if meta.is_dir() {
                     folders.push(path.clone());
                 }
                 let content = if meta.is_file() { fs::read(&path).unwrap() } else { Vec::new() };
