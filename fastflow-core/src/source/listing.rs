@@ -7,7 +7,7 @@ use std::{
         fd::OwnedFd,
         unix::ffi::{OsStrExt, OsStringExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -15,7 +15,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::tree::{EXCLUDED, Stamp, failed, show};
+use super::{
+    tree::{EXCLUDED, Stamp, failed, show},
+    watch::Depth,
+};
 use crate::{Error, PipelineName, Result, pipeline::Diagnostic};
 
 /// What makes a folder a pipeline.
@@ -141,6 +144,17 @@ impl Listing {
         }
         listing.finish();
         Ok(listing)
+    }
+
+    /// The folders that may be pipelines, and how each is watched.
+    pub(super) fn folders(&self, root: &OwnedFd) -> BTreeMap<PathBuf, Depth> {
+        let folders = self.candidates.values().flatten().filter(|one| one.shape == Shape::Folder);
+        folders
+            .map(|folder| {
+                let depth = if folder.is_pipeline(root) { Depth::All } else { Depth::Marks };
+                (PathBuf::from(&folder.name), depth)
+            })
+            .collect()
     }
 
     /// Adds one name, unless it is hidden.
