@@ -1,6 +1,9 @@
 //! Where pipelines come from: a catalog of names and revisions, and a folder for each revision.
 
+#[cfg(feature = "git")]
+mod batch;
 mod chain;
+mod content;
 mod copy;
 mod directory;
 mod event;
