@@ -2,21 +2,9 @@
 
 use std::process::Command;
 
-use fastflow_core::testing::{
-    git::{DaemonServer, Fault, HttpServer, Proxy, Repository, SshServer},
-    tool,
-};
+use fastflow_core::testing::git::{DaemonServer, Fault, HttpServer, Proxy, Repository, SshServer};
 
-fn repository() -> Option<(Repository, String)> {
-    if tool::git().is_none() {
-        tool::require("git", "git and its servers are not installed");
-        return None;
-    }
-    let repository = Repository::new();
-    repository.write("etl/main.py", "print(1)\n");
-    let commit = repository.commit("Add etl");
-    Some((repository, commit))
-}
+use super::{repository, repository_for_ssh};
 
 /// What git finds at an address, with these variables.
 fn refs(url: &str, variables: &[(&str, &str)]) -> Result<String, String> {
@@ -58,10 +46,7 @@ fn git_is_served_over_https_to_who_has_the_token() {
 
 #[test]
 fn git_is_served_over_ssh_to_who_has_the_key() {
-    let Some((repository, commit)) = repository() else { return };
-    if tool::sshd().is_none() {
-        return tool::require("ssh", "openssh-server is not installed");
-    }
+    let Some((repository, commit)) = repository_for_ssh() else { return };
     let server = SshServer::start();
     let key = repository.root().join("key");
     let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status();

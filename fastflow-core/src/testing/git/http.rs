@@ -61,7 +61,8 @@ pub struct Received {
 struct State {
     root: PathBuf,
     token: Mutex<Option<String>>,
-    redirect: Mutex<Option<String>>,
+    /// The path that is sent elsewhere, and where.
+    redirect: Mutex<Option<(String, String)>>,
     status: Mutex<Option<u16>>,
     received: Mutex<Vec<Received>>,
 }
@@ -114,9 +115,14 @@ impl HttpServer {
         *self.state.token.lock().unwrap() = Some(token.to_owned());
     }
 
-    /// From now on, whoever asks for what there is is sent to this address instead, with the rest of its own.
+    /// From now on, whoever asks for any repository is sent to this address instead, with the rest of its own.
     pub fn redirect_to(&self, base: &str) {
-        *self.state.redirect.lock().unwrap() = Some(base.to_owned());
+        self.redirect_from("", base);
+    }
+
+    /// The same for one repository, by its path.
+    pub fn redirect_from(&self, path: &str, base: &str) {
+        *self.state.redirect.lock().unwrap() = Some((path.to_owned(), base.to_owned()));
     }
 
     /// From now on, every request is answered with this status and nothing else.
@@ -170,8 +176,9 @@ impl State {
         if !self.is_allowed(request) {
             return empty(client, 401, "WWW-Authenticate: Basic realm=\"git\"\r\n");
         }
-        if let Some(base) = &*self.redirect.lock().unwrap()
+        if let Some((path, base)) = &*self.redirect.lock().unwrap()
             && let Some((_, rest)) = request.path.split_once(".git")
+            && request.path.starts_with(path.as_str())
         {
             return empty(client, 302, &format!("Location: {base}{rest}?{}\r\n", request.query));
         }

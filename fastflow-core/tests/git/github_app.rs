@@ -1,0 +1,1 @@
+//! Tokens of a GitHub App, from a server that looks at the signature.
