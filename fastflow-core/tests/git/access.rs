@@ -20,7 +20,7 @@ use fastflow_core::{
     testing::git::{Fault, HttpServer, Proxy, Repository},
 };
 
-use super::{Desk, fetch, repository};
+use super::{Desk, fetch, noise, repository};
 
 const SECRET: &str = "s3cret-of-all-secrets";
 
@@ -131,7 +131,7 @@ fn files_with(folder: &Path, text: &str) -> Vec<String> {
 #[test]
 fn a_token_is_nowhere_but_in_requests() {
     let Some((repository, _)) = repository() else { return };
-    repository.write("etl/data", (0..400_000).map(|byte: u32| (byte.wrapping_mul(2_654_435_761) >> 13) as u8).collect::<Vec<_>>());
+    repository.write("etl/data", noise(400_000));
     repository.commit("Add data");
     let server = HttpServer::start(repository.root());
     server.require_token(SECRET);
@@ -141,30 +141,30 @@ fn a_token_is_nowhere_but_in_requests() {
     desk.config.access = GitAccess::token(Token::new(SECRET));
     let encoded = BASE64_STANDARD.encode(format!("{}:{SECRET}", TokenAccess::USERNAME));
     let (is_over, seen) = (Mutex::new(false), Mutex::new(BTreeSet::new()));
-    let mut said = format!("{:?}", desk.config);
+    let mut said = vec![format!("{:?}", desk.config)];
     thread::scope(|scope| {
         scope.spawn(|| arguments_until(&is_over, &seen));
         let mirror = desk.mirror();
         for fault in [Fault::CutAfter(100_000), Fault::CutAfter(10), Fault::None] {
             proxy.set(fault);
             match fetch(&mirror) {
-                Ok(arrived) => said.push_str(&format!("{arrived:?}")),
-                Err(failure) => said.push_str(&format!("{failure} {failure:?}")),
+                Ok(arrived) => said.push(format!("{arrived:?}")),
+                Err(failure) => said.push(format!("{failure} {failure:?}")),
             }
         }
         server.require_token("another");
-        said.push_str(&fetch(&mirror).unwrap_err().to_string());
+        said.push(fetch(&mirror).unwrap_err().to_string());
         // A server that tells where it was told of.
         server.redirect_to(&format!("https://{SECRET}@elsewhere.example.org/{encoded}.git"));
         server.require_token(SECRET);
-        said.push_str(&fetch(&mirror).unwrap_err().to_string());
-        said.push_str(&format!("{mirror:?}"));
+        said.push(fetch(&mirror).unwrap_err().to_string());
+        said.push(format!("{mirror:?}"));
         *is_over.lock().unwrap() = true;
     });
     let seen = seen.into_inner().unwrap();
     assert!(seen.iter().any(|line| String::from_utf8_lossy(line).contains("http-backend")), "nothing was looked at");
     for secret in [SECRET, &encoded] {
-        assert!(!said.contains(secret), "{said}");
+        assert!(!said.concat().contains(secret), "{said:?}");
         assert_eq!(files_with(desk.folder.path(), secret), Vec::<String>::new());
         let shown = seen.iter().find(|line| String::from_utf8_lossy(line).contains(secret));
         assert_eq!(shown, None);

@@ -15,19 +15,7 @@ use fastflow_core::{
     testing::git::{DaemonServer, Fault, HttpServer, Proxy, Repository, SshServer},
 };
 
-use super::{Desk, fetch, repository, repository_for_ssh};
-
-/// More than any buffer on the way holds, and not to be made smaller.
-fn noise(bytes: u32) -> Vec<u8> {
-    let mut state = 0x2545_f491_u32;
-    let next = || {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        state.to_le_bytes()[0]
-    };
-    std::iter::repeat_with(next).take(bytes as usize).collect()
-}
+use super::{Desk, fetch, noise, repository, repository_for_ssh};
 
 /// A mirror with the first commit, before a second one of 2 MB that has to come through a proxy.
 fn before_a_large_one(repository: &Repository, mut desk: Desk, server: &str, proxy: &Proxy) -> Desk {

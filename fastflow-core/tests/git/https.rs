@@ -52,6 +52,7 @@ fn a_repository_that_has_moved_on_the_same_server_is_found() {
     server.redirect_from("/moved.git", &server.url("pipelines.git"));
     assert_eq!(fetch(&desk.mirror()).unwrap().commit.id.as_str(), commit);
     // Round in a circle.
+    desk.config.remote = server.url("pipelines.git");
     server.redirect_from("/pipelines.git", &server.url("pipelines.git"));
     let failure = fetch(&desk.mirror()).unwrap_err();
     assert_eq!(failure.kind, SyncFailureKind::Refused, "{failure}");

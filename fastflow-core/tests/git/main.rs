@@ -105,3 +105,15 @@ fn fetch(mirror: &GitMirror) -> Result<GitArrived, SyncFailure> {
 fn fetch_branch(mirror: &GitMirror, branch: &str) -> Result<GitArrived, SyncFailure> {
     mirror.fetch(&GitReference::Branch(branch.to_owned()), &Arc::default())
 }
+
+/// Bytes that cannot be packed any smaller.
+fn noise(bytes: u32) -> Vec<u8> {
+    let mut state = 0x2545_f491_u32;
+    let next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[0]
+    };
+    std::iter::repeat_with(next).take(bytes as usize).collect()
+}

@@ -31,20 +31,18 @@ pub(super) fn failure(error: &gix::Error, stage: Stage, watch: &Watch) -> SyncFa
         let kind = if stage == Stage::Asking { Kind::Missing } else { Kind::Unreachable };
         return SyncFailure::new(kind, format!("the server refused: {}", said.message));
     }
-    let by_system = error.iter_errors().find_map(|error| by_system(error));
+    let by_system = error.iter_errors().find_map(by_system);
     let classes: Vec<_> = classify(error.error()).map(|found| found.class()).collect();
     let has = |class| classes.contains(&class);
     let kind = match by_system {
         Some(kind) => kind,
         None if classes.iter().any(|class| matches!(class, Class::ResourceExhaustion(_))) => Kind::TooLarge,
-        None if has(Class::Corruption) => Kind::Corrupt,
         None if has(Class::Cancelled) => Kind::TimedOut,
-        None if has(Class::Unauthenticated) => Kind::Authentication,
+        // It answers, and not as a server of git does.
+        None if stage == Stage::Asking => Kind::Refused,
         None if has(Class::Unsupported) => Kind::Refused,
-        // What was promised to be here is not.
-        None if has(Class::NotFound) && stage != Stage::Asking => Kind::Corrupt,
-        None if has(Class::Retryable) => Kind::Unreachable,
-        None => Kind::Internal,
+        // What is here or what came cannot be read, or is not all that was promised.
+        None => Kind::Corrupt,
     };
     SyncFailure::new(kind, words)
 }

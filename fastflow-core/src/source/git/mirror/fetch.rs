@@ -44,6 +44,14 @@ enum History {
     New,
 }
 
+/// One fetch: what, how much of it, and into which repository.
+#[derive(Clone, Copy)]
+struct Errand<'a> {
+    folder: &'a Path,
+    wanted: &'a Wanted<'a>,
+    history: History,
+}
+
 /// What is asked for: a reference of the server, and under which name it is kept here.
 pub(super) struct Wanted<'a> {
     reference: &'a GitReference,
@@ -70,12 +78,12 @@ impl Mirror {
     ) -> Result<Arrived, SyncFailure> {
         let wanted = Wanted::of(reference)?;
         self.with_access(watch, |token, watch| {
-            let first = self.fetch_once(folder, &wanted, History::New, token, watch);
-            match first {
+            let errand = Errand { folder, wanted: &wanted, history: History::New };
+            match self.fetch_once(errand, token, watch) {
                 // A history that was rewritten comes as a whole. Only its end is needed.
                 Err(failure) if failure.kind == Kind::TooLarge => {
-                    let again = watch.apart();
-                    self.fetch_once(folder, &wanted, History::None, token, &again)
+                    let errand = Errand { history: History::None, ..errand };
+                    self.fetch_once(errand, token, &watch.apart())
                 }
                 first => first,
             }
@@ -84,15 +92,13 @@ impl Mirror {
 
     fn fetch_once(
         &self,
-        folder: &Path,
-        wanted: &Wanted<'_>,
-        history: History,
+        errand: Errand<'_>,
         token: Option<&Token>,
         watch: &Arc<Watch>,
     ) -> Result<Arrived, SyncFailure> {
         let line = self.line(token, Pinning::Keep, watch)?;
         let (transport, program) = (line.transport, line.program);
-        let work = |stop: &AtomicBool| self.exchange(folder, wanted, history, (transport, stop), watch);
+        let work = |stop: &AtomicBool| self.exchange(errand, transport, stop, watch);
         // What git makes of a server's bytes may panic: that is a damaged answer, and not the end of the host.
         let fetched = catch_unwind(AssertUnwindSafe(|| watch.over(work))).unwrap_or_else(|_| {
             let message = "what the server sent could not be understood, in a way that git's library does not expect";
@@ -103,10 +109,9 @@ impl Mirror {
 
     fn exchange(
         &self,
-        folder: &Path,
-        wanted: &Wanted<'_>,
-        history: History,
-        (transport, stop): (Box<dyn Transport + Send>, &AtomicBool),
+        Errand { folder, wanted, history }: Errand<'_>,
+        transport: Box<dyn Transport + Send>,
+        stop: &AtomicBool,
         watch: &Arc<Watch>,
     ) -> Result<Arrived, SyncFailure> {
         let at = |stage| move |error: gix::Error| failure(&error, stage, watch);

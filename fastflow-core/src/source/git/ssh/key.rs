@@ -119,8 +119,9 @@ impl DeployKey {
 
 /// Refuses a file that others than its owner can read.
 pub(in crate::source::git) fn check_owner_only(path: &Path) -> Result<()> {
+    const OTHERS: u32 = 0o077;
     let mode = fs::metadata(path).map_err(|error| Error::from(error).with("path", path.display()))?.mode();
-    if mode & 0o077 == 0 {
+    if mode & OTHERS == 0 {
         return Ok(());
     }
     Err(Error::new(ErrorKind::Denied, "others can read this key, too: make its mode 600")
