@@ -5,18 +5,22 @@ use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
     Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Result, Retention, SystemClock,
     environment::{EnvironmentBuilder, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
-    host::{Blackouts, Executors, Ports, Settings, follow_up::Joins, intake::Specs, signal::Signals},
+    host::{
+        Blackouts, Executors, Ports, Settings, follow_up::Joins, intake::Specs, signal::Signals,
+        source_events::SourceEvents, sync::Syncs,
+    },
     layout::DataDir,
     pipeline::{ByteSize, ConfigName, CpuMillis},
     run::Capacity,
     schedule::BlackoutCalendar,
-    source::{DirectorySource, PipelineSource},
+    source::{Commit, DirectorySource, PipelineSource},
     store::Store,
 };
 
@@ -60,12 +64,16 @@ pub struct OrchestratorBuilder {
     capacity: Capacity,
     blackouts: Vec<(BlackoutCalendar, BlackoutScope)>,
     retention: Retention,
+    sync_interval: Option<Duration>,
     inherited: Vec<String>,
 }
 
 impl OrchestratorBuilder {
     /// How many runs are in flight at one time when nothing is said.
     pub const DEFAULT_MAX_CONCURRENT_RUNS: NonZeroU32 = NonZeroU32::new(16).expect("16 is not 0");
+
+    /// The shortest interval between syncs that nobody asks for.
+    pub const MIN_SYNC_INTERVAL: Duration = Duration::from_mins(1);
 
     pub(crate) fn new(data_dir: PathBuf) -> Self {
         Self {
@@ -83,6 +91,7 @@ impl OrchestratorBuilder {
             capacity: Capacity::default(),
             blackouts: Vec::new(),
             retention: Retention::default(),
+            sync_interval: None,
             inherited: INHERITED.map(str::to_owned).to_vec(),
         }
     }
@@ -174,6 +183,13 @@ impl OrchestratorBuilder {
         self
     }
 
+    /// How often the source is synced without anybody asking; at least once a minute is too often. Never, when nothing is
+    /// said; folders are watched all the same.
+    pub fn sync_interval(mut self, interval: Duration) -> Self {
+        self.sync_interval = Some(interval);
+        self
+    }
+
     /// How long the directories of ended runs are kept.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
@@ -234,9 +250,10 @@ impl OrchestratorBuilder {
             capacity: self.capacity,
             blackouts,
             retention: self.retention,
+            sync_interval: self.sync_interval,
             inherited_env: inherited(&self.inherited),
         };
-        Ok(Orchestrator::new(Ports {
+        let ports = Ports {
             store,
             source,
             executors,
@@ -249,7 +266,13 @@ impl OrchestratorBuilder {
             signals,
             specs: Specs::default(),
             joins: Joins::default(),
-        }))
+            syncs: Syncs::default(),
+            source_events: SourceEvents::default(),
+        };
+        if let Some(commit) = ports.store.published().await? {
+            restore(&ports, &commit).await?;
+        }
+        Ok(Orchestrator::new(ports))
     }
 }
 
@@ -265,6 +288,9 @@ impl OrchestratorBuilder {
                 );
             }
             _ => {}
+        }
+        if self.sync_interval.is_some_and(|interval| interval < Self::MIN_SYNC_INTERVAL) {
+            return invalid("a sync interval is one minute or longer");
         }
         if self.environments.is_some() && (self.uv.is_some() || self.default_python.is_some()) {
             return invalid("`.uv(…)` and `.default_python(…)` have no effect beside `.environments(…)`");
@@ -306,6 +332,20 @@ fn blackouts(given: &[(BlackoutCalendar, BlackoutScope)]) -> Result<Blackouts> {
         }
     }
     Ok(blackouts)
+}
+
+/// Shows what an earlier host has published, so that a source that cannot be reached stops nothing.
+async fn restore(ports: &Ports, commit: &Commit) -> Result<()> {
+    match ports.source.restore(commit).await {
+        Ok(()) => {
+            if let Ok(catalog) = ports.source.catalog().await {
+                ports.joins.learn(&catalog);
+            }
+        }
+        // The next sync shows what there is then.
+        Err(error) => tracing::warn!(commit = %commit.id, %error, "what was published cannot be shown again"),
+    }
+    Ok(())
 }
 
 /// A data directory inside a pipeline would be part of that pipeline, and change it with every run.

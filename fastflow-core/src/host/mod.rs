@@ -22,7 +22,9 @@ mod retention;
 pub(crate) mod scheduler;
 pub(crate) mod signal;
 mod soft_limits;
+pub(crate) mod source_events;
 mod supervisor;
+pub(crate) mod sync;
 mod trace;
 pub(crate) mod warmer;
 mod workspace;
@@ -31,6 +33,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     sync::Arc,
+    time::Duration,
 };
 
 pub use self::retention::Retention;
@@ -62,6 +65,8 @@ pub(crate) struct Ports {
     pub(crate) signals: Signals,
     pub(crate) specs: intake::Specs,
     pub(crate) joins: follow_up::Joins,
+    pub(crate) syncs: sync::Syncs,
+    pub(crate) source_events: source_events::SourceEvents,
 }
 
 /// What the builder fixed.
@@ -73,6 +78,8 @@ pub(crate) struct Settings {
     /// The times at which nothing starts, by name, and those that all schedules keep.
     pub(crate) blackouts: Blackouts,
     pub(crate) retention: Retention,
+    /// How often the source is synced without anybody asking.
+    pub(crate) sync_interval: Option<Duration>,
     /// Variables of the embedding program that every program gets.
     pub(crate) inherited_env: BTreeMap<String, String>,
 }

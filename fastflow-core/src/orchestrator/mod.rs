@@ -4,6 +4,7 @@ mod explain;
 mod pipelines;
 mod runs;
 mod schedules;
+mod source;
 mod waiting;
 
 use std::{fmt, path::PathBuf, sync::Arc};
@@ -19,6 +20,7 @@ pub use self::{
     pipelines::{PipelineInfo, Pipelines},
     runs::{Rerun, RunLogLine, Runs},
     schedules::{Schedules, Upcoming},
+    source::{Source, SourceStatus},
     waiting::Waiting,
 };
 use crate::{
@@ -28,11 +30,10 @@ use crate::{
         Ports,
         dispatcher::{COMMANDS, Command, Dispatcher},
         intake::Asked,
-        janitor, scheduler, warmer,
+        janitor, scheduler, sync, warmer,
     },
     run::{NewRun, Origin, Run, RunEvent, RunState, StopCause},
-    source::Catalog,
-    store::{Event, EventId, PipelineState, Step},
+    store::{Event, EventId, Step},
     submission::Submission,
 };
 
@@ -77,6 +78,7 @@ struct Host {
     janitor: JoinHandle<()>,
     warmer: JoinHandle<()>,
     scheduler: JoinHandle<()>,
+    syncer: JoinHandle<()>,
 }
 
 impl Drop for Inner {
@@ -102,6 +104,7 @@ impl Drop for Host {
         self.janitor.abort();
         self.warmer.abort();
         self.scheduler.abort();
+        self.syncer.abort();
     }
 }
 
@@ -137,7 +140,7 @@ impl Orchestrator {
             return Err(Error::new(ErrorKind::Conflict, "an orchestrator is started once"));
         }
         let ports = &self.inner.ports;
-        self.pipelines().sync().await?;
+        sync::at_start(ports).await?;
         let open = ports.store.take_over().await?;
         for run in &open {
             ports.executors.get(&run.spec.executor).map_err(|error| error.with("open_run", run.id))?;
@@ -157,6 +160,7 @@ impl Orchestrator {
             janitor: tokio::spawn(janitor::run(Arc::clone(ports))),
             warmer: tokio::spawn(warmer::run(Arc::clone(ports))),
             scheduler: tokio::spawn(scheduler::run(Arc::clone(ports))),
+            syncer: tokio::spawn(sync::run(Arc::clone(ports))),
         });
         Ok(())
     }
@@ -239,7 +243,12 @@ impl Orchestrator {
         Runs::new(self)
     }
 
-    /// The pipelines: read, sync, statistics.
+    /// Where the pipelines come from: sync, status, the log of syncs.
+    pub fn source(&self) -> Source<'_> {
+        Source::new(self)
+    }
+
+    /// The pipelines: read, statistics.
     pub fn pipelines(&self) -> Pipelines<'_> {
         Pipelines::new(self)
     }
@@ -336,18 +345,6 @@ async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + S
     tokio::spawn(work)
         .await
         .map_err(|lost| Error::new(ErrorKind::Internal, "the runtime ended the work").because(lost))?
-}
-
-/// The catalog as the store keeps it.
-fn states(catalog: &Catalog) -> Vec<PipelineState> {
-    let state = |entry: &crate::source::CatalogEntry| {
-        let (revision, diagnostics) = match &entry.pipeline {
-            Ok(found) => (Some(found.revision.clone()), found.pipeline.warnings.clone()),
-            Err(diagnostics) => (None, diagnostics.clone()),
-        };
-        PipelineState { name: entry.name.clone(), revision, diagnostics }
-    };
-    catalog.entries.iter().map(state).collect()
 }
 
 impl fmt::Debug for Orchestrator {

@@ -16,11 +16,13 @@ use rustix::{
 };
 
 use super::{
-    Catalog, CatalogEntry, Collected, PipelineSource, RevisedPipeline, Revision, TreeLimits, chain,
+    Catalog, CatalogEntry, Collected, Fetched, PipelineSource, Probe, Provenance, RevisedPipeline, Revision,
+    SyncFailure, SyncFailureKind, SyncRequest, TreeLimits, chain,
     listing::{Candidate, Listing, Shape},
     load,
     snapshot::{self, Snapshots},
     tree::{self, Entry, Kind, Refusal, Stamp, Tree},
+    watch::Watch,
 };
 use crate::{Clock, Error, ErrorKind, PipelineName, Result, SystemClock, Timestamp, pipeline::Diagnostic};
 
@@ -42,6 +44,7 @@ const STALE_AFTER: Duration = Duration::from_hours(1);
 /// - A pipeline's revision is a hash of its files' paths, contents and execute bits. `.git`, `__pycache__`,
 ///   `.venv`, `venv`, `node_modules` and `*.pyc` are no part of it, at any depth.
 /// - Links may point only inside the pipeline's own folder; pipes, sockets and devices are refused.
+/// - A host that uses it is told when something in the folder changes, and syncs.
 /// - Each revision is copied once to the folder of snapshots, and never changed there. That folder belongs to one
 ///   source at a time and must not lie inside a pipeline.
 ///
@@ -50,8 +53,8 @@ const STALE_AFTER: Duration = Duration::from_hours(1);
 ///
 /// # async fn example() -> fastflow_core::Result<()> {
 /// let source = DirectorySource::new("pipelines", "state/snapshots");
-/// for entry in source.sync().await?.entries {
-///     match entry.pipeline {
+/// for entry in &source.catalog().await?.entries {
+///     match &entry.pipeline {
 ///         Ok(pipeline) => tracing::info!(name = %entry.name, revision = %pipeline.revision.short()),
 ///         Err(findings) => tracing::warn!(name = %entry.name, ?findings),
 ///     }
@@ -66,14 +69,16 @@ pub struct DirectorySource {
 impl DirectorySource {
     /// The pipelines in `folder`, with their snapshots in `snapshots`, which is made when it is missing.
     pub fn new(folder: impl Into<PathBuf>, snapshots: impl Into<PathBuf>) -> Self {
+        let folder: Arc<Path> = folder.into().into();
         Self {
             worker: Worker {
-                folder: folder.into().into(),
                 snapshots: Arc::new(Snapshots::new(snapshots.into())),
                 limits: TreeLimits::default(),
                 clock: Arc::new(SystemClock::new()),
                 state: Arc::default(),
                 collecting: Arc::default(),
+                watch: Arc::new(Watch::new(&folder)),
+                folder,
             },
         }
     }
@@ -120,8 +125,8 @@ impl fmt::Debug for DirectorySource {
 
 #[async_trait]
 impl PipelineSource for DirectorySource {
-    async fn sync(&self) -> Result<Catalog> {
-        self.blocking(Worker::sync).await
+    async fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.blocking(|worker| worker.catalog().map(Arc::new)).await
     }
 
     async fn refresh(&self, name: &PipelineName) -> Result<CatalogEntry> {
@@ -129,7 +134,28 @@ impl PipelineSource for DirectorySource {
         self.blocking(move |worker| worker.refresh(&name)).await
     }
 
-    async fn checkout(&self, revision: &Revision) -> Result<PathBuf> {
+    /// The folder is what is shown, always: there is nothing to make ready first.
+    async fn fetch(&self, request: &SyncRequest) -> Result<Fetched, SyncFailure> {
+        if let Some(branch) = &request.branch {
+            let message = format!("a folder has no branches, and branch {branch:?} was asked for");
+            return Err(SyncFailure::new(SyncFailureKind::Refused, message));
+        }
+        Ok(Fetched::new(self.blocking(Worker::fetch).await?))
+    }
+
+    async fn publish(&self, _: &Fetched) {}
+
+    async fn changed(&self) {
+        self.worker.watch.changed(&*self.worker.clock).await;
+    }
+
+    async fn probe(&self) -> Result<Probe, SyncFailure> {
+        self.blocking(|worker| worker.open().map(drop)).await?;
+        Ok(Probe::default())
+    }
+
+    /// What a folder held once cannot be had again.
+    async fn checkout(&self, revision: &Revision, _: Option<&Provenance>) -> Result<PathBuf> {
         let revision = revision.clone();
         self.blocking(move |worker| worker.checkout(&revision)).await
     }
@@ -150,6 +176,7 @@ struct Worker {
     state: Arc<Mutex<State>>,
     /// Held shared while a revision is found and handed out, and alone while others are removed.
     collecting: Arc<RwLock<()>>,
+    watch: Arc<Watch>,
 }
 
 /// What is known from the last look.
@@ -172,7 +199,19 @@ struct Known {
 }
 
 impl Worker {
-    fn sync(&self) -> Result<Catalog> {
+    /// Reads everything, and from before that on watches for what changes.
+    fn fetch(&self) -> Result<Catalog> {
+        for _ in 0..MAX_READS {
+            let root = self.open()?;
+            let listing = self.list(&root, true)?;
+            if !self.watch.arm(&listing.folders(&root)) {
+                break;
+            }
+        }
+        self.catalog()
+    }
+
+    fn catalog(&self) -> Result<Catalog> {
         let root = self.open()?;
         let _shared = self.collecting.read().unwrap_or_else(PoisonError::into_inner);
         let listing = self.list(&root, true)?;
@@ -375,6 +414,7 @@ impl Worker {
         known.entry.pipeline = pipeline.map(|pipeline| RevisedPipeline {
             revision: known.revision.clone(),
             pipeline: Arc::new(pipeline),
+            provenance: None,
         });
         self.hand_out(&known.revision);
         let entry = known.entry.clone();

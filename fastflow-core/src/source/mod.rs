@@ -3,6 +3,7 @@
 mod chain;
 mod copy;
 mod directory;
+mod event;
 #[cfg(feature = "git")]
 mod git;
 mod limit;
@@ -11,6 +12,7 @@ mod load;
 mod snapshot;
 mod sync;
 mod tree;
+mod watch;
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr, sync::Arc};
 
@@ -27,6 +29,7 @@ pub use self::git::{GitConfig, GitLimits, GitReference};
 pub use self::{
     copy::{CopyStats, copy_tree},
     directory::DirectorySource,
+    event::SourceEvent,
     limit::TreeLimits,
     sync::{
         ChangeKind, Commit, CommitId, Distance, Fetched, PipelineChange, Probe, Provenance, SyncFailure,

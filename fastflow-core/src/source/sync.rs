@@ -406,6 +406,9 @@ pub struct SyncRecord {
 }
 
 impl SyncRecord {
+    /// The lines of the log that are kept.
+    pub const MAX_KEPT: u32 = 1000;
+
     /// How long it took.
     pub fn duration(&self) -> Duration {
         Duration::from_micros(self.duration_micros)

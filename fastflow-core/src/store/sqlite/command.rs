@@ -2,10 +2,16 @@
 
 use tokio::sync::oneshot;
 
-use super::{fault::Fault, schedules::ScheduleRows, specs::PreparedSpec};
+use super::{
+    fault::Fault,
+    schedules::ScheduleRows,
+    specs::PreparedSpec,
+    syncs::{PublicationRows, SyncRow},
+};
 use crate::{
-    Result, RunId, Timestamp,
+    Result, RunId,
     run::{NewRun, Note, Run},
+    source::SyncId,
     store::{Advanced, Claim, Created, Fire, Fired, Step},
 };
 
@@ -47,10 +53,13 @@ pub(super) enum Command {
         rows: ScheduleRows,
         reply: Reply<()>,
     },
-    PutCatalog {
-        rows: String,
-        at: Timestamp,
-        reply: Reply<()>,
+    Publish {
+        rows: Box<PublicationRows>,
+        reply: Reply<SyncId>,
+    },
+    RecordSync {
+        row: SyncRow,
+        reply: Reply<SyncId>,
     },
     Close {
         reply: Reply<()>,
@@ -65,10 +74,12 @@ impl Command {
             Self::Claim { reply, .. } | Self::TakeOver { reply } => drop(reply.send(Err(fault.error()))),
             Self::Advance { reply, .. } => drop(reply.send(Err(fault.error()))),
             Self::Fire { reply, .. } => drop(reply.send(Err(fault.error()))),
-            Self::Note { reply, .. }
-            | Self::PutSchedules { reply, .. }
-            | Self::PutCatalog { reply, .. }
-            | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
+            Self::Note { reply, .. } | Self::PutSchedules { reply, .. } | Self::Close { reply } => {
+                drop(reply.send(Err(fault.error())))
+            }
+            Self::Publish { reply, .. } | Self::RecordSync { reply, .. } => {
+                drop(reply.send(Err(fault.error())));
+            }
         }
     }
 }

@@ -109,7 +109,10 @@ impl Writer {
                 }
                 Command::Claim { claim, .. } => named.claims.push(claim),
                 Command::TakeOver { .. } => named.take_over = true,
-                Command::PutSchedules { .. } | Command::PutCatalog { .. } | Command::Close { .. } => {}
+                Command::PutSchedules { .. }
+                | Command::Publish { .. }
+                | Command::RecordSync { .. }
+                | Command::Close { .. } => {}
             }
         }
         self.load_unfinished(&mut batch, &mut named).await?;

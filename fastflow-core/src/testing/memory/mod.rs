@@ -20,9 +20,10 @@ use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
     run::{Attempt, NewRun, Note, Run},
     schedule::Tick,
+    source::{Commit, SyncId, SyncRecord},
     store::{
         Advanced, Claim, Created, DailyStatistics, DueSchedule, Event, EventId, Fire, Fired, Page,
-        PipelineRecord, PipelineState, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
+        PipelineRecord, Publication, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
     },
 };
 
@@ -157,11 +158,20 @@ impl Store for MemoryStore {
         self.transact(|world| Ok(world.ticks_of(query)))
     }
 
-    async fn put_catalog(&self, pipelines: Vec<PipelineState>, _: Timestamp) -> Result<()> {
-        self.transact(|world| {
-            world.put_catalog(pipelines);
-            Ok(())
-        })
+    async fn publish(&self, publication: Publication) -> Result<SyncId> {
+        self.transact(|world| world.publish(publication))
+    }
+
+    async fn record_sync(&self, sync: SyncRecord) -> Result<SyncId> {
+        self.transact(|world| Ok(world.record_sync(sync)))
+    }
+
+    async fn syncs(&self, before: Option<SyncId>, limit: NonZeroU32) -> Result<Vec<SyncRecord>> {
+        self.transact(|world| Ok(world.syncs(before, limit)))
+    }
+
+    async fn published(&self) -> Result<Option<Commit>> {
+        self.transact(|world| Ok(world.published()))
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineRecord>> {

@@ -28,11 +28,14 @@ use crate::{
         dispatcher::{COMMANDS, Dispatcher},
         follow_up::Joins,
         intake::Specs,
-        reconcile, scheduler,
+        scheduler,
         signal::Signals,
+        source_events::SourceEvents,
+        sync::{self, Syncs},
     },
     layout::DataDir,
     run::Run,
+    source::{SyncRequest, SyncTrigger},
     store::EventId,
 };
 
@@ -101,11 +104,14 @@ impl Living {
                 capacity: stage.plan.capacity.clone(),
                 blackouts: Blackouts::default(),
                 retention: Retention::default(),
+                sync_interval: None,
                 inherited_env: BTreeMap::new(),
             },
             signals: Signals::new(EventId::default()),
             specs: Specs::default(),
             joins: Joins::default(),
+            syncs: Syncs::default(),
+            source_events: SourceEvents::default(),
         });
         // While the sender lives, the dispatcher has a facade.
         let (facade, received) = mpsc::channel(COMMANDS);
@@ -146,9 +152,7 @@ async fn begin(ports: &Ports) -> Result<Vec<Run>> {
 
 /// What the facade does to read the pipelines anew.
 pub(super) async fn sync(ports: &Ports) -> Result<()> {
-    let catalog = ports.source.sync().await?;
-    ports.joins.learn(&catalog);
-    reconcile::sync(ports, &catalog).await
+    sync::work(ports, &SyncRequest::default(), SyncTrigger::Call).await.map(drop)
 }
 
 impl Board {

@@ -10,9 +10,10 @@ use crate::{
     PipelineName, Result, RunId, ScheduleId, Timestamp,
     run::{Attempt, NewRun, Note, Run, RunEvent, StopCause},
     schedule::Tick,
+    source::{Commit, SyncId, SyncRecord},
     store::{
         Advanced, Claim, Created, DailyStatistics, DueSchedule, Event, EventId, Fire, Fired, Page,
-        PipelineRecord, PipelineState, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
+        PipelineRecord, Publication, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
     },
     testing::memory::is_open,
 };
@@ -185,8 +186,20 @@ impl Store for SimStore {
         self.call("ticks", move |store| async move { store.ticks(&query).await }.boxed(), |_, _| {}).await
     }
 
-    async fn put_catalog(&self, pipelines: Vec<PipelineState>, at: Timestamp) -> Result<()> {
-        self.call("put_catalog", |store| store.put_catalog(pipelines, at), |_, ()| {}).await
+    async fn publish(&self, publication: Publication) -> Result<SyncId> {
+        self.call("publish", |store| store.publish(publication), |_, _| {}).await
+    }
+
+    async fn record_sync(&self, sync: SyncRecord) -> Result<SyncId> {
+        self.call("record_sync", |store| store.record_sync(sync), |_, _| {}).await
+    }
+
+    async fn syncs(&self, before: Option<SyncId>, limit: NonZeroU32) -> Result<Vec<SyncRecord>> {
+        self.call("syncs", |store| store.syncs(before, limit), |_, _| {}).await
+    }
+
+    async fn published(&self) -> Result<Option<Commit>> {
+        self.call("published", |store| store.published(), |_, _| {}).await
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineRecord>> {
