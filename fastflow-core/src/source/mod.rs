@@ -25,7 +25,10 @@ use crate::{
 };
 
 #[cfg(feature = "git")]
-pub use self::git::{GitConfig, GitLimits, GitReference};
+pub use self::git::{
+    AppKey, DeployKey, GitAccess, GitArrived, GitConfig, GitHubApp, GitLimits, GitMirror, GitReference,
+    HostKeyPolicy, InsecureScheme, Token, TokenAccess, TokenProvider,
+};
 pub use self::{
     copy::{CopyStats, copy_tree},
     directory::DirectorySource,

@@ -16,7 +16,9 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use fastflow_core::{
     Error, ErrorKind, SystemClock,
-    source::{DeployKey, GitAccess, GitConfig, GitMirror, InsecureScheme, SyncFailureKind, Token, TokenAccess},
+    source::{
+        DeployKey, GitAccess, GitConfig, GitMirror, InsecureScheme, SyncFailureKind, Token, TokenAccess,
+    },
     testing::git::{Fault, HttpServer, Proxy, Repository},
 };
 
@@ -162,7 +164,10 @@ fn a_token_is_nowhere_but_in_requests() {
         *is_over.lock().unwrap() = true;
     });
     let seen = seen.into_inner().unwrap();
-    assert!(seen.iter().any(|line| String::from_utf8_lossy(line).contains("http-backend")), "nothing was looked at");
+    assert!(
+        seen.iter().any(|line| String::from_utf8_lossy(line).contains("http-backend")),
+        "nothing was looked at"
+    );
     for secret in [SECRET, &encoded] {
         assert!(!said.concat().contains(secret), "{said:?}");
         assert_eq!(files_with(desk.folder.path(), secret), Vec::<String>::new());

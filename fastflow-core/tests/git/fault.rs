@@ -113,7 +113,9 @@ fn a_server_for_ssh_that_says_nothing_is_left_and_no_program_stays() {
     last_good_state_is_here(&desk, &first);
     let port = format!("-p\0{}\0", proxy.address().port());
     let left = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|process| {
-        std::fs::read(process.path().join("cmdline")).ok().filter(|line| String::from_utf8_lossy(line).contains(&port))
+        std::fs::read(process.path().join("cmdline"))
+            .ok()
+            .filter(|line| String::from_utf8_lossy(line).contains(&port))
     });
     assert_eq!(left.count(), 0);
 }

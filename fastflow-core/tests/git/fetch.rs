@@ -17,7 +17,10 @@ fn what_the_server_has_comes_once_and_what_is_new_after_that() {
     let mirror = desk.mirror();
     let arrived = fetch(&mirror).unwrap();
     assert_eq!(arrived.commit.id.as_str(), first);
-    assert_eq!((arrived.commit.author.as_str(), arrived.commit.subject.as_str()), (Repository::AUTHOR, "Add etl"));
+    assert_eq!(
+        (arrived.commit.author.as_str(), arrived.commit.subject.as_str()),
+        (Repository::AUTHOR, "Add etl")
+    );
     assert_eq!(arrived.commit.branch(), Some("main"));
     assert!(arrived.bytes > 0);
 
@@ -99,7 +102,8 @@ fn another_branch_or_tag_can_be_asked_for() {
     let server = HttpServer::start(repository.root());
     let desk = Desk::of_http(&server);
     let mirror = desk.mirror();
-    for (branch, commit) in [("main", &first), ("release", &second), ("deep/one", &second), ("main", &first)] {
+    for (branch, commit) in [("main", &first), ("release", &second), ("deep/one", &second), ("main", &first)]
+    {
         let arrived = fetch_branch(&mirror, branch).unwrap().commit;
         assert_eq!((arrived.id.as_str(), arrived.branch()), (commit.as_str(), Some(branch)));
     }
@@ -157,5 +161,7 @@ fn a_look_says_what_there_is_and_fetches_nothing() {
     assert_eq!(probe.branches, ["main", "release"]);
     assert_eq!(probe.host_key, None);
     assert!(!desk.path().join("repository").exists());
-    assert!(!server.received().iter().any(|request| String::from_utf8_lossy(&request.body).contains("fetch")));
+    assert!(
+        !server.received().iter().any(|request| String::from_utf8_lossy(&request.body).contains("fetch"))
+    );
 }

@@ -46,7 +46,7 @@ impl Clock for Hand {
     }
 
     async fn sleep(&self, _: Duration) {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 }
 
@@ -130,9 +130,13 @@ impl State {
         let mut lines = BufReader::new(&mut stream).lines().map_while(Result::ok);
         let Some(first) = lines.next() else { return };
         let head: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
-        let (status, content) = self.instead.lock().unwrap().clone().unwrap_or_else(|| self.grant(&first, &head));
+        let (status, content) =
+            self.instead.lock().unwrap().clone().unwrap_or_else(|| self.grant(&first, &head));
         let length = content.len();
-        let _ = write!(stream, "HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{content}");
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {status} -\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{content}"
+        );
         let _ = stream.flush();
     }
 
@@ -140,7 +144,8 @@ impl State {
         if first != "POST /api/v3/app/installations/67/access_tokens HTTP/1.1" {
             return (404, String::new());
         }
-        let signed = head.iter().find_map(|line| line.strip_prefix("authorization: Bearer ")).unwrap_or_default();
+        let signed =
+            head.iter().find_map(|line| line.strip_prefix("authorization: Bearer ")).unwrap_or_default();
         let key = DecodingKey::from_rsa_pem(self.public_key.as_bytes()).unwrap();
         let mut rules = Validation::new(Algorithm::RS256);
         // By the clock of the test, below.
@@ -207,7 +212,8 @@ async fn what_goes_wrong_is_told_apart_and_shows_no_key() {
     assert_eq!(untrusting.token().await.unwrap_err().kind(), ErrorKind::Unavailable);
     let unprotected = api.app(AppKey::file(&key)).api("http://127.0.0.1:1");
     assert_eq!(unprotected.token().await.unwrap_err().kind(), ErrorKind::Invalid);
-    let broken = api.app(AppKey::text("-----BEGIN RSA PRIVATE KEY-----\nnone\n-----END RSA PRIVATE KEY-----"));
+    let broken =
+        api.app(AppKey::text("-----BEGIN RSA PRIVATE KEY-----\nnone\n-----END RSA PRIVATE KEY-----"));
     assert_eq!(broken.token().await.unwrap_err().kind(), ErrorKind::Invalid);
     fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
     let open = api.app(AppKey::file(&key));

@@ -28,7 +28,10 @@ fn a_key_opens_the_repository_and_the_first_host_key_is_pinned() {
 
     // A look pins nothing.
     let probe = mirror.probe(&GitReference::Head, &Arc::default()).unwrap();
-    assert_eq!((probe.commit.unwrap().as_str(), probe.host_key.as_deref()), (commit.as_str(), Some(first.as_str())));
+    assert_eq!(
+        (probe.commit.unwrap().as_str(), probe.host_key.as_deref()),
+        (commit.as_str(), Some(first.as_str()))
+    );
     assert_eq!(mirror.host_key().unwrap(), None);
 
     assert_eq!(fetch(&mirror).unwrap().commit.id.as_str(), commit);
@@ -130,7 +133,11 @@ fn nothing_in_an_address_is_a_command() {
     let mut desk = Desk::of_ssh(&server, &repository);
     let witness = repository.root().join("witness");
     let shown = witness.display();
-    for name in [format!("x';touch${{IFS}}{shown};'"), format!("$(touch${{IFS}}{shown})"), format!("`touch${{IFS}}{shown}`!")] {
+    for name in [
+        format!("x';touch${{IFS}}{shown};'"),
+        format!("$(touch${{IFS}}{shown})"),
+        format!("`touch${{IFS}}{shown}`!"),
+    ] {
         let path = repository.root().join(name.replace('/', "_").as_str());
         desk.config.remote = server.url(&path);
         let failure = fetch(&desk.mirror()).unwrap_err();

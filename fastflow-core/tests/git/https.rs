@@ -33,7 +33,11 @@ fn nobody_is_followed_to_another_server() {
     desk.config.access = GitAccess::token(Token::new("s3cret"));
     server.require_token("s3cret");
     let to = |url: String| url.trim_end_matches(".git").to_owned() + ".git";
-    for target in [to(other.url("pipelines.git")), "http://127.0.0.1:1/pipelines.git".into(), "file:///etc/x.git".into()] {
+    for target in [
+        to(other.url("pipelines.git")),
+        "http://127.0.0.1:1/pipelines.git".into(),
+        "file:///etc/x.git".into(),
+    ] {
         server.redirect_to(&target);
         let failure = fetch(&desk.mirror()).unwrap_err();
         assert_eq!(failure.kind, SyncFailureKind::Refused, "{failure}");

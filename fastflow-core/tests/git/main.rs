@@ -92,7 +92,8 @@ impl Desk {
     fn packs(&self) -> Vec<PathBuf> {
         let folder = self.path().join("repository/objects/pack");
         let paths = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let mut packs: Vec<_> = paths.filter(|path| path.extension().is_some_and(|end| end == "pack")).collect();
+        let mut packs: Vec<_> =
+            paths.filter(|path| path.extension().is_some_and(|end| end == "pack")).collect();
         packs.sort();
         packs
     }

@@ -1,6 +1,6 @@
 //! What a git source is told.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{GitAccess, GitReference, HostKeyPolicy, InsecureScheme};
 use crate::source::TreeLimits;

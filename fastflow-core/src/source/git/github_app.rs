@@ -175,10 +175,15 @@ impl GitHubApp {
     }
 
     fn url(&self) -> Result<Url> {
-        let text =
-            format!("{}/app/installations/{}/access_tokens", self.api.trim_end_matches('/'), self.installation);
+        let text = format!(
+            "{}/app/installations/{}/access_tokens",
+            self.api.trim_end_matches('/'),
+            self.installation
+        );
         let url = Url::parse(&text).ok().filter(|url| url.scheme() == "https" && url.username().is_empty());
-        url.ok_or_else(|| Error::new(ErrorKind::Invalid, "GitHub's API is at an address of https, without a user"))
+        url.ok_or_else(|| {
+            Error::new(ErrorKind::Invalid, "GitHub's API is at an address of https, without a user")
+        })
     }
 
     /// Proves that we are the app.
@@ -186,7 +191,9 @@ impl GitHubApp {
         let now = self.clock.now().as_second();
         let claims = Claims { iat: now - SKEW_SECS, exp: now + SIGNED_SECS, iss: &self.app };
         let signed = jsonwebtoken::encode(&Header::new(Algorithm::RS256), &claims, &self.key.read()?);
-        signed.map(Zeroizing::new).map_err(|_| Error::new(ErrorKind::Invalid, "the key of the GitHub App cannot sign"))
+        signed
+            .map(Zeroizing::new)
+            .map_err(|_| Error::new(ErrorKind::Invalid, "the key of the GitHub App cannot sign"))
     }
 }
 

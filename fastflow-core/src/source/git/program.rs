@@ -46,7 +46,11 @@ impl Program {
         let stdin = OwnedFd::from(child.stdin.take().ok_or_else(missing)?);
         let stdout = OwnedFd::from(child.stdout.take().ok_or_else(missing)?);
         let stderr = OwnedFd::from(child.stderr.take().ok_or_else(missing)?);
-        let program = Arc::new(Self { child: Mutex::new(child), heard: Mutex::default(), has_spoken: AtomicBool::new(false) });
+        let program = Arc::new(Self {
+            child: Mutex::new(child),
+            heard: Mutex::default(),
+            has_spoken: AtomicBool::new(false),
+        });
         let incoming = Incoming::of(&program, [stdout, stderr], watch)?;
         Ok((program, incoming, Outgoing::new(stdin, watch)?))
     }

@@ -71,9 +71,9 @@ impl Remote {
             None => Self::from_scp(text)?,
         };
         match remote.scheme {
-            Scheme::Insecure(scheme) if !insecure.contains(&scheme) => {
-                Err(refused("only https and ssh are taken, so that nobody can read along or change what comes"))
-            }
+            Scheme::Insecure(scheme) if !insecure.contains(&scheme) => Err(refused(
+                "only https and ssh are taken, so that nobody can read along or change what comes",
+            )),
             _ => Ok(remote),
         }
     }
@@ -219,4 +219,116 @@ fn decoded(path: &str) -> Result<String> {
 
 fn refused(why: &'static str) -> Error {
     Error::new(ErrorKind::Invalid, "the address of the repository is not taken").with("because", why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Remote> {
+        Remote::parse(text, &[])
+    }
+
+    #[test]
+    fn an_address_of_https_or_ssh_is_taken_apart() {
+        for (text, scheme, user, host, port, path, shown) in [
+            ("https://Example.org/a/b.git", Scheme::Https, None, "example.org", None, "/a/b.git", None),
+            (
+                "https://example.org:8443/a%20b",
+                Scheme::Https,
+                None,
+                "example.org",
+                Some(8443),
+                "/a%20b",
+                None,
+            ),
+            ("ssh://git@example.org/a.git", Scheme::Ssh, Some("git"), "example.org", None, "/a.git", None),
+            ("ssh://git@[::1]:2222/a.git", Scheme::Ssh, Some("git"), "::1", Some(2222), "/a.git", None),
+            ("ssh://example.org/~ada/a%20b", Scheme::Ssh, None, "example.org", None, "~ada/a b", None),
+            (
+                "git@example.org:team/a.git",
+                Scheme::Ssh,
+                Some("git"),
+                "example.org",
+                None,
+                "team/a.git",
+                Some("ssh://git@example.org/team/a.git"),
+            ),
+            (
+                "example.org:/a.git",
+                Scheme::Ssh,
+                None,
+                "example.org",
+                None,
+                "/a.git",
+                Some("ssh://example.org/a.git"),
+            ),
+        ] {
+            let remote = parse(text).unwrap();
+            let (user, host, path) = (user.map(str::to_owned), host.to_owned(), path.to_owned());
+            assert_eq!(remote, Remote { scheme, user, host, port, path }, "{text}");
+            if let Some(shown) = shown {
+                assert_eq!(remote.to_string(), shown);
+            }
+        }
+    }
+
+    #[test]
+    fn what_could_be_taken_for_something_else_is_refused() {
+        for text in [
+            "",
+            "ext::sh -c id",
+            "ext::id",
+            "-oProxyCommand=id:x",
+            "--upload-pack=id",
+            "ssh://-oProxyCommand=id/x",
+            "ssh://git@-oProxyCommand=id/x",
+            "git@-oProxyCommand=id:x",
+            "-l@example.org:x",
+            "ssh://-l@example.org/x",
+            "git@example.org:-x",
+            "git@example.org:",
+            "https://example.org/",
+            "https:///x",
+            "ssh://git@example.org/x%0a",
+            "https://example.org/x y",
+            "https://example.org/x\n",
+            "https://example.org/x?token=s3cret",
+            "https://example.org/x#s3cret",
+            "https://s3cret@example.org/x",
+            "https://ada:s3cret@example.org/x",
+            "ssh://ada:s3cret@example.org/x",
+            "ada:s3cret@example.org:x",
+            "$(id)@example.org:x",
+            "a;b@example.org:x",
+            "example.org;id:x",
+            "ssh://exa'mple.org/x",
+            "fd::17/x",
+            "pipelines",
+            "./pipelines",
+            "../a:b",
+            "ftp://example.org/x",
+            &format!("https://example.org/{}", "x".repeat(3000)),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
+            assert!(!error.chain().contains("s3cret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_protects_nothing_is_taken_only_if_it_is_named() {
+        for (text, scheme) in [
+            ("http://127.0.0.1/x", InsecureScheme::Http),
+            ("git://127.0.0.1:1234/x", InsecureScheme::Git),
+            ("file:///srv/x", InsecureScheme::File),
+            ("/srv/x", InsecureScheme::File),
+        ] {
+            parse(text).unwrap_err();
+            for other in [InsecureScheme::Http, InsecureScheme::Git, InsecureScheme::File] {
+                assert_eq!(Remote::parse(text, &[other]).is_ok(), other == scheme, "{text}");
+            }
+        }
+        Remote::parse("file://elsewhere/x", &[InsecureScheme::File]).unwrap_err();
+    }
 }

@@ -21,13 +21,10 @@ use reqwest::{
 use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
-pub(super) use self::tls::{Trust, distrusts, words};
 use self::answer::{Answer, Question};
+pub(super) use self::tls::{Trust, distrusts, words};
 use super::watch::Watch;
-use crate::{
-    Error, ErrorKind, Result,
-    source::SyncFailureKind as Kind,
-};
+use crate::{Error, ErrorKind, Result, source::SyncFailureKind as Kind};
 
 /// How long it may take until there is a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -98,7 +95,9 @@ pub(super) fn client(trust: &Trust) -> Result<reqwest::Client> {
         .no_proxy()
         .user_agent(concat!("git/2 fast-flow/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|error| Error::new(ErrorKind::Internal, "no client for https can be had").because(words(error)))
+        .map_err(|error| {
+            Error::new(ErrorKind::Internal, "no client for https can be had").because(words(error))
+        })
 }
 
 impl Inner {
@@ -143,7 +142,9 @@ impl Inner {
         let location = response.headers().get(LOCATION).and_then(|value| value.to_str().ok());
         let to = location.and_then(|location| from.join(location).ok());
         let Some(to) = to.filter(|_| question.method == Method::GET) else {
-            return Err(self.watch.fail(Kind::Refused, "the server sends us elsewhere, and does not say where"));
+            return Err(self
+                .watch
+                .fail(Kind::Refused, "the server sends us elsewhere, and does not say where"));
         };
         if to.origin() != from.origin() || !to.username().is_empty() || to.password().is_some() {
             let message = format!(
@@ -174,7 +175,9 @@ impl Inner {
             StatusCode::NOT_FOUND | StatusCode::GONE => {
                 (Kind::Missing, format!("the server has no such repository, or does not let {who} see it"))
             }
-            StatusCode::TOO_MANY_REQUESTS => (Kind::Unreachable, "the server wants fewer requests".to_owned()),
+            StatusCode::TOO_MANY_REQUESTS => {
+                (Kind::Unreachable, "the server wants fewer requests".to_owned())
+            }
             _ if status.is_server_error() => (Kind::Unreachable, "the server has failed".to_owned()),
             _ => (Kind::Refused, "the server does not answer as one of git does".to_owned()),
         };
@@ -190,7 +193,8 @@ impl Inner {
             );
             return self.watch.fail(Kind::HostKey, message);
         }
-        self.watch.fail(Kind::Unreachable, format!("the server cannot be reached, or broke off: {}", words(error)))
+        self.watch
+            .fail(Kind::Unreachable, format!("the server cannot be reached, or broke off: {}", words(error)))
     }
 }
 

@@ -47,15 +47,18 @@ impl Trust {
 
     fn build(pem: &[u8]) -> Result<ClientConfig> {
         let unusable = |error: &dyn std::fmt::Display| {
-            Error::new(ErrorKind::Invalid, "the certificates to trust cannot be used").because(error.to_string())
+            Error::new(ErrorKind::Invalid, "the certificates to trust cannot be used")
+                .because(error.to_string())
         };
-        let roots: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|error| unusable(&error))?;
+        let roots: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
+            .collect::<Result<_, _>>()
+            .map_err(|error| unusable(&error))?;
         if roots.is_empty() && !pem.is_empty() {
             return Err(unusable(&"there is none in the file"));
         }
         let provider = Arc::new(ring::default_provider());
-        let verifier = Verifier::new_with_extra_roots(roots, Arc::clone(&provider)).map_err(|error| unusable(&error))?;
+        let verifier =
+            Verifier::new_with_extra_roots(roots, Arc::clone(&provider)).map_err(|error| unusable(&error))?;
         let builder = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| unusable(&error))?;
@@ -78,7 +81,8 @@ pub(in crate::source::git) fn distrusts(error: &(dyn std::error::Error + 'static
     let mut cause = Some(error);
     while let Some(error) = cause {
         let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let tls = inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<rustls::Error>());
+        let tls =
+            inner.and_then(|inner| inner.downcast_ref()).or_else(|| error.downcast_ref::<rustls::Error>());
         if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
             return true;
         }

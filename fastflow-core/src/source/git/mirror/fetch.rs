@@ -11,11 +11,7 @@ use gix::{
     ObjectId,
     bstr::ByteSlice as _,
     progress::Discard,
-    protocol::{
-        fetch::RefMap,
-        handshake::Ref,
-        transport::client::blocking_io::Transport,
-    },
+    protocol::{fetch::RefMap, handshake::Ref, transport::client::blocking_io::Transport},
     refs::{FullName, transaction::PreviousValue},
     remote::{
         Direction,
@@ -101,7 +97,8 @@ impl Mirror {
         let work = |stop: &AtomicBool| self.exchange(errand, transport, stop, watch);
         // What git makes of a server's bytes may panic: that is a damaged answer, and not the end of the host.
         let fetched = catch_unwind(AssertUnwindSafe(|| watch.over(work))).unwrap_or_else(|_| {
-            let message = "what the server sent could not be understood, in a way that git's library does not expect";
+            let message =
+                "what the server sent could not be understood, in a way that git's library does not expect";
             Err(SyncFailure::new(Kind::Corrupt, message))
         });
         fetched.map_err(|failure| self.explained(failure, program.as_ref(), watch))
@@ -202,7 +199,10 @@ impl<'a> Wanted<'a> {
             GitReference::Tag(name) => format!("refs/tags/{name}"),
         };
         if FullName::try_from(remote.as_str()).is_err() {
-            return Err(SyncFailure::new(Kind::Refused, format!("this cannot be the name of one: {reference}")));
+            return Err(SyncFailure::new(
+                Kind::Refused,
+                format!("this cannot be the name of one: {reference}"),
+            ));
         }
         // Names of branches may lie in each other's way, one being the folder of the other.
         let local = format!("refs/fastflow/tip/{:.16}", format!("{:x}", Sha256::digest(&remote)));

@@ -82,7 +82,8 @@ impl Mirror {
             _ => None,
         };
         let client = HttpClient::new(&self.trust, authorization, watch)?;
-        let url = gix::url::parse(self.remote.url()).map_err(|error| internal(io::Error::other(error.to_string())))?;
+        let url = gix::url::parse(self.remote.url())
+            .map_err(|error| internal(io::Error::other(error.to_string())))?;
         let transport = Box::new(http::Transport::new_http(client, url, Protocol::V2, false));
         Ok(Line { transport, program: None })
     }
@@ -140,7 +141,9 @@ impl Mirror {
         }
         match (self.remote.scheme, self.ssh()) {
             (Scheme::Ssh, Ok(ssh)) => ssh.explain(program, watch).unwrap_or_else(|failure| failure),
-            _ => SyncFailure::new(Kind::Missing, format!("there is no repository there: {}", program.words())),
+            _ => {
+                SyncFailure::new(Kind::Missing, format!("there is no repository there: {}", program.words()))
+            }
         }
     }
 }

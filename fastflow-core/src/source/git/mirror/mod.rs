@@ -111,7 +111,11 @@ impl Mirror {
     /// # Errors
     ///
     /// A [`SyncFailure`]; what was here can be read as before then.
-    pub fn fetch(&self, reference: &GitReference, interrupt: &Arc<AtomicBool>) -> Result<Arrived, SyncFailure> {
+    pub fn fetch(
+        &self,
+        reference: &GitReference,
+        interrupt: &Arc<AtomicBool>,
+    ) -> Result<Arrived, SyncFailure> {
         let _turn = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
         self.place.prepare()?;
         self.place.tidy()?;
@@ -219,7 +223,8 @@ impl Mirror {
 
 fn object(id: &CommitId) -> Result<ObjectId> {
     ObjectId::from_hex(id.as_str().as_bytes()).map_err(|error| {
-        Error::new(ErrorKind::Unsupported, "commits of this kind are not supported").because(error.to_string())
+        Error::new(ErrorKind::Unsupported, "commits of this kind are not supported")
+            .because(error.to_string())
     })
 }
 

@@ -9,10 +9,7 @@ use std::{
 };
 
 use gix::{
-    ObjectId, Repository, hash,
-    odb::pack::Bundle,
-    progress::Discard,
-    refs::transaction::PreviousValue,
+    ObjectId, Repository, hash, odb::pack::Bundle, progress::Discard, refs::transaction::PreviousValue,
 };
 
 use super::{Arrived, KEPT, Mirror, place, read};
@@ -23,11 +20,7 @@ use crate::{
 
 impl Mirror {
     /// Fetches all anew beside what is here, takes what is whole of that along, and puts it in its place.
-    pub(super) fn renew(
-        &self,
-        reference: &GitReference,
-        watch: &Arc<Watch>,
-    ) -> Result<Arrived, SyncFailure> {
+    pub(super) fn renew(&self, reference: &GitReference, watch: &Arc<Watch>) -> Result<Arrived, SyncFailure> {
         let (old, fresh) = (self.place.repository(), self.place.fresh());
         place::remove(&fresh)?;
         let arrived = self.fetch_into(&fresh, reference, watch)?;
@@ -76,7 +69,9 @@ fn carry_boundary(old: &Path, fresh: &Path) -> Result<()> {
     let mut ends = BTreeSet::new();
     for repository in [old, fresh] {
         let text = fs::read_to_string(repository.join("shallow")).unwrap_or_default();
-        ends.extend(text.lines().filter(|line| ObjectId::from_hex(line.as_bytes()).is_ok()).map(str::to_owned));
+        ends.extend(
+            text.lines().filter(|line| ObjectId::from_hex(line.as_bytes()).is_ok()).map(str::to_owned),
+        );
     }
     if ends.is_empty() {
         return Ok(());

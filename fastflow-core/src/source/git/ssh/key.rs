@@ -74,7 +74,9 @@ impl DeployKey {
     /// key, or is locked with a passphrase.
     pub fn public(&self) -> Result<String> {
         let key = self.read()?;
-        key.public_key().to_openssh().map_err(|error| self.invalid("the key has no public half").because(error))
+        key.public_key()
+            .to_openssh()
+            .map_err(|error| self.invalid("the key has no public half").because(error))
     }
 
     /// The private half, looked at before a program stumbles over it.

@@ -154,4 +154,3 @@ impl KnownHosts {
 fn is_of(line: &str, name: &str) -> bool {
     line.split_whitespace().next() == Some(name)
 }
-

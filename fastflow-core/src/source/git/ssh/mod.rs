@@ -241,21 +241,30 @@ impl Ssh<'_> {
         }
         command.arg("--").arg(&self.remote.host);
         // The server gives it to a shell, in which nothing but a quotation mark ends a quotation.
-        command.arg(format!("git-upload-pack '{}'", self.remote.path.replace('\'', "'\\''").replace('!', "'\\!'")));
+        command.arg(format!(
+            "git-upload-pack '{}'",
+            self.remote.path.replace('\'', "'\\''").replace('!', "'\\!'")
+        ));
     }
 }
 
 /// The names by which one asks for keys of the types of these.
 fn algorithms(keys: &[HostKey]) -> Vec<&str> {
-    keys.iter().map(|key| if key.kind == "ssh-rsa" { "rsa-sha2-512,rsa-sha2-256" } else { &key.kind }).collect()
+    keys.iter()
+        .map(|key| if key.kind == "ssh-rsa" { "rsa-sha2-512,rsa-sha2-256" } else { &key.kind })
+        .collect()
 }
 
 /// The path of a key as ssh takes it: it would replace some words.
 fn identity(path: &Path) -> Result<String, SyncFailure> {
     let text = path.to_str().filter(|text| !text.contains("${") && !text.starts_with('~'));
-    let absolute = text.and_then(|text| std::path::absolute(text).ok()?.to_str().map(|text| text.replace('%', "%%")));
+    let absolute =
+        text.and_then(|text| std::path::absolute(text).ok()?.to_str().map(|text| text.replace('%', "%%")));
     absolute.ok_or_else(|| {
-        SyncFailure::new(Kind::Refused, "the path of the key cannot be given to ssh: it has `${`, or is not UTF-8")
+        SyncFailure::new(
+            Kind::Refused,
+            "the path of the key cannot be given to ssh: it has `${`, or is not UTF-8",
+        )
     })
 }
 
@@ -264,5 +273,8 @@ fn unreachable(remote: &Remote, words: &str) -> SyncFailure {
 }
 
 fn no_ssh(error: &std::io::Error) -> SyncFailure {
-    SyncFailure::new(Kind::Internal, format!("ssh cannot be started, which is needed for this address: {error}"))
+    SyncFailure::new(
+        Kind::Internal,
+        format!("ssh cannot be started, which is needed for this address: {error}"),
+    )
 }
