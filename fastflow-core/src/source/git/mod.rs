@@ -5,11 +5,14 @@ mod config;
 mod github_app;
 mod http;
 mod mirror;
+mod names;
 mod pipe;
 mod program;
 mod reference;
 mod remote;
+mod source;
 mod ssh;
+mod tree;
 mod watch;
 
 pub use self::{
@@ -19,5 +22,6 @@ pub use self::{
     mirror::{Arrived as GitArrived, Mirror as GitMirror},
     reference::GitReference,
     remote::InsecureScheme,
+    source::GitSource,
     ssh::{DeployKey, HostKeyPolicy},
 };
