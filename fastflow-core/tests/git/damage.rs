@@ -76,9 +76,12 @@ fn the_mirror_is_closed_to_others() {
 
 #[test]
 fn a_damaged_pack_is_fetched_again_and_what_is_whole_stays() {
-    let Some((repository, first)) = repository() else { return };
+    let Some((repository, _)) = repository() else { return };
+    // So that what is new is never all there is.
+    repository.write("etl/other.py", "print(0)\n");
+    let first = repository.commit("Add another");
     let server = HttpServer::start(repository.root());
-    for damage in [truncated as fn(&Path), flipped, removed] {
+    for (damage, is_made_anew) in [(truncated as fn(&Path), true), (flipped, true), (removed, false)] {
         repository.reset(&first);
         let desk = Desk::of_http(&server);
         let mirror = desk.mirror();
@@ -89,9 +92,12 @@ fn a_damaged_pack_is_fetched_again_and_what_is_whole_stays() {
         repository.commit("Change etl");
         let arrived = fetch(&mirror).unwrap().commit;
         let pack = desk.packs().into_iter().find(|pack| !before.contains(pack)).unwrap();
+        let damaged = desk.identity();
         damage(&pack);
 
         assert_eq!(fetch(&desk.mirror()).unwrap().commit, arrived);
+        assert_eq!(desk.identity() != damaged, is_made_anew);
+        assert_eq!(desk.packs().contains(&pack), !is_made_anew);
         assert_eq!(mirror.commit(&arrived.id, "refs/heads/main").unwrap(), arrived);
         assert_eq!(mirror.commit(&kept.id, "refs/heads/main").unwrap(), kept);
         assert!(!desk.path().join("fresh").exists() && !desk.path().join("old").exists());
@@ -163,12 +169,14 @@ fn what_a_process_that_died_has_left_is_in_nobody_s_way() {
     for path in &left {
         write(path, "left");
     }
+    let before = desk.identity();
     repository.write("etl/main.py", "print(2)\n");
     let next = repository.commit("Change etl");
     assert_eq!(fetch(&desk.mirror()).unwrap().commit.id.as_str(), next);
     for path in &left {
         assert!(!path.exists(), "{}", path.display());
     }
+    assert_eq!(desk.identity(), before);
     // It died between the two steps of a swap.
     fs::rename(&inside, desk.path().join("old")).unwrap();
     fetch(&desk.mirror()).unwrap();

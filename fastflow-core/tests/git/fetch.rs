@@ -108,9 +108,12 @@ fn another_branch_or_tag_can_be_asked_for() {
         assert_eq!((arrived.id.as_str(), arrived.branch()), (commit.as_str(), Some(branch)));
     }
     // Where a folder of branches becomes a branch.
+    let before = desk.identity();
     repository.git(&["update-ref", "-d", "refs/heads/deep/one"]);
     repository.git(&["update-ref", "refs/heads/deep", "HEAD"]);
     assert_eq!(fetch_branch(&mirror, "deep").unwrap().commit.id.as_str(), second);
+
+    assert_eq!(desk.identity(), before);
 
     let tagged = mirror.fetch(&GitReference::Tag("v1".into()), &Arc::default()).unwrap().commit;
     assert_eq!((tagged.id.as_str(), tagged.reference.as_str()), (first.as_str(), "refs/tags/v1"));

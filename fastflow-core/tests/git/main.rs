@@ -11,7 +11,7 @@ mod host_key;
 mod https;
 mod servers;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
 
 use fastflow_core::{
     SystemClock,
@@ -86,6 +86,11 @@ impl Desk {
 
     fn path(&self) -> PathBuf {
         self.folder.path().join("mirror")
+    }
+
+    /// Which repository it is: one that was made anew is another one.
+    fn identity(&self) -> u64 {
+        std::fs::metadata(self.path().join("repository")).unwrap().ino()
     }
 
     /// Its packs, by name.

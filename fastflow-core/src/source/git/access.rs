@@ -207,3 +207,17 @@ pub(super) fn read_secret(path: &Path, max_bytes: u64) -> Result<Zeroizing<Strin
     }
     fs::read_to_string(path).map(Zeroizing::new).map_err(failed)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_repeats_of_a_token_is_not_shown() {
+        let token = Token::new("s3cret");
+        let encoded = BASE64_STANDARD.encode("ada:s3cret");
+        let said = format!("no s3cret for you: {encoded}, s3cret");
+        assert_eq!(token.redact(&said, "ada"), "no … for you: …, …");
+        assert_eq!(Token::new("").redact("all of it", "ada"), "all of it");
+    }
+}

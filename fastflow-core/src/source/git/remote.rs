@@ -126,6 +126,11 @@ impl Remote {
         if path.starts_with(':') {
             return Err(refused("it names a program that fetches, and none is started"));
         }
+        if path.split('/').next().is_some_and(|first| first.contains('@')) {
+            return Err(refused(
+                "it looks as if there was a password in it; take that out, and give it as access",
+            ));
+        }
         let (user, host) = match place.split_once('@') {
             Some((user, host)) => (Some(user.to_owned()), host),
             None => (None, place),
