@@ -34,3 +34,4 @@ mod schedule;
 mod shutdown;
 mod soft_limits;
 mod stage;
+mod watch;
