@@ -147,7 +147,7 @@ async fn a_program_sees_its_parameters_and_nothing_of_the_host() {
     flow.shutdown(fastflow_core::Shutdown::Detach).await.unwrap();
 
     // The same with a host that gives it on purpose: the test can see it.
-    let flow = crate::kit::started(place.builder().inherit_env([CANARY])).await;
+    let flow = started(place.builder().inherit_env([CANARY])).await;
     let done = run(&flow, what()).await;
     assert!(lines(&flow, done.id, LogStream::Out).await.concat().contains(CANARY));
 }
