@@ -34,6 +34,7 @@
 
 // In the order of reading: the ground, the model, the ports, what flows, the host, the facade.
 pub mod clock;
+mod durable;
 pub mod entropy;
 pub mod error;
 pub mod id;

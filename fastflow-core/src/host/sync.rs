@@ -56,13 +56,12 @@ pub(crate) async fn sync(
 ) -> Result<SyncRecord> {
     let shared = {
         let mut waiting = ports.syncs.waiting();
-        match waiting.iter().find(|(other, _)| *other == request) {
-            Some((_, shared)) => shared.clone(),
-            None => {
-                let shared = begin(Arc::clone(ports), request.clone(), trigger);
-                waiting.push((request, shared.clone()));
-                shared
-            }
+        if let Some((_, shared)) = waiting.iter().find(|(other, _)| *other == request) {
+            shared.clone()
+        } else {
+            let shared = begin(Arc::clone(ports), request.clone(), trigger);
+            waiting.push((request, shared.clone()));
+            shared
         }
     };
     shared.await.map_err(|error| Error::new(error.kind(), error.message().to_owned()).because(error.chain()))

@@ -18,7 +18,8 @@ use rustix::{
 use super::{
     Catalog, CatalogEntry, Collected, Fetched, PipelineSource, Probe, Provenance, RevisedPipeline, Revision,
     SyncFailure, SyncFailureKind, SyncRequest, TreeLimits, chain,
-    listing::{Candidate, Listing, Shape},
+    content::OpenFolder,
+    listing::{Candidate, LINKED, Listing, Shape},
     load,
     snapshot::{self, Snapshots},
     tree::{self, Entry, Kind, Refusal, Stamp, Tree},
@@ -337,19 +338,12 @@ impl Worker {
 
     /// The pipeline of this name; none when nothing there is a pipeline.
     fn entry(&self, root: &OwnedFd, listing: &Listing, name: &PipelineName) -> Result<Option<CatalogEntry>> {
-        let candidates = listing.candidates.get(name).map(Vec::as_slice).unwrap_or_default();
-        let candidates: Vec<&Candidate> = candidates.iter().filter(|one| one.is_pipeline(root)).collect();
-        let Some(candidate) = candidates.first() else { return Ok(None) };
         let refused = |findings| Ok(Some(CatalogEntry { name: name.clone(), pipeline: Err(findings) }));
-        let mut same: Vec<String> = candidates[1..].iter().map(|one| one.shown()).collect();
-        same.extend(listing.case_rivals(root, name));
-        if !same.is_empty() {
-            let message = format!(
-                "{} would be the same pipeline where case does not count; rename one of them",
-                same.join(" and ")
-            );
-            return refused(vec![Diagnostic::error(candidate.shown(), "", message)]);
-        }
+        let candidate = match listing.pick(root, name) {
+            None => return Ok(None),
+            Some(Err(same)) => return refused(vec![same]),
+            Some(Ok(candidate)) => candidate,
+        };
         match self.read(root, name, candidate) {
             Ok(entry) => Ok(Some(entry)),
             Err(Refusal::Content(findings)) => refused(findings),
@@ -380,7 +374,7 @@ impl Worker {
                 return Ok(known.entry.clone());
             }
             let inside = if candidate.shape == Shape::File { &self.folder } else { &*shown };
-            let revision = match self.snapshots.take(&base, inside, &tree) {
+            let revision = match self.snapshots.take(&OpenFolder { folder: &base, shown: inside }, &tree) {
                 Err(Refusal::Failed(error)) if error.kind() == ErrorKind::Conflict => continue,
                 taken => taken?,
             };
@@ -429,9 +423,7 @@ impl Worker {
         let path = Path::new(&candidate.name);
         let failed = |error| Refusal::from(tree::failed(error, &self.folder.join(path)));
         match candidate.shape {
-            Shape::Link => Err(refused(
-                "found a link, expected a folder or a file: what runs must lie in the folder of pipelines",
-            )),
+            Shape::Link => Err(refused(LINKED)),
             Shape::Special => Err(refused("found a pipe, a socket or a device, expected a file; remove it")),
             Shape::Folder => {
                 let folder = match rustix::fs::openat(root, path, tree::FOLDER, Mode::empty()) {

@@ -1,6 +1,9 @@
 //! Where pipelines come from: a catalog of names and revisions, and a folder for each revision.
 
+#[cfg(feature = "git")]
+mod batch;
 mod chain;
+mod content;
 mod copy;
 mod directory;
 mod event;
@@ -105,7 +108,7 @@ pub trait PipelineSource: fmt::Debug + Send + Sync + 'static {
     ///
     /// Safe: a change that was not told yet is told by the next call.
     async fn changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Whether it can be reached, and what it has; changes nothing.

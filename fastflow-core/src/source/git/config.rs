@@ -58,16 +58,23 @@ pub struct GitLimits {
     pub max_pipelines: usize,
     /// What each pipeline may hold.
     pub tree: TreeLimits,
+    /// Files, links and folders of all pipelines together that one commit may change.
+    pub max_total_files: u64,
+    /// Bytes of all pipelines together that one commit may change.
+    pub max_total_bytes: u64,
 }
 
 impl Default for GitLimits {
-    /// 4 GiB and ten minutes a fetch, 20,000 pipelines, and [`TreeLimits::default`] for each.
+    /// 4 GiB and ten minutes a fetch, 20,000 pipelines with [`TreeLimits::default`] for each, and a million files and
+    /// 16 GiB for all of them together.
     fn default() -> Self {
         Self {
             max_fetch_bytes: 4 << 30,
             fetch_timeout: Duration::from_mins(10),
             max_pipelines: 20_000,
             tree: TreeLimits::default(),
+            max_total_files: 1_000_000,
+            max_total_bytes: 16 << 30,
         }
     }
 }

@@ -1,7 +1,9 @@
 //! A git repository as a source of pipelines: `git push` is the deployment.
 
 mod config;
+mod names;
 mod reference;
+mod tree;
 
 pub use self::{
     config::{GitConfig, GitLimits},

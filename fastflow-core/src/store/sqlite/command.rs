@@ -75,7 +75,7 @@ impl Command {
             Self::Advance { reply, .. } => drop(reply.send(Err(fault.error()))),
             Self::Fire { reply, .. } => drop(reply.send(Err(fault.error()))),
             Self::Note { reply, .. } | Self::PutSchedules { reply, .. } | Self::Close { reply } => {
-                drop(reply.send(Err(fault.error())))
+                drop(reply.send(Err(fault.error())));
             }
             Self::Publish { reply, .. } | Self::RecordSync { reply, .. } => {
                 drop(reply.send(Err(fault.error())));
