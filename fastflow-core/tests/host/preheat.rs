@@ -3,6 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs,
+    num::NonZeroUsize,
+    ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
@@ -23,6 +25,9 @@ use crate::{
     lab::{Lab, environments},
 };
 
+/// Those of the package that there is.
+const VERSIONS: RangeInclusive<u32> = 1..=4;
+
 /// Pipelines, and a uv that counts its calls.
 struct Stage {
     place: Place,
@@ -37,7 +42,7 @@ impl Stage {
     /// `None` where there is no uv.
     fn new() -> Option<Self> {
         let lab = Lab::new()?;
-        for version in 1..=4 {
+        for version in VERSIONS {
             lab.wheel("tiny", &format!("{version}.0"), &[]);
         }
         Some(Self { place: Place::new(), lab })
@@ -58,29 +63,42 @@ impl Stage {
         self.place.bare_builder().environments(environments(config))
     }
 
-    fn held(&self) -> PathBuf {
-        self.lab.root.path().join("held")
+    fn held(&self, version: u32) -> PathBuf {
+        self.lab.root.path().join(format!("held-{version}"))
+    }
+
+    fn times(&self) -> PathBuf {
+        self.lab.root.path().join("times")
     }
 
     /// From now on each installation begins and then waits, and notes when it begins and ends.
     fn hold(&self) {
-        fs::write(self.held(), "").unwrap();
+        for version in VERSIONS {
+            fs::write(self.held(version), "").unwrap();
+        }
         let real = fs::read_to_string(self.lab.root.path().join("uv")).unwrap();
         let real = real.lines().last().unwrap().strip_prefix("exec ").unwrap();
         self.lab.wrap(&format!(
-            "case \"$*\" in *'pip sync'*) echo + >> '{held}.times'; while [ -e '{held}' ]; do sleep 0.02; done; \
-             {real}; code=$?; echo - >> '{held}.times'; exit $code;; esac\nexec {real}",
-            held = self.held().display(),
+            "case \"$*\" in *'pip sync'*) echo + >> '{times}'
+            for input; do :; done
+            version=$(sed -n 's/^tiny==\\([0-9]\\).*/\\1/p' \"$input\")
+            while [ -e \"{root}/held-$version\" ]; do sleep 0.02; done
+            {real}; code=$?; echo - >> '{times}'; exit $code;; esac
+            exec {real}",
+            times = self.times().display(),
+            root = self.lab.root.path().display(),
         ));
     }
 
-    fn release(&self) {
-        fs::remove_file(self.held()).unwrap();
+    fn release(&self, versions: impl IntoIterator<Item = u32>) {
+        for version in versions {
+            fs::remove_file(self.held(version)).unwrap();
+        }
     }
 
     /// How many installations went on at one time, at most.
     fn most_at_once(&self) -> usize {
-        let times = fs::read_to_string(self.held().with_extension("times")).unwrap();
+        let times = fs::read_to_string(self.times()).unwrap();
         let (mut now, mut most) = (0_usize, 0);
         for line in times.lines() {
             now = if line == "+" { now + 1 } else { now - 1 };
@@ -235,6 +253,7 @@ async fn what_a_pipeline_requires_is_there_before_its_first_run_and_follows_each
     sync(&flow).await;
     assert_eq!(cached(&flow, "one").await, first);
     assert_eq!(stage.installed(), 2, "what was there is not built again");
+    assert_eq!(seen.of("one").0, ["begun", "ended", "begun", "ended"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -295,7 +314,7 @@ async fn no_more_are_built_at_one_time_than_is_said_and_what_is_outdated_is_drop
     stage.pipeline("c", "tiny==4.0\n").pipeline("d", "tiny==1.0\n");
     sync(&flow).await;
     until("d to be seen", || async { state(&flow, "d").await == EnvironmentState::Queued }).await;
-    stage.release();
+    stage.release(VERSIONS);
     for name in ["a", "b", "c", "d"] {
         cached(&flow, name).await;
     }
@@ -314,33 +333,37 @@ async fn a_run_joins_the_build_it_needs() {
     let id = flow.submit("one").await.unwrap().id;
     until_it_builds(&flow, id).await;
     assert!(is_building(&state(&flow, "one").await));
-    stage.release();
+    stage.release(VERSIONS);
     assert!(!built(&flow, &ended(&flow, id).await).await, "another one did");
     assert_eq!(stage.installed(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_run_finds_a_place_and_nothing_else_begins_while_it_needs_it() {
+async fn a_run_finds_a_free_place_and_nothing_else_begins_while_it_has_it() {
     let Some(stage) = Stage::new() else { return };
-    for (name, version) in [("a", 1), ("b", 2), ("c", 3)] {
+    for (name, version) in [("a", 1), ("b", 2), ("c", 3), ("d", 4)] {
         stage.pipeline(name, &format!("tiny=={version}.0\n"));
     }
     stage.hold();
+    let three = NonZeroUsize::new(3).unwrap();
     let mut config = stage.lab.offline();
-    config.max_parallel_builds = std::num::NonZeroUsize::new(2).unwrap();
-    let flow = started(stage.configured(config)).await;
-    until("one to be installed", || async { stage.installed() == 1 }).await;
-    assert!(is_building(&state(&flow, "a").await));
-    let id = flow.submit("c").await.unwrap().id;
+    config.max_parallel_builds = three;
+    let flow = started(stage.configured(config).preheat(Preheat::UpTo(three))).await;
+    until("two to be installed", || async { stage.installed() == 2 }).await;
+    assert_eq!(state(&flow, "c").await, EnvironmentState::Queued, "one of three places stays free");
+    let id = flow.submit("d").await.unwrap().id;
+    until("the run's own to be installed", || async { stage.installed() == 3 }).await;
     until_it_builds(&flow, id).await;
-    until("the run's own to be installed", || async { stage.installed() == 2 }).await;
-    assert_eq!(state(&flow, "b").await, EnvironmentState::Queued, "one of two places stays free");
-    stage.release();
+    stage.release([1]);
+    cached(&flow, "a").await;
+    assert_eq!(state(&flow, "c").await, EnvironmentState::Queued, "the run has taken a place");
+    stage.release(2..=4);
     assert!(built(&flow, &ended(&flow, id).await).await);
-    for name in ["a", "b", "c"] {
+    for name in ["b", "c", "d"] {
         cached(&flow, name).await;
     }
-    assert_eq!(stage.installed(), 3);
+    assert_eq!(stage.installed(), 4);
+    assert_eq!(stage.most_at_once(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
