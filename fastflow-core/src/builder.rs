@@ -9,12 +9,13 @@ use std::{
 };
 
 use crate::{
-    Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Result, Retention, SystemClock,
+    Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Preheat, Result, Retention,
+    SystemClock,
     environment::{EnvironmentBuilder, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
     host::{
-        Blackouts, Executors, Ports, Settings, follow_up::Joins, intake::Specs, signal::Signals,
-        source_events::SourceEvents, sync::Syncs,
+        Blackouts, Executors, Ports, Settings, environments::EnvironmentWork, follow_up::Joins,
+        intake::Specs, signal::Signals, source_events::SourceEvents, sync::Syncs,
     },
     layout::DataDir,
     pipeline::{ByteSize, ConfigName, CpuMillis},
@@ -70,6 +71,7 @@ pub struct OrchestratorBuilder {
     blackouts: Vec<(BlackoutCalendar, BlackoutScope)>,
     retention: Retention,
     sync_interval: Option<Duration>,
+    preheat: Preheat,
     inherited: Vec<String>,
 }
 
@@ -99,6 +101,7 @@ impl OrchestratorBuilder {
             blackouts: Vec::new(),
             retention: Retention::default(),
             sync_interval: None,
+            preheat: Preheat::default(),
             inherited: INHERITED.map(str::to_owned).to_vec(),
         }
     }
@@ -205,6 +208,13 @@ impl OrchestratorBuilder {
         self
     }
 
+    /// Whether environments are made ready after a start and after each sync, before runs need them. Two at one time,
+    /// when nothing is said.
+    pub fn preheat(mut self, preheat: Preheat) -> Self {
+        self.preheat = preheat;
+        self
+    }
+
     /// How long the directories of ended runs are kept.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
@@ -276,6 +286,7 @@ impl OrchestratorBuilder {
             blackouts,
             retention: self.retention,
             sync_interval: self.sync_interval,
+            preheat: self.preheat,
             inherited_env: inherited(&self.inherited),
         };
         let ports = Ports {
@@ -293,6 +304,7 @@ impl OrchestratorBuilder {
             joins: Joins::default(),
             syncs: Syncs::default(),
             source_events: SourceEvents::default(),
+            environment_work: EnvironmentWork::default(),
         };
         if let Some(commit) = ports.store.published().await? {
             restore(&ports, &commit).await?;

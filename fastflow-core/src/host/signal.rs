@@ -31,6 +31,7 @@ pub(crate) struct Signals {
     /// Runs whose stop is in the store and has to be carried out; as many as are in flight, at most, while a host
     /// works.
     stopped: Mutex<BTreeSet<RunId>>,
+    published: Notify,
     warm: Notify,
     /// Pipelines that want warm sandboxes and may have used one; as many as there are, at most.
     warm_used: Mutex<BTreeSet<PipelineName>>,
@@ -46,6 +47,7 @@ impl Signals {
             schedules: Notify::new(),
             stops: Notify::new(),
             stopped: Mutex::default(),
+            published: Notify::new(),
             warm: Notify::new(),
             warm_used: Mutex::default(),
         }
@@ -120,6 +122,16 @@ impl Signals {
             self.stop(*run);
         }
         self.queued(later);
+    }
+
+    /// Says that other pipelines, or other revisions of them, are shown.
+    pub(crate) fn publish(&self) {
+        self.published.notify_one();
+    }
+
+    /// Rings when other pipelines, or other revisions of them, are shown.
+    pub(crate) async fn published(&self) {
+        self.published.notified().await;
     }
 
     /// Says that an attempt of a pipeline that wants warm sandboxes has started.

@@ -126,6 +126,9 @@ pub(crate) async fn work(ports: &Ports, request: &SyncRequest, trigger: SyncTrig
     ports.source.publish(&fetched).await;
     ports.joins.learn(catalog);
     wake_warmer(ports, &record);
+    if matches!(shown, Shown::Now(_)) {
+        ports.signals.publish();
+    }
     match shown {
         Shown::Now(id) => {
             record.id = id;
@@ -258,7 +261,7 @@ pub(crate) async fn run(ports: Arc<Ports>) {
 }
 
 /// Up to a tenth more, so that many hosts do not come at one instant.
-fn jittered(ports: &Ports, pause: Duration) -> Duration {
+pub(super) fn jittered(ports: &Ports, pause: Duration) -> Duration {
     let mut random = [0; 4];
     ports.entropy.fill(&mut random);
     pause + pause.mul_f64(f64::from(u32::from_be_bytes(random)) / f64::from(u32::MAX) / 10.0)

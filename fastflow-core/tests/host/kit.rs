@@ -312,16 +312,11 @@ impl EnvironmentBuilder for MachinePython {
         _: &EnvironmentRequest,
         _: &dyn SetupLog,
     ) -> Result<Environment, EnvironmentFailure> {
-        Ok(Environment {
-            id: "0".repeat(64).parse().unwrap(),
-            directory: "/usr".into(),
-            python: python(),
-            reads: vec!["/usr".into()],
-            python_version: "3".into(),
-            lock_hash: "0".repeat(64).parse().unwrap(),
-            uv_version: "none".into(),
-            built: false,
-        })
+        Ok(machine_python())
+    }
+
+    async fn find(&self, _: &EnvironmentRequest) -> Result<Option<Environment>, EnvironmentFailure> {
+        Ok(Some(machine_python()))
     }
 
     async fn collect(
@@ -331,6 +326,19 @@ impl EnvironmentBuilder for MachinePython {
         _: usize,
     ) -> Result<Collected, EnvironmentFailure> {
         Ok(Collected::default())
+    }
+}
+
+fn machine_python() -> Environment {
+    Environment {
+        id: "0".repeat(64).parse().unwrap(),
+        directory: "/usr".into(),
+        python: python(),
+        reads: vec!["/usr".into()],
+        python_version: "3".into(),
+        lock_hash: "0".repeat(64).parse().unwrap(),
+        uv_version: "none".into(),
+        built: false,
     }
 }
 
@@ -354,6 +362,10 @@ impl EnvironmentBuilder for EndlessBuild {
     ) -> Result<Environment, EnvironmentFailure> {
         log.line("building");
         std::future::pending().await
+    }
+
+    async fn find(&self, _: &EnvironmentRequest) -> Result<Option<Environment>, EnvironmentFailure> {
+        Ok(None)
     }
 
     async fn collect(
