@@ -58,7 +58,7 @@ async fn a_sync_that_fails_changes_nothing_and_a_host_starts_without_the_server(
     assert_eq!(old.spec.provenance.as_ref().unwrap().commit.id.as_str(), shown);
     assert_eq!(flow.schedules().list().await.unwrap().len(), 1);
     assert!(!flow.source().status().await.unwrap().is_well());
-    place.server.answer_with(200);
+    place.server.serve();
     place.token(TOKEN);
     let record = sync(&flow).await;
     assert_eq!((changes(&record).len(), record.commit.unwrap().id.as_str()), (1, &*pushed));

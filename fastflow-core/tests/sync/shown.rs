@@ -8,7 +8,7 @@ use fastflow_core::{
     orchestrator::Rerun,
     run::{Run, Status},
     schedule::{EndReason, TickOutcome},
-    source::{ChangeKind, SourceEvent, SyncOutcome, SyncRequest, SyncTrigger},
+    source::{ChangeKind, Distance, SourceEvent, SyncOutcome, SyncRequest, SyncTrigger},
     store::TickQuery,
 };
 use futures::StreamExt as _;
@@ -96,7 +96,7 @@ async fn what_was_collected_is_made_again_from_the_commit_it_ran_at() {
     place.repository.write("jobs/etl/lib.py", "WORD = 'two'");
     place.repository.git(&["commit", "--quiet", "--all", "--amend", "--message", "Two"]);
     let record = sync(&flow).await;
-    assert!(record.distance.is_none_or(|distance| distance.is_rewritten()), "{record:?}");
+    assert!(record.distance.is_none_or(Distance::is_rewritten), "{record:?}");
     assert_eq!(said(&flow, &run(&flow, "etl").await).await, ["two"]);
     flow.shutdown(fastflow_core::Shutdown::Detach).await.unwrap();
     drop(flow);
