@@ -25,6 +25,7 @@ use crate::{
     pipeline::{DependencySource, PythonRequest},
 };
 
+mod audit;
 mod build;
 mod classify;
 mod collect;
@@ -37,6 +38,7 @@ mod host;
 mod input;
 mod interpreter;
 mod lock;
+mod packages;
 mod phase;
 mod publish;
 mod requirement;
@@ -46,10 +48,14 @@ mod turn;
 mod uv;
 mod workbench;
 
+pub use audit::{
+    AuditOutcome, Finding, PackageAuditor, PipAudit, PipAuditConfig, SkippedPackage, VulnerabilityService,
+};
 pub use collect::Collected;
 pub use config::UvConfig;
 pub use failure::{EnvironmentFailure, EnvironmentFailureKind};
 pub use host::HostWorkbench;
+pub use packages::{Package, PackageHash, PackageName, PackageOrigin, VersionRange};
 pub use uv::UvEnvironments;
 pub use workbench::{ToolCall, ToolEnd, ToolFailure, ToolStatus, Workbench};
 
@@ -79,6 +85,21 @@ pub trait EnvironmentBuilder: fmt::Debug + Send + Sync + 'static {
         request: &EnvironmentRequest,
         log: &dyn SetupLog,
     ) -> Result<Environment, EnvironmentFailure>;
+
+    /// The packages of an environment; none where nobody can say: it is not there, or the builder does not know what it
+    /// made, as those that do not implement this.
+    ///
+    /// # Errors
+    ///
+    /// An [`EnvironmentFailure`] when it is there and cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting.
+    async fn packages(&self, id: &EnvironmentId) -> Result<Option<Vec<Package>>, EnvironmentFailure> {
+        let _ = id;
+        Ok(None)
+    }
 
     /// Removes at most `limit` environments that were not asked for since `max_unused`, and what interrupted
     /// builds left. Never one of `keep`.

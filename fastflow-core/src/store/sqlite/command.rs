@@ -2,7 +2,12 @@
 
 use tokio::sync::oneshot;
 
-use super::{fault::Fault, schedules::ScheduleRows, specs::PreparedSpec};
+use super::{
+    fault::Fault,
+    packages::{AuditRow, EnvironmentRows},
+    schedules::ScheduleRows,
+    specs::PreparedSpec,
+};
 use crate::{
     Result, RunId, Timestamp,
     run::{NewRun, Note, Run},
@@ -52,6 +57,14 @@ pub(super) enum Command {
         at: Timestamp,
         reply: Reply<()>,
     },
+    PutEnvironment {
+        rows: EnvironmentRows,
+        reply: Reply<()>,
+    },
+    PutAudit {
+        row: AuditRow,
+        reply: Reply<()>,
+    },
     Close {
         reply: Reply<()>,
     },
@@ -68,6 +81,8 @@ impl Command {
             Self::Note { reply, .. }
             | Self::PutSchedules { reply, .. }
             | Self::PutCatalog { reply, .. }
+            | Self::PutEnvironment { reply, .. }
+            | Self::PutAudit { reply, .. }
             | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
         }
     }
