@@ -52,7 +52,7 @@ fn snapshot(criterion: &mut Criterion) {
     let source = DirectorySource::new(dir.path().join("pipelines"), dir.path().join("snapshots"));
     let entry = runtime.block_on(source.refresh(&name)).expect("a pipeline");
     let revision = entry.pipeline.expect("a good pipeline").revision;
-    let folder = runtime.block_on(source.checkout(&revision)).expect("a snapshot");
+    let folder = runtime.block_on(source.checkout(&revision, None)).expect("a snapshot");
     let mut group = criterion.benchmark_group("snapshot");
     group.bench_function("refresh, nothing changed", |bencher| {
         bencher.to_async(&runtime).iter(|| async { source.refresh(&name).await.expect("a pipeline") });

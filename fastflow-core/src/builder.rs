@@ -5,18 +5,23 @@ use std::{
     num::NonZeroU32,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
-    Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Result, Retention, SystemClock,
-    environment::{EnvironmentBuilder, UvConfig, UvEnvironments},
+    AuditPolicy, Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Result, Retention,
+    SystemClock,
+    environment::{EnvironmentBuilder, PackageAuditor, PipAudit, PipAuditConfig, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
-    host::{Blackouts, Executors, Ports, Settings, follow_up::Joins, intake::Specs, signal::Signals},
+    host::{
+        Blackouts, Executors, Ports, Settings, follow_up::Joins, intake::Specs, signal::Signals,
+        source_events::SourceEvents, sync::Syncs,
+    },
     layout::DataDir,
     pipeline::{ByteSize, ConfigName, CpuMillis},
     run::Capacity,
     schedule::BlackoutCalendar,
-    source::{DirectorySource, PipelineSource},
+    source::{Commit, DirectorySource, PipelineSource},
     store::Store,
 };
 
@@ -52,6 +57,8 @@ pub struct OrchestratorBuilder {
     store: Option<Arc<dyn Store>>,
     executors: Vec<(String, Arc<dyn Executor>)>,
     environments: Option<Arc<dyn EnvironmentBuilder>>,
+    auditor: Option<Arc<dyn PackageAuditor>>,
+    audits: AuditPolicy,
     uv: Option<PathBuf>,
     default_python: Option<String>,
     clock: Arc<dyn Clock>,
@@ -60,12 +67,16 @@ pub struct OrchestratorBuilder {
     capacity: Capacity,
     blackouts: Vec<(BlackoutCalendar, BlackoutScope)>,
     retention: Retention,
+    sync_interval: Option<Duration>,
     inherited: Vec<String>,
 }
 
 impl OrchestratorBuilder {
     /// How many runs are in flight at one time when nothing is said.
     pub const DEFAULT_MAX_CONCURRENT_RUNS: NonZeroU32 = NonZeroU32::new(16).expect("16 is not 0");
+
+    /// The shortest interval between syncs that nobody asks for.
+    pub const MIN_SYNC_INTERVAL: Duration = Duration::from_mins(1);
 
     pub(crate) fn new(data_dir: PathBuf) -> Self {
         Self {
@@ -75,6 +86,8 @@ impl OrchestratorBuilder {
             store: None,
             executors: Vec::new(),
             environments: None,
+            auditor: None,
+            audits: AuditPolicy::default(),
             uv: None,
             default_python: None,
             clock: Arc::new(SystemClock::new()),
@@ -83,6 +96,7 @@ impl OrchestratorBuilder {
             capacity: Capacity::default(),
             blackouts: Vec::new(),
             retention: Retention::default(),
+            sync_interval: None,
             inherited: INHERITED.map(str::to_owned).to_vec(),
         }
     }
@@ -115,6 +129,19 @@ impl OrchestratorBuilder {
     /// Another maker of environments than `uv`.
     pub fn environments(mut self, environments: impl EnvironmentBuilder) -> Self {
         self.environments = Some(Arc::new(environments));
+        self
+    }
+
+    /// Another auditor of packages than the `pip-audit` on the `PATH`. A [`PipAudit`] with a configuration of its own is
+    /// one, too.
+    pub fn package_auditor(mut self, auditor: impl PackageAuditor) -> Self {
+        self.auditor = Some(Arc::new(auditor));
+        self
+    }
+
+    /// When packages are audited; only when the application asks for it when nothing is said.
+    pub fn audits(mut self, policy: AuditPolicy) -> Self {
+        self.audits = policy;
         self
     }
 
@@ -174,6 +201,13 @@ impl OrchestratorBuilder {
         self
     }
 
+    /// How often the source is synced without anybody asking; at least once a minute is too often. Never, when nothing is
+    /// said; folders are watched all the same.
+    pub fn sync_interval(mut self, interval: Duration) -> Self {
+        self.sync_interval = Some(interval);
+        self
+    }
+
     /// How long the directories of ended runs are kept.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
@@ -227,6 +261,8 @@ impl OrchestratorBuilder {
             config.default_python = self.default_python;
             Arc::new(UvEnvironments::new(config, Arc::clone(&self.clock))?)
         };
+        let inherited_env = inherited(&self.inherited);
+        let auditor = self.auditor.unwrap_or_else(|| pip_audit(&data, &inherited_env, &self.clock));
         let executors = executors(self.executors, &data, &self.clock)?;
         let signals = Signals::new(store.last_event().await?);
         let settings = Settings {
@@ -234,13 +270,16 @@ impl OrchestratorBuilder {
             capacity: self.capacity,
             blackouts,
             retention: self.retention,
-            inherited_env: inherited(&self.inherited),
+            sync_interval: self.sync_interval,
+            audits: self.audits,
+            inherited_env,
         };
-        Ok(Orchestrator::new(Ports {
+        let ports = Ports {
             store,
             source,
             executors,
             environments,
+            auditor,
             clock: self.clock,
             entropy: self.entropy,
             data,
@@ -249,7 +288,13 @@ impl OrchestratorBuilder {
             signals,
             specs: Specs::default(),
             joins: Joins::default(),
-        }))
+            syncs: Syncs::default(),
+            source_events: SourceEvents::default(),
+        };
+        if let Some(commit) = ports.store.published().await? {
+            restore(&ports, &commit).await?;
+        }
+        Ok(Orchestrator::new(ports))
     }
 }
 
@@ -265,6 +310,9 @@ impl OrchestratorBuilder {
                 );
             }
             _ => {}
+        }
+        if self.sync_interval.is_some_and(|interval| interval < Self::MIN_SYNC_INTERVAL) {
+            return invalid("a sync interval is one minute or longer");
         }
         if self.environments.is_some() && (self.uv.is_some() || self.default_python.is_some()) {
             return invalid("`.uv(…)` and `.default_python(…)` have no effect beside `.environments(…)`");
@@ -308,6 +356,20 @@ fn blackouts(given: &[(BlackoutCalendar, BlackoutScope)]) -> Result<Blackouts> {
     Ok(blackouts)
 }
 
+/// Shows what an earlier host has published, so that a source that cannot be reached stops nothing.
+async fn restore(ports: &Ports, commit: &Commit) -> Result<()> {
+    match ports.source.restore(commit).await {
+        Ok(()) => {
+            if let Ok(catalog) = ports.source.catalog().await {
+                ports.joins.learn(&catalog);
+            }
+        }
+        // The next sync shows what there is then.
+        Err(error) => tracing::warn!(commit = %commit.id, %error, "what was published cannot be shown again"),
+    }
+    Ok(())
+}
+
 /// A data directory inside a pipeline would be part of that pipeline, and change it with every run.
 fn check_apart(folder: &Path, data: &DataDir) -> Result<()> {
     let Ok(folder) = folder.canonicalize() else { return Ok(()) };
@@ -323,6 +385,17 @@ fn check_apart(folder: &Path, data: &DataDir) -> Result<()> {
         .with("pipeline", pipeline.display()));
     }
     Ok(())
+}
+
+/// The one on the `PATH`, with the variables that programs of pipelines get.
+fn pip_audit(
+    data: &DataDir,
+    env: &BTreeMap<String, String>,
+    clock: &Arc<dyn Clock>,
+) -> Arc<dyn PackageAuditor> {
+    let mut config = PipAuditConfig::new(data.audit_dir());
+    config.env.clone_from(env);
+    Arc::new(PipAudit::new(config, Arc::clone(clock)))
 }
 
 #[cfg(feature = "sqlite")]

@@ -64,7 +64,7 @@ pub use builder::OrchestratorBuilder;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Error, ErrorKind, Result};
-pub use host::{Retention, dispatcher::Shutdown};
+pub use host::{AuditPolicy, Retention, dispatcher::Shutdown};
 pub use id::{AttemptId, ExecutorName, OwnerId, PipelineName, RunId};
 pub use orchestrator::Orchestrator;
 pub use schedule::ScheduleId;

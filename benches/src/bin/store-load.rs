@@ -113,6 +113,7 @@ fn spec() -> Fallible<Arc<RunSpec>> {
             locations: std::collections::BTreeMap::new(),
         },
         revision: "0".repeat(64).parse()?,
+        provenance: None,
         executor: "process".parse()?,
         config: None,
         schedule_limit: None,

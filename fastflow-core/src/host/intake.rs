@@ -12,7 +12,7 @@ use crate::{
     executor::Executor,
     pipeline::{ConfigName, DependencySource, EnvName, Parameters, Pipeline, check_env_value},
     run::{Run, RunSpec, ScheduleLimit},
-    source::{RevisedPipeline, Revision},
+    source::{CommitId, RevisedPipeline, Revision},
 };
 
 /// The least likeness of a name that is worth a "did you mean".
@@ -37,7 +37,9 @@ pub(crate) struct Specs {
     remembered: Mutex<HashMap<Question, Arc<RunSpec>>>,
 }
 
-type Question = (PipelineName, Revision, ExecutorName, Option<ConfigName>, Option<String>);
+/// Of a pipeline at a revision of a commit, on an executor, by a run configuration, within a limit.
+type Question =
+    (PipelineName, (Revision, Option<CommitId>), ExecutorName, Option<ConfigName>, Option<String>);
 
 impl Ports {
     /// The newest state of a pipeline that can be run, by what the caller wrote.
@@ -46,7 +48,7 @@ impl Ports {
         let entry = match self.source.refresh(&name).await {
             Ok(entry) => entry,
             Err(error) if error.kind() == ErrorKind::NotFound => {
-                let catalog = self.source.sync().await?;
+                let catalog = self.source.catalog().await?;
                 return Err(unknown(text, catalog.entries.iter().map(|entry| entry.name.as_str())));
             }
             Err(error) => return Err(error),
@@ -71,7 +73,7 @@ impl Ports {
         let limit = asked.schedule_limit.as_ref();
         let question = (
             name.clone(),
-            found.revision.clone(),
+            (found.revision.clone(), found.provenance.as_ref().map(|found| found.commit.id.clone())),
             executor_name.clone(),
             asked.config.clone(),
             limit.map(|limit| format!("{} {}", limit.max, limit.schedule)),
@@ -89,6 +91,7 @@ impl Ports {
         let spec = Arc::new(RunSpec {
             pipeline,
             revision: found.revision.clone(),
+            provenance: found.provenance.clone(),
             executor: executor_name.clone(),
             config: asked.config.clone(),
             schedule_limit: asked.schedule_limit.clone(),
@@ -104,7 +107,9 @@ impl Ports {
     pub(crate) async fn check_rerun(&self, earlier: &Run) -> Result<()> {
         let executor = self.executors.get(&earlier.spec.executor)?;
         self.check(&earlier.spec.pipeline, &**executor)?;
-        self.source.checkout(&earlier.spec.revision).await.map(drop).map_err(|error| match error.kind() {
+        let spec = &earlier.spec;
+        let there = self.source.checkout(&spec.revision, spec.provenance.as_deref()).await;
+        there.map(drop).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::new(
                 ErrorKind::NotFound,
                 "the revision of this run is not kept any more; submit the pipeline anew",

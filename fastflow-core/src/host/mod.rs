@@ -16,13 +16,16 @@ mod interrupted;
 pub(crate) mod janitor;
 mod more_memory;
 mod notes;
+pub(crate) mod packages;
 pub(crate) mod program;
 pub(crate) mod reconcile;
 mod retention;
 pub(crate) mod scheduler;
 pub(crate) mod signal;
 mod soft_limits;
+pub(crate) mod source_events;
 mod supervisor;
+pub(crate) mod sync;
 mod trace;
 pub(crate) mod warmer;
 mod workspace;
@@ -31,13 +34,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     sync::Arc,
+    time::Duration,
 };
 
-pub use self::retention::Retention;
 use self::signal::Signals;
+pub use self::{packages::AuditPolicy, retention::Retention};
 use crate::{
     Clock, Entropy, Error, ErrorKind, ExecutorName, OwnerId, Result,
-    environment::EnvironmentBuilder,
+    environment::{EnvironmentBuilder, EnvironmentId, PackageAuditor},
     executor::Executor,
     layout::DataDir,
     pipeline::ConfigName,
@@ -54,6 +58,7 @@ pub(crate) struct Ports {
     pub(crate) source: Arc<dyn PipelineSource>,
     pub(crate) executors: Executors,
     pub(crate) environments: Arc<dyn EnvironmentBuilder>,
+    pub(crate) auditor: Arc<dyn PackageAuditor>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) data: DataDir,
@@ -62,6 +67,8 @@ pub(crate) struct Ports {
     pub(crate) signals: Signals,
     pub(crate) specs: intake::Specs,
     pub(crate) joins: follow_up::Joins,
+    pub(crate) syncs: sync::Syncs,
+    pub(crate) source_events: source_events::SourceEvents,
 }
 
 /// What the builder fixed.
@@ -73,6 +80,9 @@ pub(crate) struct Settings {
     /// The times at which nothing starts, by name, and those that all schedules keep.
     pub(crate) blackouts: Blackouts,
     pub(crate) retention: Retention,
+    pub(crate) audits: AuditPolicy,
+    /// How often the source is synced without anybody asking.
+    pub(crate) sync_interval: Option<Duration>,
     /// Variables of the embedding program that every program gets.
     pub(crate) inherited_env: BTreeMap<String, String>,
 }
@@ -116,4 +126,9 @@ impl Executors {
                 .with("registered", known.join(", "))
         })
     }
+}
+
+/// Nobody could say what an environment holds when it was recorded.
+pub(crate) fn unknown_packages(id: &EnvironmentId) -> Error {
+    Error::new(ErrorKind::NotFound, "the packages of this environment are not known").with("environment", id)
 }

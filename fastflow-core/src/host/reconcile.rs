@@ -1,15 +1,15 @@
-//! Makes the schedules in the store what the files of pipelines say. Only what changed is touched: what an interval
+//! Makes the catalog and the schedules in the store what the files of pipelines say. Only what changed is touched: what an interval
 //! counts from never moves, and nothing of the past starts because somebody edited a rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Ports, scheduler};
 use crate::{
-    Error, PipelineName, Result, Timestamp,
+    Error, ErrorKind, PipelineName, Result, Timestamp,
     pipeline::{Definition, Pipeline},
-    schedule::{Schedule, ScheduleId, ScheduleOwner},
-    source::Catalog,
-    store::{PutSchedule, ScheduleChange, ScheduleRecord},
+    schedule::{EndReason, Schedule, ScheduleId, ScheduleOwner},
+    source::{Catalog, CatalogEntry, SyncId, SyncRecord},
+    store::{PipelineState, Publication, PutSchedule, RemoveSchedule, ScheduleChange, ScheduleRecord},
 };
 
 /// How often a change is tried again because a schedule came further meanwhile.
@@ -19,29 +19,87 @@ const TOP: &str = "schedule";
 /// The name of the one instant at the top of a pipeline's file.
 const ONCE: &str = "once";
 
-/// Brings the schedules of all pipelines of the catalog to what their files say. Pipelines that are broken keep what
-/// they had; those that are gone lose them.
-pub(crate) async fn sync(ports: &Ports, catalog: &Catalog) -> Result<()> {
-    let mut tries = 0;
+/// What became of a catalog that was to be shown.
+#[derive(Clone, Debug)]
+pub(crate) enum Shown {
+    /// It was written, as this line of the log.
+    Now(SyncId),
+    /// All of it is shown already.
+    Already,
+}
+
+/// Makes what is shown what the catalog says, in one transaction: the pipelines, their schedules, and `sync` as the
+/// line in the log. Pipelines that are broken keep the schedules they had; those that are gone lose them.
+pub(crate) async fn publish(
+    ports: &Ports,
+    catalog: &Catalog,
+    pipelines: Option<Vec<PipelineState>>,
+    sync: &SyncRecord,
+) -> Result<Shown> {
+    let mut tries = 1;
     loop {
-        let now = ports.clock.now();
-        let known = ports.store.schedules(None).await?;
-        let due: Vec<ScheduleRecord> = known.iter().filter(|record| is_due(record, now)).cloned().collect();
-        let change = change(catalog, known, now)?;
-        if change.is_empty() || tries >= MAX_TRIES {
-            return Ok(());
+        let (change, now, due) = changes(ports, catalog).await?;
+        if change.is_empty() && pipelines.is_none() {
+            return Ok(Shown::Already);
         }
-        tries += 1;
         if tries < MAX_TRIES && settle(ports, &due, &change, now).await? {
+            tries += 1;
             continue;
         }
-        match ports.store.put_schedules(change).await {
-            // Looked at once more: one that came back may not be whole yet.
-            Ok(()) => ports.signals.reschedule(),
-            Err(error) if error.kind() == crate::ErrorKind::Conflict && tries < MAX_TRIES => {}
+        let again = pipelines.clone().unwrap_or_else(|| states(catalog));
+        let publication = Publication { pipelines: again, schedules: change, sync: sync.clone() };
+        match ports.store.publish(publication).await {
+            Ok(id) => {
+                ports.signals.reschedule();
+                return Ok(Shown::Now(id));
+            }
+            Err(error) if error.kind() == ErrorKind::Conflict && tries < MAX_TRIES => tries += 1,
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Makes whole what [`publish`] has written: a schedule that came back has a cursor of its own, and what is ahead of it
+/// is known only now.
+pub(crate) async fn look_again(ports: &Ports, catalog: &Catalog) -> Result<()> {
+    for _ in 0..MAX_TRIES {
+        let (change, now, due) = changes(ports, catalog).await?;
+        if change.is_empty() {
+            return Ok(());
+        }
+        if settle(ports, &due, &change, now).await? {
+            continue;
+        }
+        match ports.store.put_schedules(change).await {
+            Ok(()) => ports.signals.reschedule(),
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// What must change of the schedules, and which of them are due now.
+async fn changes(
+    ports: &Ports,
+    catalog: &Catalog,
+) -> Result<(ScheduleChange, Timestamp, Vec<ScheduleRecord>)> {
+    let now = ports.clock.now();
+    let known = ports.store.schedules(None).await?;
+    let due = known.iter().filter(|record| is_due(record, now)).cloned().collect();
+    Ok((change(catalog, known, now)?, now, due))
+}
+
+/// The catalog as the store keeps it.
+pub(crate) fn states(catalog: &Catalog) -> Vec<PipelineState> {
+    let state = |entry: &CatalogEntry| {
+        let (revision, diagnostics) = match &entry.pipeline {
+            Ok(found) => (Some(found.revision.clone()), found.pipeline.warnings.clone()),
+            Err(diagnostics) => (None, diagnostics.clone()),
+        };
+        PipelineState { name: entry.name.clone(), revision, diagnostics }
+    };
+    catalog.entries.iter().map(state).collect()
 }
 
 /// Acts upon what is due of the rules that end with this change, if there is any: then they came further meanwhile, and
@@ -52,7 +110,7 @@ pub(crate) async fn settle(
     change: &ScheduleChange,
     now: Timestamp,
 ) -> Result<bool> {
-    let removed: BTreeSet<&ScheduleId> = change.remove.iter().map(|(id, _)| id).collect();
+    let removed: BTreeSet<&ScheduleId> = change.remove.iter().map(|removed| &removed.id).collect();
     let put: BTreeMap<&ScheduleId, &Schedule> =
         change.put.iter().map(|put| (&put.record.schedule.id, &put.record.schedule)).collect();
     let ends = |record: &&ScheduleRecord| {
@@ -93,7 +151,15 @@ fn change(catalog: &Catalog, known: Vec<ScheduleRecord>, now: Timestamp) -> Resu
         }
     }
     let gone = known.into_values().filter(|record| !broken.contains(&record.schedule.id.pipeline));
-    change.remove = gone.map(|record| (record.schedule.id, record.generation)).collect();
+    let removed = |record: ScheduleRecord| {
+        let id = record.schedule.id;
+        let reason = match catalog.get(&id.pipeline) {
+            Some(_) => EndReason::DeclarationRemoved,
+            None => EndReason::PipelineRemoved,
+        };
+        RemoveSchedule { id, generation: record.generation, at: now, reason }
+    };
+    change.remove = gone.map(removed).collect();
     Ok(change)
 }
 
@@ -204,7 +270,7 @@ pub(crate) async fn halt(ports: &Ports, record: &ScheduleRecord, error: &Error) 
     halted.problem = Some(error.to_string());
     let put = vec![PutSchedule { replaces: Some(record.generation), record: halted }];
     match ports.store.put_schedules(ScheduleChange { put, remove: Vec::new() }).await {
-        Err(error) if error.kind() == crate::ErrorKind::Conflict => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),
         other => other,
     }
 }

@@ -23,7 +23,7 @@ pub(crate) async fn run(ports: Arc<Ports>) {
     if !ports.executors.by_name.keys().any(can) {
         return;
     }
-    let mut wanted = match ports.source.sync().await {
+    let mut wanted = match ports.source.catalog().await {
         Ok(catalog) => catalog
             .entries
             .iter()
@@ -76,7 +76,7 @@ async fn keep(ports: &Ports, name: &PipelineName) -> Result<bool> {
     if executor.health() != Health::Up {
         return Ok(true);
     }
-    let folder = ports.source.checkout(&found.revision).await?;
+    let folder = ports.source.checkout(&found.revision, found.provenance.as_deref()).await?;
     let place = executor.workbench(definition.image.as_ref(), &Traced).await?;
     let request = workspace::request(ports, &found.pipeline, folder, place);
     let environment = ports.environments.prepare(&request, &Traced).await.map_err(|failure| {

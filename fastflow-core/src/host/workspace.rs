@@ -96,10 +96,13 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
             on_disk: false,
         });
     }
-    let snapshot = ports.source.checkout(&run.spec.revision).await.map_err(|error| match error.kind() {
-        ErrorKind::NotFound => failed(StartFailureKind::RevisionMissing, &error),
-        _ => start_failure(&error),
-    })?;
+    let snapshot =
+        ports.source.checkout(&run.spec.revision, run.spec.provenance.as_deref()).await.map_err(|error| {
+            match error.kind() {
+                ErrorKind::NotFound => failed(StartFailureKind::RevisionMissing, &error),
+                _ => start_failure(&error),
+            }
+        })?;
     let (data, pipeline) = (ports.data.clone(), run.pipeline().clone());
     let folder = snapshot.clone();
     let copied = tokio::task::spawn_blocking(move || {

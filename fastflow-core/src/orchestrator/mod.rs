@@ -1,9 +1,12 @@
 //! The facade: what an application embeds.
 
 mod explain;
+mod packages;
 mod pipelines;
 mod runs;
+mod sbom;
 mod schedules;
+mod source;
 mod waiting;
 
 use std::{fmt, path::PathBuf, sync::Arc};
@@ -16,9 +19,11 @@ use tokio::{
 
 pub use self::{
     explain::Explanation,
+    packages::{Packages, SbomOf},
     pipelines::{PipelineInfo, Pipelines},
     runs::{Rerun, RunLogLine, Runs},
     schedules::{Schedules, Upcoming},
+    source::{Source, SourceStatus},
     waiting::Waiting,
 };
 use crate::{
@@ -28,11 +33,10 @@ use crate::{
         Ports,
         dispatcher::{COMMANDS, Command, Dispatcher},
         intake::Asked,
-        janitor, scheduler, warmer,
+        janitor, packages as recorder, scheduler, sync, warmer,
     },
     run::{NewRun, Origin, Run, RunEvent, RunState, StopCause},
-    source::Catalog,
-    store::{Event, EventId, PipelineState, Step},
+    store::{Event, EventId, Step},
     submission::Submission,
 };
 
@@ -77,6 +81,8 @@ struct Host {
     janitor: JoinHandle<()>,
     warmer: JoinHandle<()>,
     scheduler: JoinHandle<()>,
+    syncer: JoinHandle<()>,
+    recorder: JoinHandle<()>,
 }
 
 impl Drop for Inner {
@@ -102,6 +108,8 @@ impl Drop for Host {
         self.janitor.abort();
         self.warmer.abort();
         self.scheduler.abort();
+        self.syncer.abort();
+        self.recorder.abort();
     }
 }
 
@@ -137,7 +145,7 @@ impl Orchestrator {
             return Err(Error::new(ErrorKind::Conflict, "an orchestrator is started once"));
         }
         let ports = &self.inner.ports;
-        self.pipelines().sync().await?;
+        sync::at_start(ports).await?;
         let open = ports.store.take_over().await?;
         for run in &open {
             ports.executors.get(&run.spec.executor).map_err(|error| error.with("open_run", run.id))?;
@@ -157,6 +165,8 @@ impl Orchestrator {
             janitor: tokio::spawn(janitor::run(Arc::clone(ports))),
             warmer: tokio::spawn(warmer::run(Arc::clone(ports))),
             scheduler: tokio::spawn(scheduler::run(Arc::clone(ports))),
+            syncer: tokio::spawn(sync::run(Arc::clone(ports))),
+            recorder: tokio::spawn(recorder::run(Arc::clone(ports))),
         });
         Ok(())
     }
@@ -239,9 +249,19 @@ impl Orchestrator {
         Runs::new(self)
     }
 
-    /// The pipelines: read, sync, statistics.
+    /// Where the pipelines come from: sync, status, the log of syncs.
+    pub fn source(&self) -> Source<'_> {
+        Source::new(self)
+    }
+
+    /// The pipelines: read, statistics.
     pub fn pipelines(&self) -> Pipelines<'_> {
         Pipelines::new(self)
+    }
+
+    /// The packages: what is installed where, who used it, bills of materials, audits.
+    pub fn packages(&self) -> Packages<'_> {
+        Packages::new(self)
     }
 
     /// The schedules: read, make, change; their instants and their ledger.
@@ -336,18 +356,6 @@ async fn to_its_end<T: Send + 'static>(work: impl Future<Output = Result<T>> + S
     tokio::spawn(work)
         .await
         .map_err(|lost| Error::new(ErrorKind::Internal, "the runtime ended the work").because(lost))?
-}
-
-/// The catalog as the store keeps it.
-fn states(catalog: &Catalog) -> Vec<PipelineState> {
-    let state = |entry: &crate::source::CatalogEntry| {
-        let (revision, diagnostics) = match &entry.pipeline {
-            Ok(found) => (Some(found.revision.clone()), found.pipeline.warnings.clone()),
-            Err(diagnostics) => (None, diagnostics.clone()),
-        };
-        PipelineState { name: entry.name.clone(), revision, diagnostics }
-    };
-    catalog.entries.iter().map(state).collect()
 }
 
 impl fmt::Debug for Orchestrator {

@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Orchestrator, states};
+use super::Orchestrator;
 use crate::{
     PipelineName, Result, Timestamp,
-    host::{Ports, intake::unknown, reconcile},
+    host::{Ports, intake::unknown},
     pipeline::{Diagnostic, Pipeline},
-    source::{Catalog, CatalogEntry},
+    source::CatalogEntry,
     store::{Counters, DailyStatistics, PipelineRecord},
 };
 
@@ -61,24 +61,6 @@ impl<'a> Pipelines<'a> {
         &self.flow.inner.ports
     }
 
-    /// Reads the source anew and records what it has, with the schedules that pipelines declare. Broken pipelines are part of the result and stop no
-    /// other; runs in flight keep the revision they began with.
-    ///
-    /// # Errors
-    ///
-    /// By the source's and the store's word.
-    ///
-    /// # Cancel safety
-    ///
-    /// Whether a dropped call recorded what it read is unknown; calling again is safe.
-    pub async fn sync(&self) -> Result<Catalog> {
-        let catalog = self.ports().source.sync().await?;
-        self.ports().store.put_catalog(states(&catalog), self.ports().clock.now()).await?;
-        self.ports().joins.learn(&catalog);
-        reconcile::sync(self.ports(), &catalog).await?;
-        Ok(catalog)
-    }
-
     /// All pipelines that the source has or ever had, by name.
     ///
     /// # Errors
@@ -89,13 +71,14 @@ impl<'a> Pipelines<'a> {
     ///
     /// Cancel-safe; it changes nothing in the store.
     pub async fn list(&self) -> Result<Vec<PipelineInfo>> {
-        let catalog = self.ports().source.sync().await?;
+        let catalog = self.ports().source.catalog().await?;
         let records = self.ports().store.pipelines().await?;
         let mut records: BTreeMap<PipelineName, PipelineRecord> =
             records.into_iter().map(|record| (record.state.name.clone(), record)).collect();
         let mut infos: Vec<PipelineInfo> = catalog
             .entries
-            .into_iter()
+            .iter()
+            .cloned()
             .map(|entry| {
                 let record = records.remove(&entry.name);
                 info(entry, record.as_ref())

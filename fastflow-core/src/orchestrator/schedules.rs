@@ -11,8 +11,8 @@ use crate::{
     Error, ErrorKind, PipelineName, Result, ScheduleId, Timestamp,
     host::{Ports, reconcile},
     pipeline::ConfigName,
-    schedule::{Blackout, Calendar, Schedule, ScheduleOwner, Tick},
-    store::{ScheduleChange, ScheduleRecord, TickQuery},
+    schedule::{Blackout, Calendar, EndReason, Schedule, ScheduleOwner, Tick},
+    store::{RemoveSchedule, ScheduleChange, ScheduleRecord, TickQuery},
 };
 
 /// The most instants that a preview gives.
@@ -147,9 +147,10 @@ impl<'a> Schedules<'a> {
     /// Whether a dropped call was carried out is unknown; calling again is safe.
     pub async fn remove(&self, id: &ScheduleId) -> Result<()> {
         owned_by_api(id)?;
-        self.change(id, |earlier, _| {
+        self.change(id, |earlier, now| {
             let earlier = earlier.ok_or_else(|| no_such(id))?;
-            let remove = vec![(id.clone(), earlier.generation)];
+            let (generation, reason) = (earlier.generation, EndReason::Removed);
+            let remove = vec![RemoveSchedule { id: id.clone(), generation, at: now, reason }];
             Ok(Some(ScheduleChange { put: Vec::new(), remove }))
         })
         .await
@@ -185,7 +186,7 @@ impl<'a> Schedules<'a> {
         let ports = self.ports();
         let now = ports.clock.now();
         let until = now.saturating_add(within).unwrap_or(Timestamp::MAX);
-        let catalog = ports.source.sync().await?;
+        let catalog = ports.source.catalog().await?;
         let runnable = |name: &PipelineName| {
             let found = catalog.get(name).and_then(|entry| entry.runnable().ok());
             found.is_some_and(|found| found.pipeline.definition.enabled)

@@ -22,7 +22,7 @@ use crate::{
     environment::EnvironmentId,
     executor::ExecutionHandle,
     pipeline::{ConfigName, EnvName, Pipeline},
-    source::Revision,
+    source::{Provenance, Revision},
 };
 
 /// What a run executes, copied when it is submitted: history does not change when the source does.
@@ -40,6 +40,9 @@ pub struct RunSpec {
     pub pipeline: Pipeline,
     /// The content that is executed.
     pub revision: Revision,
+    /// Where that content comes from, for sources that have commits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provenance: Option<Arc<Provenance>>,
     /// The executor that starts its attempts.
     pub executor: ExecutorName,
     /// The entry of the pipeline's `schedules` that says more than the rest of its file. None: no entry does.
@@ -53,7 +56,7 @@ pub struct RunSpec {
 impl RunSpec {
     /// What a run of the pipeline executes when nothing else is said.
     pub fn new(pipeline: Pipeline, revision: Revision, executor: ExecutorName) -> Self {
-        Self { pipeline, revision, executor, config: None, schedule_limit: None }
+        Self { pipeline, revision, provenance: None, executor, config: None, schedule_limit: None }
     }
 }
 

@@ -28,7 +28,7 @@ pub use self::{
     jitter::jitter_offset,
     lint::CronWarning,
     plan::{Agenda, Plan, Planned},
-    tick::{NextTick, Tick, TickOutcome},
+    tick::{EndReason, NextTick, Tick, TickOutcome},
     zone::find_zone,
 };
 use crate::{

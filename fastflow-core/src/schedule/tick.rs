@@ -86,6 +86,40 @@ pub enum TickOutcome {
         /// Why.
         reason: String,
     },
+    /// No instant, but the end of the schedule: nothing after it is acted upon, unless it comes back.
+    Ended {
+        /// Why.
+        reason: EndReason,
+    },
+}
+
+/// Why a schedule ended.
+///
+/// ```
+/// use fastflow_core::schedule::EndReason;
+///
+/// assert_eq!(EndReason::PipelineRemoved.to_string(), "the source does not have its pipeline any more");
+/// ```
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EndReason {
+    /// The source does not have its pipeline any more.
+    PipelineRemoved,
+    /// The files of its pipeline do not declare it any more.
+    DeclarationRemoved,
+    /// Somebody removed it by a call.
+    Removed,
+}
+
+impl fmt::Display for EndReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::PipelineRemoved => "the source does not have its pipeline any more",
+            Self::DeclarationRemoved => "the files of its pipeline do not declare it any more",
+            Self::Removed => "it was removed",
+        })
+    }
 }
 
 impl TickOutcome {
@@ -99,6 +133,7 @@ impl TickOutcome {
             Self::SkippedFull => "skipped_full",
             Self::Missed => "missed",
             Self::Refused { .. } => "refused",
+            Self::Ended { .. } => "ended",
         }
     }
 
@@ -121,6 +156,7 @@ impl fmt::Display for TickOutcome {
             Self::SkippedFull => f.write_str("skipped: the pipeline is full"),
             Self::Missed => f.write_str("missed"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),
+            Self::Ended { reason } => write!(f, "ended: {reason}"),
         }
     }
 }

@@ -52,7 +52,7 @@ impl Catalog {
                 Arc::make_mut(&mut revised.pipeline).warnings.append(&mut findings);
             }
         }
-        Self { entries, warnings }
+        Self { entries, warnings, commit: None }
     }
 }
 

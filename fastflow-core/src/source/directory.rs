@@ -16,7 +16,8 @@ use rustix::{
 };
 
 use super::{
-    Catalog, CatalogEntry, Collected, PipelineSource, RevisedPipeline, Revision, TreeLimits, chain,
+    Catalog, CatalogEntry, Collected, Fetched, PipelineSource, Probe, Provenance, RevisedPipeline, Revision,
+    SyncFailure, SyncFailureKind, SyncRequest, TreeLimits, chain,
     listing::{Candidate, Listing, Shape},
     load,
     snapshot::{self, Snapshots},
@@ -50,8 +51,8 @@ const STALE_AFTER: Duration = Duration::from_hours(1);
 ///
 /// # async fn example() -> fastflow_core::Result<()> {
 /// let source = DirectorySource::new("pipelines", "state/snapshots");
-/// for entry in source.sync().await?.entries {
-///     match entry.pipeline {
+/// for entry in &source.catalog().await?.entries {
+///     match &entry.pipeline {
 ///         Ok(pipeline) => tracing::info!(name = %entry.name, revision = %pipeline.revision.short()),
 ///         Err(findings) => tracing::warn!(name = %entry.name, ?findings),
 ///     }
@@ -120,8 +121,8 @@ impl fmt::Debug for DirectorySource {
 
 #[async_trait]
 impl PipelineSource for DirectorySource {
-    async fn sync(&self) -> Result<Catalog> {
-        self.blocking(Worker::sync).await
+    async fn catalog(&self) -> Result<Arc<Catalog>> {
+        self.blocking(|worker| worker.catalog().map(Arc::new)).await
     }
 
     async fn refresh(&self, name: &PipelineName) -> Result<CatalogEntry> {
@@ -129,7 +130,24 @@ impl PipelineSource for DirectorySource {
         self.blocking(move |worker| worker.refresh(&name)).await
     }
 
-    async fn checkout(&self, revision: &Revision) -> Result<PathBuf> {
+    /// The folder is what is shown, always: there is nothing to make ready first.
+    async fn fetch(&self, request: &SyncRequest) -> Result<Fetched, SyncFailure> {
+        if let Some(branch) = &request.branch {
+            let message = format!("a folder has no branches, and branch {branch:?} was asked for");
+            return Err(SyncFailure::new(SyncFailureKind::Refused, message));
+        }
+        Ok(Fetched::new(self.blocking(Worker::catalog).await?))
+    }
+
+    async fn publish(&self, _: &Fetched) {}
+
+    async fn probe(&self) -> Result<Probe, SyncFailure> {
+        self.blocking(|worker| worker.open().map(drop)).await?;
+        Ok(Probe::default())
+    }
+
+    /// What a folder held once cannot be had again.
+    async fn checkout(&self, revision: &Revision, _: Option<&Provenance>) -> Result<PathBuf> {
         let revision = revision.clone();
         self.blocking(move |worker| worker.checkout(&revision)).await
     }
@@ -172,7 +190,7 @@ struct Known {
 }
 
 impl Worker {
-    fn sync(&self) -> Result<Catalog> {
+    fn catalog(&self) -> Result<Catalog> {
         let root = self.open()?;
         let _shared = self.collecting.read().unwrap_or_else(PoisonError::into_inner);
         let listing = self.list(&root, true)?;
@@ -375,6 +393,7 @@ impl Worker {
         known.entry.pipeline = pipeline.map(|pipeline| RevisedPipeline {
             revision: known.revision.clone(),
             pipeline: Arc::new(pipeline),
+            provenance: None,
         });
         self.hand_out(&known.revision);
         let entry = known.entry.clone();

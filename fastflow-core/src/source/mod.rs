@@ -3,10 +3,14 @@
 mod chain;
 mod copy;
 mod directory;
+mod event;
+#[cfg(feature = "git")]
+mod git;
 mod limit;
 mod listing;
 mod load;
 mod snapshot;
+mod sync;
 mod tree;
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr, sync::Arc};
@@ -19,55 +23,114 @@ use crate::{
     pipeline::{Diagnostic, Pipeline},
 };
 
+#[cfg(feature = "git")]
+pub use self::git::{GitConfig, GitLimits, GitReference};
 pub use self::{
     copy::{CopyStats, copy_tree},
     directory::DirectorySource,
+    event::SourceEvent,
     limit::TreeLimits,
+    sync::{
+        ChangeKind, Commit, CommitId, Distance, Fetched, PipelineChange, Probe, Provenance, SyncFailure,
+        SyncFailureKind, SyncId, SyncOutcome, SyncRecord, SyncRequest, SyncTrigger,
+    },
 };
 
 /// A place that pipelines come from.
+///
+/// What a source has is shown in two steps: [`fetch`](Self::fetch) finds it and makes it ready, and once the store has
+/// it as a whole, [`publish`](Self::publish) shows it. A host that dies in between shows what the store has.
 ///
 /// # Contract
 ///
 /// - A revision never changes: [`checkout`](Self::checkout) of the same revision is the same content, always.
 /// - A pipeline that is broken is part of the catalog, with what is wrong; it stops no other.
+/// - `fetch` changes nothing that the other calls return.
 #[async_trait]
 pub trait PipelineSource: fmt::Debug + Send + Sync + 'static {
-    /// All pipelines in their newest state.
+    /// All pipelines as they are shown now, without a look over a network.
     ///
     /// # Errors
     ///
-    /// `Unavailable` when the source cannot be reached or keeps changing, `Denied` and `StorageFull` by the
-    /// file system's word.
+    /// `Unavailable` when nothing was published yet, or the source cannot be read or keeps changing; `Denied` and
+    /// `StorageFull` by the file system's word.
     ///
     /// # Cancel safety
     ///
     /// Safe: work in progress is finished or thrown away in the background.
-    async fn sync(&self) -> Result<Catalog>;
+    async fn catalog(&self) -> Result<Arc<Catalog>>;
 
-    /// One pipeline in its newest state; cheap when nothing changed, so that it can be asked before each run.
+    /// One pipeline as it is shown now; cheap when nothing changed, so that it can be asked before each run.
     ///
     /// # Errors
     ///
-    /// `NotFound` when there is no such pipeline, else as [`sync`](Self::sync).
+    /// `NotFound` when there is no such pipeline, else as [`catalog`](Self::catalog).
     ///
     /// # Cancel safety
     ///
-    /// Safe, as [`sync`](Self::sync).
+    /// Safe, as [`catalog`](Self::catalog).
     async fn refresh(&self, name: &PipelineName) -> Result<CatalogEntry>;
 
-    /// A folder that holds exactly `revision`, which nobody will change.
+    /// Looks for what is new, and makes all of it ready without showing it. One at a time.
     ///
     /// # Errors
     ///
-    /// `NotFound` when the revision was never seen or has been collected.
+    /// A [`SyncFailure`]: a value, since it goes to the log of syncs.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what was begun is thrown away.
+    async fn fetch(&self, request: &SyncRequest) -> Result<Fetched, SyncFailure>;
+
+    /// Shows what was fetched. The store has it already.
+    async fn publish(&self, fetched: &Fetched);
+
+    /// Shows what the store says was published by an earlier host, without a network.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when it is not there any more, else as [`catalog`](Self::catalog).
     ///
     /// # Cancel safety
     ///
     /// Safe.
-    async fn checkout(&self, revision: &Revision) -> Result<PathBuf>;
+    async fn restore(&self, _published: &Commit) -> Result<()> {
+        Ok(())
+    }
 
-    /// Removes the folders of revisions that are neither in `keep` nor current.
+    /// Returns when the source has reason to believe that something changed. Never, for one that cannot tell.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a change that was not told yet is told by the next call.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
+
+    /// Whether it can be reached, and what it has; changes nothing.
+    ///
+    /// # Errors
+    ///
+    /// A [`SyncFailure`] that says why not.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    async fn probe(&self) -> Result<Probe, SyncFailure>;
+
+    /// A folder that holds exactly `revision`, which nobody will change. Where it is not there any more it is made
+    /// again, if the source can do that from its `provenance`.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when the revision was never seen, or cannot be made again.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe.
+    async fn checkout(&self, revision: &Revision, provenance: Option<&Provenance>) -> Result<PathBuf>;
+
+    /// Removes the folders of revisions that are neither in `keep` nor shown.
     ///
     /// # Errors
     ///
@@ -103,6 +166,8 @@ pub struct Catalog {
     pub entries: Vec<CatalogEntry>,
     /// What is odd and belongs to no pipeline, such as a folder whose name cannot be one.
     pub warnings: Vec<Diagnostic>,
+    /// The commit that holds all of them, for sources that have such.
+    pub commit: Option<Commit>,
 }
 
 impl Catalog {
@@ -154,6 +219,8 @@ pub struct RevisedPipeline {
     pub revision: Revision,
     /// What that content says.
     pub pipeline: Arc<Pipeline>,
+    /// Where the content comes from, for sources that have commits.
+    pub provenance: Option<Arc<Provenance>>,
 }
 
 /// One exact content of a pipeline's folder: the SHA-256 over its files, in lowercase hexadecimal.

@@ -21,15 +21,20 @@ use async_trait::async_trait;
 pub use self::sqlite::{SqliteOptions, SqliteStore};
 pub use self::{
     packages::{Audit, EnvironmentPackages, PackageInEnvironment, PackageQuery, PackageUse},
-    schedule::{DueSchedule, Fire, Fired, PutSchedule, ScheduleChange, ScheduleRecord, TickQuery},
+    schedule::{
+        DueSchedule, Fire, Fired, PutSchedule, RemoveSchedule, ScheduleChange, ScheduleRecord, TickQuery,
+    },
     step::{Advanced, Claim, Created, FollowOn, FollowUp, FollowUpAction, Step},
-    view::{Counters, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, RunQuery},
+    view::{
+        Counters, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, Publication, RunQuery,
+    },
 };
 use crate::{
     PipelineName, Result, RunId, ScheduleId, Timestamp,
     environment::EnvironmentId,
     run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
+    source::{Commit, SyncId, SyncRecord},
 };
 
 /// Durable state.
@@ -213,12 +218,36 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` when the store cannot be read now.
     async fn ticks(&self, query: &TickQuery) -> Result<Vec<(ScheduleId, Tick)>>;
 
-    /// Replaces the catalog by what a source has now. Pipelines that disappear keep their history.
+    /// Replaces what is shown by what a source has now: the catalog, the schedules that change with it, the commit, and
+    /// the line in the log of syncs; all of it, or nothing. Pipelines that disappear keep their history.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when a schedule has another generation than it must have; `Unavailable`, `StorageFull` when nothing
+    /// can be written now.
+    async fn publish(&self, publication: Publication) -> Result<SyncId>;
+
+    /// Keeps a sync that changed nothing: there was nothing new, or it failed. The log keeps its newest
+    /// [`SyncRecord::MAX_KEPT`](crate::source::SyncRecord::MAX_KEPT) lines.
     ///
     /// # Errors
     ///
     /// `Unavailable`, `StorageFull` when nothing can be written now.
-    async fn put_catalog(&self, pipelines: Vec<PipelineState>, at: Timestamp) -> Result<()>;
+    async fn record_sync(&self, sync: SyncRecord) -> Result<SyncId>;
+
+    /// The log of syncs, newest first; those older than `before`, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn syncs(&self, before: Option<SyncId>, limit: NonZeroU32) -> Result<Vec<SyncRecord>>;
+
+    /// The commit that is shown; none when there was none, or the source has none.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn published(&self) -> Result<Option<Commit>>;
 
     /// All pipelines that were ever in the catalog, by name.
     ///

@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind};
 use crate::{
     RunId, ScheduleId, Timestamp,
     run::NewRun,
-    schedule::{NextTick, Schedule, Tick},
+    schedule::{EndReason, NextTick, Schedule, Tick},
 };
 
 /// A schedule as the store has it.
@@ -52,8 +52,30 @@ pub struct ScheduleRecord {
 pub struct ScheduleChange {
     /// New ones, and what known ones become.
     pub put: Vec<PutSchedule>,
-    /// Those that are no more, with the generation they must have. Their ledger stays.
-    pub remove: Vec<(ScheduleId, u64)>,
+    /// Those that are no more. Their ledger stays, and says why.
+    pub remove: Vec<RemoveSchedule>,
+}
+
+/// A schedule that is no more.
+///
+/// ```
+/// use fastflow_core::{Timestamp, schedule::EndReason, store::{RemoveSchedule, ScheduleRecord}};
+///
+/// fn by_hand(record: &ScheduleRecord, at: Timestamp) -> RemoveSchedule {
+///     let (id, generation) = (record.schedule.id.clone(), record.generation);
+///     RemoveSchedule { id, generation, at, reason: EndReason::Removed }
+/// }
+/// ```
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RemoveSchedule {
+    /// Its id.
+    pub id: ScheduleId,
+    /// The generation that it must have.
+    pub generation: u64,
+    /// When it ends, or right after its last instant if that is later.
+    pub at: Timestamp,
+    /// Why, for the ledger.
+    pub reason: EndReason,
 }
 
 impl ScheduleChange {

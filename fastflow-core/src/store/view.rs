@@ -4,7 +4,13 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{PipelineName, RunId, Timestamp, pipeline::Diagnostic, run::Status, source::Revision};
+use super::ScheduleChange;
+use crate::{
+    PipelineName, RunId, Timestamp,
+    pipeline::Diagnostic,
+    run::Status,
+    source::{Revision, SyncRecord},
+};
 
 /// A position in the event sequence. 0 is before the first event.
 ///
@@ -117,6 +123,25 @@ pub struct PipelineState {
     pub revision: Option<Revision>,
     /// What is wrong with it; runnable when none of these is an error.
     pub diagnostics: Vec<Diagnostic>,
+}
+
+/// Everything that changes together when a source is synced.
+///
+/// ```
+/// use fastflow_core::{source::SyncRecord, store::{Publication, ScheduleChange}};
+///
+/// fn nothing_left(sync: SyncRecord) -> Publication {
+///     Publication { pipelines: Vec::new(), schedules: ScheduleChange::default(), sync }
+/// }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Publication {
+    /// The whole catalog.
+    pub pipelines: Vec<PipelineState>,
+    /// What becomes of schedules.
+    pub schedules: ScheduleChange,
+    /// The line in the log of syncs, whose `commit` is what is shown from now on. Its id is not heeded.
+    pub sync: SyncRecord,
 }
 
 /// A pipeline as the store has it, with its counters.

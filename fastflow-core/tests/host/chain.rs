@@ -3,6 +3,7 @@
 use fastflow_core::{
     ErrorKind, Orchestrator, RunId,
     run::{Decision, Exit, Failure, Origin, Run, Status},
+    source::SyncRequest,
 };
 use serde_json::{Value, json};
 
@@ -225,7 +226,7 @@ async fn circles_are_refused_with_their_path_and_stop_no_other() {
     refused(flow.submit("a").await, ErrorKind::Invalid, &["a -> b -> c -> a"]);
     refused(flow.submit("b").await, ErrorKind::Invalid, &["b -> c -> a -> b"]);
     place.declared("a", SAY, json!({"downstream_triggers": [{"pipeline": "b"}]}));
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     run(&flow, "a").await;
     assert_eq!(ended_of(&flow, "c", 1).await.len(), 1, "a chain is no circle");
     let chain: Vec<RunId> = runs_of(&flow, "c").await.iter().map(|run| run.chain).collect();

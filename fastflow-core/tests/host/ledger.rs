@@ -7,6 +7,7 @@ use fastflow_core::{
     Clock, Orchestrator, RunId, Shutdown, SystemClock,
     run::{Origin, Status},
     schedule::{Tick, TickOutcome},
+    source::SyncRequest,
 };
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ async fn hosts_that_are_killed_at_their_instants_leave_one_row_and_one_run_for_e
     })
     .await;
     place.fields("etl", json!({}));
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     let ticks = ledger(&flow, "etl/schedule").await;
     assert!(ticks.len() > KILLS as usize);
     assert_whole(&ticks, 1);
@@ -157,7 +158,7 @@ async fn a_clock_that_goes_back_makes_no_instant_twice() {
     assert_eq!(ticks[..before.len()], before, "what is written stays");
     assert_whole(&ticks, 1);
     place.fields("etl", json!({}));
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     balanced(&place, &flow, "etl", &ledger(&flow, "etl/schedule").await).await;
 }
 
@@ -212,7 +213,7 @@ async fn while_a_rule_is_edited_again_and_again_no_second_is_lost_and_none_doubl
     let flow = place.start().await;
     for edit in 0..300 {
         place.fields("etl", fields(2101 + edit));
-        flow.pipelines().sync().await.unwrap();
+        flow.source().sync(SyncRequest::default()).await.unwrap();
     }
     let record = flow.schedules().get(&id("etl/schedule")).await.unwrap();
     assert!(record.generation > 300);
@@ -220,7 +221,7 @@ async fn while_a_rule_is_edited_again_and_again_no_second_is_lost_and_none_doubl
     let rows = ledger(&flow, "etl/schedule").await.len();
     ledger_of(&flow, "etl/schedule", rows + 1).await;
     place.fields("etl", json!({}));
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     let ticks = ledger(&flow, "etl/schedule").await;
     assert_whole(&ticks, 1);
     assert_eq!(ticks[0].nominal.duration_since(record.anchor).as_millis(), 1000);

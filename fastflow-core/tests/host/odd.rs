@@ -6,6 +6,7 @@ use fastflow_core::{
     Shutdown,
     orchestrator::{Rerun, Waiting},
     run::{Obstacle, Origin, Status},
+    source::SyncRequest,
     store::TickQuery,
 };
 use serde_json::json;
@@ -25,7 +26,7 @@ async fn the_instant_at_the_top_gets_a_name_that_no_entry_has() {
     let known = flow.schedules().list().await.unwrap();
     let known: Vec<String> = known.iter().map(|record| record.schedule.id.to_string()).collect();
     assert_eq!(known, ["a/once", "a/once.2", "a/once.3", "a/run_once_at", "a/schedule"]);
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     flow.shutdown(Shutdown::Detach).await.unwrap();
     place.start().await;
 }
@@ -41,7 +42,7 @@ async fn an_instant_finer_than_the_store_is_one_instant_through_every_edit() {
     assert_eq!(names(&ticks), ["run"]);
     for overlap in ["allow", "queue", "skip"] {
         place.fields("a", json!({"run_once_at": moment, "overlap": overlap}));
-        flow.pipelines().sync().await.unwrap();
+        flow.source().sync(SyncRequest::default()).await.unwrap();
     }
     assert_eq!(ledger(&flow, "a/once").await, ticks, "it was due once");
     let record = flow.schedules().get(&id("a/once")).await.unwrap();
@@ -121,7 +122,7 @@ async fn a_run_that_is_run_again_is_for_the_same_instant() {
     let run = ledger_of(&flow, "a/schedule", 1).await[0].outcome.run().unwrap();
     let first = ended(&flow, run).await;
     place.fields("a", json!({}));
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     for of in [Rerun::SameRevision, Rerun::NewestRevision] {
         let again = flow.runs().rerun(run, of).await.unwrap();
         let again = ended(&flow, again.id).await;
@@ -141,11 +142,11 @@ async fn a_schedule_that_comes_back_after_its_clock_went_back_goes_on_where_it_w
     let flow = started_ahead(&place, Duration::from_secs(20)).await;
     ledger_of(&flow, "a/schedule", 1).await;
     place.fields("a", json!({}));
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     flow.shutdown(Shutdown::Detach).await.unwrap();
     let flow = place.start().await;
     place.fields("a", often);
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     let record = flow.schedules().get(&id("a/schedule")).await.unwrap();
     assert!(record.cursor > clock().now(), "the ledger reaches into what is to come");
     let next = record.next.expect("it is due again once the clock has come that far");

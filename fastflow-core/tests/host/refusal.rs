@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::symlink};
 
-use fastflow_core::{ErrorKind, Orchestrator, Submission, run::Status, store::RunQuery};
+use fastflow_core::{ErrorKind, Orchestrator, Submission, run::Status, source::SyncRequest, store::RunQuery};
 use futures::future::join_all;
 
 use crate::kit::{Place, ended, refused, run};
@@ -148,12 +148,22 @@ async fn odd_folders_are_errors_of_their_own_and_of_nobody_else() {
     refused(flow.submit("escape-dir").await, ErrorKind::Invalid, &["tmp"]);
     assert_eq!(run(&flow, "good").await.status(), Status::Success);
     assert_eq!(run(&flow, "inside").await.status(), Status::Success, "a link that stays inside is fine");
-    let catalog = flow.pipelines().sync().await.unwrap();
-    let warned = catalog.warnings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    flow.source().sync(SyncRequest::default()).await.unwrap();
+    let warned = flow
+        .source()
+        .status()
+        .await
+        .unwrap()
+        .warnings
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("\n");
     for odd in ["-dash", "a b", "ä"] {
         assert!(warned.contains(odd), "{odd:?} is not named in: {warned}");
     }
-    assert!(catalog.entries.iter().all(|entry| entry.name.as_str() != ".hidden"));
+    let infos = flow.pipelines().list().await.unwrap();
+    assert!(infos.iter().all(|info| info.name.as_str() != ".hidden"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

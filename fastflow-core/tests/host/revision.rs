@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use fastflow_core::{ErrorKind, Submission, journal::LogStream, orchestrator::Rerun, run::Status};
+use fastflow_core::{
+    ErrorKind, Submission, journal::LogStream, orchestrator::Rerun, run::Status, source::SyncRequest,
+};
 
 use crate::kit::{Place, attempt, ended, lines, refused, run};
 
@@ -55,7 +57,7 @@ async fn a_rerun_keeps_revision_and_parameters_although_the_folder_has_changed()
     assert_eq!(lines(&flow, again.id, LogStream::Out).await, ["old 11"]);
     // Even when the folder is gone.
     fs::remove_dir_all(place.pipelines().join("report")).unwrap();
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     refused(flow.submit("report").await, ErrorKind::NotFound, &["report"]);
     let again = flow.runs().rerun(first.id, Rerun::SameRevision).await.unwrap();
     assert_eq!(ended(&flow, again.id).await.status(), Status::Success);

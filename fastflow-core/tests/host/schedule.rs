@@ -8,6 +8,7 @@ use fastflow_core::{
     pipeline::{Moment, ScheduleRule},
     run::{Exit, Failure, Origin, Status},
     schedule::{BlackoutCalendar, Schedule, TickOutcome},
+    source::SyncRequest,
 };
 use serde_json::json;
 
@@ -53,7 +54,7 @@ async fn overlapping(overlap: &str, rows: usize) -> (Place, fastflow_core::Orche
     let ticks = ledger_of(&flow, "slow/schedule", rows).await;
     assert_whole(&ticks, 1);
     place.fields("slow", json!({}));
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     let ticks = ledger(&flow, "slow/schedule").await;
     (place, flow, names(&ticks))
 }
@@ -148,7 +149,7 @@ async fn a_broken_pipeline_keeps_its_schedules_and_a_removed_one_only_its_ledger
     let flow = place.start().await;
     ledger_of(&flow, "etl/schedule", 1).await;
     place.file("etl/pipeline.json", r#"{"timeout": "abc"}"#);
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     assert_eq!(flow.schedules().list().await.unwrap().len(), 1, "it keeps what it had");
     until("an instant to be refused", || async {
         ledger(&flow, "etl/schedule").await.iter().any(|tick| is_refused(tick, &["timeout", "abc"]))
@@ -160,7 +161,7 @@ async fn a_broken_pipeline_keeps_its_schedules_and_a_removed_one_only_its_ledger
     assert!(ticks.last().unwrap().outcome.run().is_some(), "mended, it runs: {ticks:?}");
     assert_whole(&ticks, 1);
     std::fs::remove_dir_all(place.pipelines().join("etl")).unwrap();
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     assert!(flow.schedules().list().await.unwrap().is_empty());
     refused(flow.schedules().get(&id("etl/schedule")).await, ErrorKind::NotFound, &["etl/schedule"]);
     assert!(ledger(&flow, "etl/schedule").await.len() >= ticks.len(), "what was is not forgotten");
@@ -175,7 +176,7 @@ async fn however_often_the_source_is_read_an_interval_comes_round() {
     let clock = SystemClock::new();
     // Much more often than it comes round: the fault of those who begin to count anew at each reading.
     until("two instants, between many readings", || async {
-        flow.pipelines().sync().await.unwrap();
+        flow.source().sync(SyncRequest::default()).await.unwrap();
         clock.sleep(Duration::from_millis(50)).await;
         ledger(&flow, "tick/schedule").await.len() >= 2
     })
@@ -233,7 +234,7 @@ async fn a_single_instant_comes_once_and_one_of_the_past_never() {
     assert_eq!(ended(&flow, made(&ticks)[0]).await.status(), Status::Success);
     assert_eq!(ledger_of(&flow, "both/once", 1).await.len(), 1);
     assert_eq!(flow.schedules().get(&id("soon/once")).await.unwrap().next, None, "never again");
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     assert!(ledger(&flow, "past/once").await.is_empty() && runs_of(&flow, "past").await.is_empty());
     assert_eq!(ledger(&flow, "soon/once").await.len(), 1);
 }
@@ -246,7 +247,7 @@ async fn an_edited_rule_begins_now_and_starts_nothing_of_the_past() {
     let before = flow.schedules().get(&id("etl/schedule")).await.unwrap();
     place.fields("etl", json!({"schedule_interval_seconds": 1, "overlap": "allow"}));
     let edited = SystemClock::new().now();
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     let after = flow.schedules().get(&id("etl/schedule")).await.unwrap();
     assert_eq!((after.anchor, after.generation), (before.anchor, before.generation + 1));
     let ticks = ledger_of(&flow, "etl/schedule", 2).await;
@@ -323,7 +324,7 @@ async fn schedules_of_the_api_are_made_changed_and_removed_and_files_keep_theirs
     })
     .await;
     assert!(schedules.upcoming(Duration::from_secs(3), 10).await.unwrap().is_empty());
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     assert!(!schedules.get(&id("etl@mine")).await.unwrap().schedule.enabled, "no file touches it");
     schedules.remove(&id("etl@mine")).await.unwrap();
     assert!(!ledger(&flow, "etl@mine").await.is_empty());
@@ -359,7 +360,7 @@ async fn what_the_api_made_of_a_pipeline_that_is_gone_is_refused_visibly() {
     let at: Moment = (SystemClock::new().now() + Duration::from_secs(1)).to_string().parse().unwrap();
     flow.schedules().put(Schedule::new(id("etl@once"), at)).await.unwrap();
     std::fs::remove_dir_all(place.pipelines().join("etl")).unwrap();
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     let ticks = ledger_of(&flow, "etl@once", 1).await;
     assert!(is_refused(&ticks[0], &["no such pipeline"]), "{ticks:?}");
 }

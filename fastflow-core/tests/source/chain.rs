@@ -39,7 +39,7 @@ async fn pipelines_in_a_circle_are_broken_with_its_path_and_no_other_is() {
         r#"{"after": ["c"], "tags": ["x", "x"], "downstream_triggers": [{"pipeline": "b"}]}"#,
     );
     let source = place.source();
-    let catalog = source.sync().await.unwrap();
+    let catalog = source.catalog().await.unwrap();
     let text = |pipeline: &str| errors(catalog.get(&name(pipeline)).unwrap());
     let a = text("a");
     assert!(
@@ -78,7 +78,7 @@ async fn a_circle_is_broken_and_closed_by_an_edit_of_one() {
     assert!(!runs("b").await && !runs("a").await);
     fs::remove_dir_all(place.pipelines.join("b")).unwrap();
     assert!(runs("a").await);
-    assert!(warnings(&source.sync().await.unwrap(), "a")[0].contains("there is no such pipeline"));
+    assert!(warnings(&source.catalog().await.unwrap(), "a")[0].contains("there is no such pipeline"));
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn what_a_pipeline_names_and_is_not_there_is_a_warning_with_a_likely_name(
     place.write("configured.py", "# /// script\n# [tool.fastflow]\n# after = ['broken']\n# ///\n");
     place.write("pick/main.py", "");
     place.write("pick/pipeline.json", &format!("{{\"downstream_triggers\": [{config}]}}"));
-    let catalog = place.source().sync().await.unwrap();
+    let catalog = place.source().catalog().await.unwrap();
     assert_eq!(
         warnings(&catalog, "etl"),
         [

@@ -26,7 +26,7 @@ async fn folders_and_single_files_are_pipelines_and_the_rest_is_not() {
     place.write(".hidden.py", "");
     place.write("__pycache__/main.py", "");
     place.write("README.md", "");
-    let catalog = place.source().sync().await.unwrap();
+    let catalog = place.source().catalog().await.unwrap();
     assert_eq!(catalog.warnings, []);
     let found: Vec<_> = catalog.entries.iter().map(|entry| entry.name.as_str()).collect();
     assert_eq!(found, ["etl", "named", "report", "tool"]);
@@ -55,7 +55,7 @@ async fn a_broken_pipeline_is_visible_and_stops_no_other() {
     fs::create_dir_all(place.pipelines.join("folder/main.py")).unwrap();
     place.write("latin/main.py", "");
     fs::write(place.pipelines.join("latin/pipeline.json"), b"{\n \"description\": \"\xe4\"}").unwrap();
-    let catalog = place.source().sync().await.unwrap();
+    let catalog = place.source().catalog().await.unwrap();
     let text = |pipeline: &str| errors(catalog.get(&name(pipeline)).unwrap());
     assert!(catalog.get(&name("good")).unwrap().runnable().is_ok());
     assert!(text("syntax").contains("pipeline.json:2:15: this is not JSON"), "{}", text("syntax"));
@@ -92,7 +92,7 @@ async fn odd_and_colliding_names_are_told() {
     place.write("CASE/notes.txt", "");
     place.write("case/main.py", "");
     let source = place.source();
-    let catalog = source.sync().await.unwrap();
+    let catalog = source.catalog().await.unwrap();
     assert_eq!(catalog.warnings.len(), 5, "{:?}", catalog.warnings);
     assert!(catalog.warnings.iter().all(|found| found.message.contains("cannot be a pipeline's")));
     for (pipeline, other) in [("twin", "twin.py"), ("Job", "job"), ("job", "Job")] {
@@ -135,7 +135,7 @@ async fn links_that_leave_the_folder_are_refused_and_others_are_kept() {
     symlink("good", place.pipelines.join("linked")).unwrap();
     symlink("good/main.py", place.pipelines.join("file.py")).unwrap();
     let source = place.source();
-    let catalog = source.sync().await.unwrap();
+    let catalog = source.catalog().await.unwrap();
     for (pipeline, _) in hostile {
         let text = errors(catalog.get(&name(pipeline)).unwrap());
         assert!(text.starts_with("escape: this link to"), "{text}");
@@ -145,7 +145,7 @@ async fn links_that_leave_the_folder_are_refused_and_others_are_kept() {
     assert!(errors(catalog.get(&name("linked")).unwrap()).contains("found a link"));
     assert!(errors(catalog.get(&name("file")).unwrap()).contains("found a link"));
     let good = catalog.get(&name("good")).unwrap();
-    let checkout = source.checkout(&revision(good)).await.unwrap();
+    let checkout = source.checkout(&revision(good), None).await.unwrap();
     assert_eq!(fs::read_link(checkout.join("link.txt")).unwrap(), Path::new("data/a.txt"));
     assert_eq!(fs::read_to_string(checkout.join("twisted")).unwrap(), "a");
     let everything = format!("{:?}", names_in(&place.snapshots));
@@ -173,7 +173,7 @@ async fn special_files_and_too_much_are_refused() {
     (0..20).for_each(|n| drop(place.write(&format!("good/.venv/lib/{n}.py"), "")));
     place.write("good/1/2/3/file", "");
     let limits = TreeLimits { max_files: 10, max_bytes: 1999, max_depth: 3 };
-    let catalog = place.source().with_limits(limits).sync().await.unwrap();
+    let catalog = place.source().with_limits(limits).catalog().await.unwrap();
     let cases = [
         ("fifo", "sub/pipe: found a named pipe"),
         ("socket", "s: found a socket"),

@@ -26,13 +26,13 @@ async fn an_edit_is_a_new_revision_and_the_old_one_stays_as_it_was() {
     let script = place.write("etl/main.py", "print(1)");
     place.write("etl/lib/mod.py", "x = 1");
     let source = place.source();
-    let first = revision(source.sync().await.unwrap().get(&name("etl")).unwrap());
+    let first = revision(source.catalog().await.unwrap().get(&name("etl")).unwrap());
     assert_eq!(revision(&source.refresh(&name("etl")).await.unwrap()), first);
     // The same length, so that only the content tells; at once, so that the stamps may be the same.
     fs::write(&script, "print(2)").unwrap();
     let second = revision(&source.refresh(&name("etl")).await.unwrap());
     assert_ne!(second, first);
-    let old = source.checkout(&first).await.unwrap();
+    let old = source.checkout(&first, None).await.unwrap();
     assert_eq!(fs::read_to_string(old.join("main.py")).unwrap(), "print(1)");
     assert_eq!(fs::read_to_string(old.join("lib/mod.py")).unwrap(), "x = 1");
     fs::write(&script, "print(1)").unwrap();
@@ -46,7 +46,7 @@ async fn an_edit_is_a_new_revision_and_the_old_one_stays_as_it_was() {
     place.write("etl/lib2/mod.pyc", "x");
     let unchanged = revision(&source.refresh(&name("etl")).await.unwrap());
     assert_eq!(
-        names_in(&source.checkout(&unchanged).await.unwrap()),
+        names_in(&source.checkout(&unchanged, None).await.unwrap()),
         ["lib2", "main.py"].map(String::from).into()
     );
     // A pipeline made since the last sync is found, too, and one that is gone is not.
@@ -64,7 +64,7 @@ async fn rapid_edits_of_the_same_size_are_never_missed() {
     for n in 0..200 {
         fs::write(&script, format!("{n:03}")).unwrap();
         let current = revision(&source.refresh(&name("etl")).await.unwrap());
-        let checkout = source.checkout(&current).await.unwrap();
+        let checkout = source.checkout(&current, None).await.unwrap();
         assert_eq!(fs::read_to_string(checkout.join("main.py")).unwrap(), format!("{n:03}"));
     }
 }
@@ -78,7 +78,7 @@ async fn a_snapshot_cannot_be_written_and_a_copy_can() {
     symlink("bin/tool.sh", place.pipelines.join("etl/tool")).unwrap();
     let source = place.source();
     let current = revision(&source.refresh(&name("etl")).await.unwrap());
-    let snapshot = source.checkout(&current).await.unwrap();
+    let snapshot = source.checkout(&current, None).await.unwrap();
     let mode = |path: PathBuf| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(snapshot.clone()), 0o555);
     assert_eq!(mode(snapshot.join("bin")), 0o555);
@@ -108,10 +108,10 @@ async fn what_an_interrupted_copy_left_is_ignored_and_a_new_source_finds_its_sna
     let source = place.source();
     let written = fs::metadata(place.snapshots.join(first.as_str())).unwrap().modified().unwrap();
     assert_eq!(revision(&source.refresh(&name("etl")).await.unwrap()), first);
-    let checkout = source.checkout(&first).await.unwrap();
+    let checkout = source.checkout(&first, None).await.unwrap();
     assert_eq!(fs::read_to_string(checkout.join("main.py")).unwrap(), "print(1)");
     assert_eq!(fs::metadata(&checkout).unwrap().modified().unwrap(), written, "it is used again");
-    assert!(source.checkout(&"0".repeat(64).parse().unwrap()).await.is_err());
+    assert!(source.checkout(&"0".repeat(64).parse().unwrap(), None).await.is_err());
 }
 
 /// A clock that is ahead of the machine's by as much as a test says.
@@ -162,11 +162,11 @@ async fn collecting_keeps_what_is_current_kept_or_just_handed_out() {
     assert_eq!((collected.removed, collected.stale), (1, 1));
     let left = names_in(&place.snapshots);
     assert_eq!(left, [&revisions[0], &revisions[2]].map(ToString::to_string).into());
-    let gone = source.checkout(&revisions[1]).await.unwrap_err();
+    let gone = source.checkout(&revisions[1], None).await.unwrap_err();
     assert_eq!(gone.kind(), ErrorKind::NotFound);
     fs::write(&script, "2").unwrap();
     assert_eq!(revision(&source.refresh(&name("etl")).await.unwrap()), revisions[1], "and comes back");
-    assert!(source.checkout(&revisions[1]).await.is_ok());
+    assert!(source.checkout(&revisions[1], None).await.is_ok());
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn a_folder_that_keeps_changing_is_unavailable_and_stops_no_other() {
     });
     let source = place.source();
     let error = source.refresh(&name("busy")).await.unwrap_err();
-    let catalog = source.sync().await.unwrap();
+    let catalog = source.catalog().await.unwrap();
     stop.store(1, Ordering::Relaxed);
     writer.join().unwrap();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
@@ -219,7 +219,7 @@ async fn many_at_once_get_the_same_revision() {
 #[tokio::test]
 async fn a_missing_folder_says_which() {
     let source = DirectorySource::new("/nonexistent/pipelines", "/nonexistent/snapshots");
-    let error = source.sync().await.unwrap_err();
+    let error = source.catalog().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(error.to_string().contains("/nonexistent/pipelines"));
 }
@@ -245,7 +245,7 @@ async fn what_a_look_and_a_copy_cost() {
         source.refresh(&etl).await.unwrap();
     }
     println!("refresh: {:?}", began.elapsed() / ROUNDS);
-    let snapshot = source.checkout(&current).await.unwrap();
+    let snapshot = source.checkout(&current, None).await.unwrap();
     let began = std::time::Instant::now();
     for n in 0..ROUNDS {
         copy_tree(&snapshot, &place.snapshots.with_file_name(n.to_string())).unwrap();

@@ -4,7 +4,9 @@ use std::{os::unix::fs::FileExt, path::Path, sync::Arc};
 
 use fastflow_core::{
     ErrorKind, Result, SystemClock,
-    store::{ScheduleChange, SqliteOptions, SqliteStore, Store},
+    schedule::EndReason,
+    source::{SyncId, SyncOutcome, SyncRecord, SyncTrigger},
+    store::{Publication, RemoveSchedule, ScheduleChange, SqliteOptions, SqliteStore, Store},
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -99,9 +101,26 @@ async fn a_file_that_is_gone_takes_no_more_writes() {
     assert_eq!(store.create_run(new_run(&clock, "b")).await.unwrap_err().kind(), ErrorKind::Corrupt);
     std::fs::write(&path, "").unwrap();
     assert_eq!(store.create_run(new_run(&clock, "c")).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    let now = fastflow_core::Clock::now(&clock);
-    assert_eq!(store.put_catalog(Vec::new(), now).await.unwrap_err().kind(), ErrorKind::Corrupt);
-    let unknown = ScheduleChange { put: Vec::new(), remove: vec![("etl/a".parse().unwrap(), 1)] };
+    let at = fastflow_core::Clock::now(&clock);
+    let publication = Publication {
+        pipelines: Vec::new(),
+        schedules: ScheduleChange::default(),
+        sync: SyncRecord {
+            id: SyncId::default(),
+            started_at: at,
+            duration_micros: 0,
+            trigger: SyncTrigger::Call,
+            branch: None,
+            outcome: SyncOutcome::Unchanged,
+            previous: None,
+            commit: None,
+            distance: None,
+            bytes: 0,
+        },
+    };
+    assert_eq!(store.publish(publication).await.unwrap_err().kind(), ErrorKind::Corrupt);
+    let gone = RemoveSchedule { id: "etl/a".parse().unwrap(), generation: 1, at, reason: EndReason::Removed };
+    let unknown = ScheduleChange { put: Vec::new(), remove: vec![gone] };
     assert_eq!(store.put_schedules(unknown).await.unwrap_err().kind(), ErrorKind::Corrupt);
     std::fs::rename(dir.path().join("moved.db"), &path).unwrap();
     store.create_run(new_run(&clock, "d")).await.unwrap();

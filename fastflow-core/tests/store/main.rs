@@ -55,6 +55,7 @@ fn spec() -> Arc<RunSpec> {
                 locations: std::collections::BTreeMap::new(),
             },
             revision: "0".repeat(64).parse().unwrap(),
+            provenance: None,
             executor: "process".parse().unwrap(),
             config: None,
             schedule_limit: None,

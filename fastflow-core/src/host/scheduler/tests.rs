@@ -21,7 +21,10 @@ use crate::{
         CronText, Definition, DependencySource, Overlap, Pipeline, Program, ScheduleEntry, ScheduleRule,
     },
     schedule::TickOutcome,
-    source::{Catalog, CatalogEntry, Collected, PipelineSource, RevisedPipeline, Revision},
+    source::{
+        Catalog, CatalogEntry, Collected, Fetched, PipelineSource, Probe, Provenance, RevisedPipeline,
+        Revision, SyncFailure, SyncRequest,
+    },
     store::TickQuery,
     testing::MemoryStore,
 };
@@ -66,10 +69,26 @@ struct Listed {
     silent: Arc<Mutex<Option<PipelineName>>>,
 }
 
+impl Listed {
+    fn all(&self) -> Catalog {
+        Catalog { entries: self.entries.values().cloned().collect(), ..Catalog::default() }
+    }
+}
+
 #[async_trait]
 impl PipelineSource for Listed {
-    async fn sync(&self) -> Result<Catalog> {
-        Ok(Catalog { entries: self.entries.values().cloned().collect(), warnings: Vec::new() })
+    async fn catalog(&self) -> Result<Arc<Catalog>> {
+        Ok(Arc::new(self.all()))
+    }
+
+    async fn fetch(&self, _: &SyncRequest) -> Result<Fetched, SyncFailure> {
+        Ok(Fetched::new(self.all()))
+    }
+
+    async fn publish(&self, _: &Fetched) {}
+
+    async fn probe(&self) -> Result<Probe, SyncFailure> {
+        Ok(Probe::default())
     }
 
     async fn refresh(&self, name: &PipelineName) -> Result<CatalogEntry> {
@@ -79,7 +98,7 @@ impl PipelineSource for Listed {
         self.entries.get(name).cloned().ok_or_else(|| Error::new(ErrorKind::NotFound, "no such pipeline"))
     }
 
-    async fn checkout(&self, _: &Revision) -> Result<PathBuf> {
+    async fn checkout(&self, _: &Revision, _: Option<&Provenance>) -> Result<PathBuf> {
         Err(Error::new(ErrorKind::NotFound, "nothing is executed here"))
     }
 
@@ -210,7 +229,7 @@ fn pipelines() -> BTreeMap<PipelineName, CatalogEntry> {
                 locations: BTreeMap::new(),
             };
             let revision = "ab".repeat(32).parse().unwrap();
-            let found = RevisedPipeline { revision, pipeline: Arc::new(pipeline) };
+            let found = RevisedPipeline { revision, pipeline: Arc::new(pipeline), provenance: None };
             (name.clone(), CatalogEntry { name, pipeline: Ok(found) })
         })
         .collect()
@@ -229,7 +248,7 @@ async fn a_year_of_a_thousand_schedules_is_in_the_ledger_and_nothing_else() {
         .build()
         .await
         .unwrap();
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     let ports = flow.ports();
     let mut calendars = Calendars::default();
     while let Some(next) = fire_due(ports, &mut calendars).await.unwrap().filter(|next| *next <= until) {
@@ -275,7 +294,7 @@ async fn a_pipeline_that_cannot_be_read_holds_up_no_other_and_loses_nothing() {
         .build()
         .await
         .unwrap();
-    flow.pipelines().sync().await.unwrap();
+    flow.source().sync(SyncRequest::default()).await.unwrap();
     *source.silent.lock().unwrap() = Some(silent.clone());
     *hand.0.lock().unwrap() = from + Duration::from_hours(24);
     let mut calendars = Calendars::default();

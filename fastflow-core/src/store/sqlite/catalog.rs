@@ -1,14 +1,13 @@
 //! Pipelines, their counters and their days, as rows.
 
 use serde_json::json;
-use sqlx::SqliteConnection;
 
 use super::{
     SqliteStore,
     codec::{self, Columns},
 };
 use crate::{
-    PipelineName, Result, Timestamp,
+    PipelineName, Result,
     source::Revision,
     store::{Counters, DailyStatistics, PipelineRecord, PipelineState},
 };
@@ -16,16 +15,19 @@ use crate::{
 /// The most days that one read returns: a hundred years.
 const MAX_DAYS: u32 = 36_525;
 
-/// Replaces the catalog, in one call and one transaction.
-const PUT_CATALOG: &str = "
-BEGIN IMMEDIATE;
+/// The statements that replace the catalog, within a transaction, with the parameters `$4` and `$5`.
+macro_rules! catalog_changes {
+    () => {
+        "
 UPDATE pipelines SET present = 0 WHERE present = 1;
 INSERT INTO pipelines (name, cataloged_at, present, revision, diagnostics)
-SELECT value->>0, $2, 1, value->>1, value->>2 FROM json_each($1) WHERE true
+SELECT value->>0, $5, 1, value->>1, value->>2 FROM json_each($4) WHERE true
 ON CONFLICT (name) DO UPDATE SET cataloged_at = excluded.cataloged_at, present = 1, revision = excluded.revision,
    diagnostics = excluded.diagnostics;
-COMMIT;
-";
+"
+    };
+}
+pub(super) use catalog_changes;
 
 const SELECT_PIPELINES: &str = "SELECT name, revision, diagnostics, present, succeeded, failed, cancelled,
      last_submitted_at FROM pipelines WHERE cataloged_at IS NOT NULL ORDER BY name";
@@ -34,7 +36,7 @@ const SELECT_DAYS: &str = "SELECT d.day, d.succeeded, d.failed, d.cancelled, d.r
      FROM pipelines AS p CROSS JOIN daily_statistics AS d ON d.pipeline = p.id
      WHERE p.name = $1 ORDER BY d.day DESC LIMIT $2";
 
-/// The rows of a catalog, as the parameter of [`put`].
+/// The rows of a catalog, as a parameter.
 pub(super) fn rows(pipelines: &[PipelineState]) -> Result<String> {
     let rows = pipelines
         .iter()
@@ -44,19 +46,6 @@ pub(super) fn rows(pipelines: &[PipelineState]) -> Result<String> {
         })
         .collect::<Result<Vec<_>>>()?;
     codec::to_json(&rows)
-}
-
-pub(super) async fn put(
-    connection: &mut SqliteConnection,
-    rows: &str,
-    at: Timestamp,
-) -> std::result::Result<(), sqlx::Error> {
-    sqlx::query(PUT_CATALOG)
-        .bind(rows.to_owned())
-        .bind(at.as_microsecond())
-        .execute(connection)
-        .await
-        .map(drop)
 }
 
 fn counters(columns: &mut Columns<'_>) -> Result<Counters> {

@@ -7,10 +7,12 @@ use super::{
     packages::{AuditRow, EnvironmentRows},
     schedules::ScheduleRows,
     specs::PreparedSpec,
+    syncs::{PublicationRows, SyncRow},
 };
 use crate::{
-    Result, RunId, Timestamp,
+    Result, RunId,
     run::{NewRun, Note, Run},
+    source::SyncId,
     store::{Advanced, Claim, Created, Fire, Fired, Step},
 };
 
@@ -52,10 +54,13 @@ pub(super) enum Command {
         rows: ScheduleRows,
         reply: Reply<()>,
     },
-    PutCatalog {
-        rows: String,
-        at: Timestamp,
-        reply: Reply<()>,
+    Publish {
+        rows: Box<PublicationRows>,
+        reply: Reply<SyncId>,
+    },
+    RecordSync {
+        row: SyncRow,
+        reply: Reply<SyncId>,
     },
     PutEnvironment {
         rows: EnvironmentRows,
@@ -80,10 +85,12 @@ impl Command {
             Self::Fire { reply, .. } => drop(reply.send(Err(fault.error()))),
             Self::Note { reply, .. }
             | Self::PutSchedules { reply, .. }
-            | Self::PutCatalog { reply, .. }
             | Self::PutEnvironment { reply, .. }
             | Self::PutAudit { reply, .. }
             | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
+            Self::Publish { reply, .. } | Self::RecordSync { reply, .. } => {
+                drop(reply.send(Err(fault.error())));
+            }
         }
     }
 }

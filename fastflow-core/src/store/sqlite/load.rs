@@ -109,7 +109,12 @@ impl Writer {
                 }
                 Command::Claim { claim, .. } => named.claims.push(claim),
                 Command::TakeOver { .. } => named.take_over = true,
-                Command::PutSchedules { .. } | Command::PutCatalog { .. } | Command::Close { .. } => {}
+                Command::PutSchedules { .. }
+                | Command::Publish { .. }
+                | Command::RecordSync { .. }
+                | Command::PutEnvironment { .. }
+                | Command::PutAudit { .. }
+                | Command::Close { .. } => {}
             }
         }
         self.load_unfinished(&mut batch, &mut named).await?;

@@ -28,6 +28,7 @@ mod reserve;
 mod runs;
 mod schedules;
 mod specs;
+mod syncs;
 mod turns;
 mod writer;
 
@@ -55,7 +56,7 @@ use self::{
 };
 use super::{
     Advanced, Audit, Claim, Created, DailyStatistics, DueSchedule, EnvironmentPackages, Event, EventId, Fire,
-    Fired, FollowUpAction, PackageQuery, PackageUse, Page, PipelineRecord, PipelineState, RunQuery,
+    Fired, FollowUpAction, PackageQuery, PackageUse, Page, PipelineRecord, Publication, RunQuery,
     ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
 };
 use crate::{
@@ -63,6 +64,7 @@ use crate::{
     environment::EnvironmentId,
     run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
+    source::{Commit, SyncId, SyncRecord},
 };
 
 /// How a [`SqliteStore`] is opened.
@@ -307,9 +309,22 @@ impl Store for SqliteStore {
         self.read_ticks(query).await
     }
 
-    async fn put_catalog(&self, pipelines: Vec<PipelineState>, at: Timestamp) -> Result<()> {
-        let rows = catalog::rows(&pipelines)?;
-        self.ask(|reply| Command::PutCatalog { rows, at, reply }).await
+    async fn publish(&self, publication: Publication) -> Result<SyncId> {
+        let rows = Box::new(syncs::publication_rows(&publication)?);
+        self.ask(|reply| Command::Publish { rows, reply }).await
+    }
+
+    async fn record_sync(&self, sync: SyncRecord) -> Result<SyncId> {
+        let row = syncs::row(&sync)?;
+        self.ask(|reply| Command::RecordSync { row, reply }).await
+    }
+
+    async fn syncs(&self, before: Option<SyncId>, limit: NonZeroU32) -> Result<Vec<SyncRecord>> {
+        self.read_syncs(before, limit).await
+    }
+
+    async fn published(&self) -> Result<Option<Commit>> {
+        self.read_published().await
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineRecord>> {

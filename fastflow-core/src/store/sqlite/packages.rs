@@ -14,7 +14,7 @@ use crate::{
     Error, ErrorKind, Result, RunId,
     environment::{EnvironmentId, Package},
     run::{Setup, SetupEnvironment},
-    store::{Audit, EnvironmentPackages, PackageInEnvironment, PackageQuery, PackageUse, Page, RunQuery},
+    store::{Audit, EnvironmentPackages, PackageInEnvironment, PackageQuery, PackageUse, Page},
 };
 
 /// Whether an environment is recorded, and whether its packages are known.

@@ -12,8 +12,8 @@ use super::{
 };
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
-    schedule::{NextTick, Tick},
-    store::{DueSchedule, PutSchedule, ScheduleChange, ScheduleRecord, TickQuery},
+    schedule::{NextTick, Tick, TickOutcome},
+    store::{DueSchedule, PutSchedule, RemoveSchedule, ScheduleChange, ScheduleRecord, TickQuery},
 };
 
 /// What [`put`] writes, as JSON: new schedules, changed ones, removed ones.
@@ -24,9 +24,12 @@ pub(super) struct ScheduleRows {
     removed: String,
 }
 
-/// One transaction. The fence fails, and with it everything, when a schedule is not what it must be.
-pub(super) const PUT_SCHEDULES: &str = "
-BEGIN IMMEDIATE;
+/// The statements of a change, within a transaction, with the parameters `$1` to `$3`. The fence fails, and with it
+/// everything, when a schedule is not what it must be. What ends gets a row behind its last instant, and a cursor there:
+/// one that comes back goes on from it.
+macro_rules! schedule_changes {
+    () => {
+        "
 INSERT INTO schedules (name, pipeline, body, generation, anchor, cursor, next_nominal, next_due, problem)
 SELECT value->>0, value->>1, value->>2, 1, value->>3, value->>4, value->>5, value->>6, value->>7
 FROM jsonb_each($1) WHERE true
@@ -46,12 +49,23 @@ FROM (SELECT value->>0 AS name, value->>2 AS body, value->>3 AS anchor, value->>
       FROM jsonb_each($2)) AS c
 WHERE schedules.name = c.name AND schedules.generation = c.generation AND schedules.removed = 0;
 INSERT OR REPLACE INTO temp.fence (id, matched) SELECT 1, changes() = json_array_length($2);
-UPDATE schedules SET removed = 1, generation = schedules.generation + 1, next_nominal = NULL, next_due = NULL
-FROM (SELECT value->>0 AS name, value->>1 AS generation FROM jsonb_each($3)) AS c
+INSERT INTO ticks (schedule, nominal, through, count, outcome, fired_at, run)
+SELECT s.id, max(c.at, s.cursor + 1), max(c.at, s.cursor + 1), 1, c.outcome, c.at, NULL
+FROM (SELECT value->>0 AS name, value->>1 AS generation, value->>2 AS at, value->>3 AS outcome
+      FROM jsonb_each($3)) AS c
+CROSS JOIN schedules AS s ON s.name = c.name AND s.generation = c.generation AND s.removed = 0;
+UPDATE schedules SET removed = 1, generation = schedules.generation + 1, next_nominal = NULL, next_due = NULL,
+   cursor = max(c.at, schedules.cursor + 1)
+FROM (SELECT value->>0 AS name, value->>1 AS generation, value->>2 AS at FROM jsonb_each($3)) AS c
 WHERE schedules.name = c.name AND schedules.generation = c.generation AND schedules.removed = 0;
 INSERT OR REPLACE INTO temp.fence (id, matched) SELECT 1, changes() = json_array_length($3);
-COMMIT;
-";
+"
+    };
+}
+pub(super) use schedule_changes;
+
+/// A change in a transaction of its own.
+pub(super) const PUT_SCHEDULES: &str = concat!("BEGIN IMMEDIATE;", schedule_changes!(), "COMMIT;");
 
 macro_rules! schedule_columns {
     () => {
@@ -114,8 +128,7 @@ pub(super) fn rows(change: &ScheduleChange) -> Result<ScheduleRows> {
         ]);
         if replaces.is_some() { changed.push(row) } else { new.push(row) }
     }
-    let removed: Vec<_> =
-        change.remove.iter().map(|(id, generation)| json!([id.to_string(), generation])).collect();
+    let removed: Vec<_> = change.remove.iter().map(removed_row).collect::<Result<_>>()?;
     Ok(ScheduleRows {
         new: codec::to_json(&new)?,
         changed: codec::to_json(&changed)?,
@@ -123,17 +136,24 @@ pub(super) fn rows(change: &ScheduleChange) -> Result<ScheduleRows> {
     })
 }
 
+fn removed_row(removed: &RemoveSchedule) -> Result<serde_json::Value> {
+    let outcome = codec::to_json(&TickOutcome::Ended { reason: removed.reason })?;
+    Ok(json!([removed.id.to_string(), removed.generation, removed.at.as_microsecond(), outcome]))
+}
+
+/// Binds a change to its parameters.
+pub(super) fn bind<'q>(
+    query: sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+    rows: &ScheduleRows,
+) -> sqlx::query::Query<'q, sqlx::Sqlite, sqlx::sqlite::SqliteArguments> {
+    query.bind(rows.new.clone()).bind(rows.changed.clone()).bind(rows.removed.clone())
+}
+
 pub(super) async fn put(
     connection: &mut SqliteConnection,
     rows: &ScheduleRows,
 ) -> std::result::Result<(), sqlx::Error> {
-    sqlx::query(PUT_SCHEDULES)
-        .bind(rows.new.clone())
-        .bind(rows.changed.clone())
-        .bind(rows.removed.clone())
-        .execute(connection)
-        .await
-        .map(drop)
+    bind(sqlx::query(PUT_SCHEDULES), rows).execute(connection).await.map(drop)
 }
 
 /// Whether a change failed because a schedule was not what it must be.

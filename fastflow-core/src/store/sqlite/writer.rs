@@ -8,7 +8,6 @@ use tokio::sync::mpsc;
 use super::{
     Shared,
     batch::{Batch, Entry, Next, WRITE},
-    catalog,
     command::{Answer, Command},
     fault::{Fault, result_code},
     lock::HostLock,
@@ -17,9 +16,10 @@ use super::{
     reserve::Reserve,
     schedules::{self, ScheduleRows},
     specs::SpecId,
+    syncs::{self, PublicationRows, SyncRow},
     turns::Turns,
 };
-use crate::{Clock, ErrorKind, PipelineName, Result, RunId, Timestamp, run::RunState};
+use crate::{Clock, ErrorKind, PipelineName, Result, RunId, run::RunState, source::SyncId};
 
 /// Commands that may wait; more callers wait for room.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -80,9 +80,10 @@ impl Writer {
                     Command::PutSchedules { rows, reply } => {
                         drop(reply.send(self.put_schedules(&rows).await));
                     }
-                    Command::PutCatalog { rows, at, reply } => {
-                        let put = self.put_catalog(&rows, at).await;
-                        drop(reply.send(put.map_err(|fault| fault.error())));
+                    Command::Publish { rows, reply } => drop(reply.send(self.publish(&rows).await)),
+                    Command::RecordSync { row, reply } => {
+                        let kept = self.record_sync(&row).await;
+                        drop(reply.send(kept.map_err(|fault| fault.error())));
                     }
                     Command::PutEnvironment { rows, reply } => {
                         let put = self.put_environment(&rows).await;
@@ -279,18 +280,33 @@ impl Writer {
         Err(fault.error())
     }
 
-    async fn put_catalog(&mut self, rows: &str, at: Timestamp) -> Result<(), Fault> {
-        self.check_file()?;
-        let connection = self.connection().await?;
-        let put = catalog::put(connection, rows, at).await.map_err(|error| self.fault(&error));
-        let put = match put {
-            Ok(()) => self.load_next().await,
-            Err(fault) => Err(fault),
+    /// Shows what a source has, in a transaction of its own.
+    async fn publish(&mut self, rows: &PublicationRows) -> Result<SyncId> {
+        self.check_file().map_err(|fault| fault.error())?;
+        let connection = self.connection().await.map_err(|fault| fault.error())?;
+        let published = match syncs::publish(connection, rows).await {
+            Ok(id) => self.load_next().await.map(|()| id),
+            Err(error) if schedules::is_stale(&error) => {
+                // The caller is late, and the store is well.
+                self.roll_back().await;
+                return Err(schedules::stale());
+            }
+            Err(error) => Err(self.fault(&error)),
         };
-        if let Err(fault) = &put {
+        if let Err(fault) = &published {
             self.forget(fault).await;
         }
-        put
+        published.map_err(|fault| fault.error())
+    }
+
+    async fn record_sync(&mut self, row: &SyncRow) -> Result<SyncId, Fault> {
+        self.check_file()?;
+        let connection = self.connection().await?;
+        let kept = syncs::record(connection, row).await.map_err(|error| self.fault(&error));
+        if let Err(fault) = &kept {
+            self.forget(fault).await;
+        }
+        kept
     }
 
     async fn put_environment(&mut self, rows: &EnvironmentRows) -> Result<(), Fault> {
@@ -351,9 +367,10 @@ fn decide(mut batch: Batch, commands: Vec<Command>, claims: Vec<Vec<RunId>>) -> 
             }
             // These are handled before a batch is made.
             Command::PutSchedules { .. }
-            | Command::PutCatalog { .. }
             | Command::PutEnvironment { .. }
             | Command::PutAudit { .. }
+            | Command::Publish { .. }
+            | Command::RecordSync { .. }
             | Command::Close { .. } => {}
         }
     }

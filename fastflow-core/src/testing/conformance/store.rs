@@ -24,6 +24,7 @@ mod full;
 mod ledger;
 mod life;
 mod model;
+mod publication;
 mod queries;
 mod queue;
 mod retry;
@@ -33,7 +34,8 @@ use std::{num::NonZeroU32, sync::Arc};
 use async_trait::async_trait;
 
 pub use self::{
-    chain::*, concurrency::*, full::*, ledger::*, life::*, model::*, queries::*, queue::*, retry::*,
+    chain::*, concurrency::*, full::*, ledger::*, life::*, model::*, publication::*, queries::*, queue::*,
+    retry::*,
 };
 use crate::{
     AttemptId, RunId, Timestamp,
@@ -118,6 +120,9 @@ macro_rules! store_conformance {
             the_ledger_is_read_in_pages,
             a_fire_that_contradicts_itself_is_refused,
             random_operations_agree_with_a_model,
+            a_publication_is_shown_whole_or_not_at_all,
+            the_log_of_syncs_is_read_in_pages,
+            the_log_of_syncs_keeps_its_newest_lines,
             a_closed_store_says_so
         );
     };
@@ -168,6 +173,7 @@ pub(crate) fn spec_on(executor: &str, pipeline: &str, retries: u32) -> Arc<RunSp
             locations: std::collections::BTreeMap::new(),
         },
         revision: revision(),
+        provenance: None,
         executor: executor.parse().unwrap(),
         config: None,
         schedule_limit: None,

@@ -22,9 +22,10 @@ use crate::{
     environment::EnvironmentId,
     run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
+    source::{Commit, SyncId, SyncRecord},
     store::{
         Advanced, Audit, Claim, Created, DailyStatistics, DueSchedule, EnvironmentPackages, Event, EventId,
-        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, PipelineState, RunQuery, ScheduleChange,
+        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, Publication, RunQuery, ScheduleChange,
         ScheduleRecord, Step, Store, TickQuery,
     },
 };
@@ -160,11 +161,20 @@ impl Store for MemoryStore {
         self.transact(|world| Ok(world.ticks_of(query)))
     }
 
-    async fn put_catalog(&self, pipelines: Vec<PipelineState>, _: Timestamp) -> Result<()> {
-        self.transact(|world| {
-            world.put_catalog(pipelines);
-            Ok(())
-        })
+    async fn publish(&self, publication: Publication) -> Result<SyncId> {
+        self.transact(|world| world.publish(publication))
+    }
+
+    async fn record_sync(&self, sync: SyncRecord) -> Result<SyncId> {
+        self.transact(|world| Ok(world.record_sync(sync)))
+    }
+
+    async fn syncs(&self, before: Option<SyncId>, limit: NonZeroU32) -> Result<Vec<SyncRecord>> {
+        self.transact(|world| Ok(world.syncs(before, limit)))
+    }
+
+    async fn published(&self) -> Result<Option<Commit>> {
+        self.transact(|world| Ok(world.published()))
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineRecord>> {

@@ -3,13 +3,17 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
+    time::Duration,
 };
 
 use super::World;
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
-    schedule::Tick,
-    store::{DueSchedule, Fire, Fired, ScheduleChange, ScheduleRecord, TickQuery, accept::Refused},
+    schedule::{Tick, TickOutcome},
+    store::{
+        DueSchedule, Fire, Fired, RemoveSchedule, ScheduleChange, ScheduleRecord, TickQuery, accept::Refused,
+        whole_micros,
+    },
 };
 
 /// What the store keeps of schedules.
@@ -27,17 +31,20 @@ impl World {
     pub(super) fn put_schedules(&mut self, change: ScheduleChange) -> Result<()> {
         let has = |id: &ScheduleId| self.schedules.known.get(id).map(|record| record.generation);
         let put = change.put.iter().map(|put| (&put.record.schedule.id, put.replaces));
-        let remove = change.remove.iter().map(|(id, generation)| (id, Some(*generation)));
+        let remove = change.remove.iter().map(|removed| (&removed.id, Some(removed.generation)));
         if let Some((id, _)) = put.chain(remove).find(|(id, expected)| has(id) != *expected) {
             return Err(
                 Error::new(ErrorKind::Conflict, "somebody changed this schedule").with("schedule", id)
             );
         }
-        let Schedules { known, gone, .. } = &mut self.schedules;
-        for (id, generation) in change.remove {
-            if let Some(record) = known.remove(&id) {
-                gone.insert(id, (generation, record.cursor));
-            }
+        let Schedules { known, gone, ledger, .. } = &mut self.schedules;
+        for RemoveSchedule { id, generation, at, reason } in change.remove {
+            let Some(record) = known.remove(&id) else { continue };
+            let at = whole_micros(at);
+            let end = at.max(record.cursor + Duration::from_micros(1));
+            let tick = Tick::new(end, TickOutcome::Ended { reason }, at);
+            ledger.insert((id.clone(), end), tick);
+            gone.insert(id, (generation, end));
         }
         for put in change.put {
             let mut record = put.record;

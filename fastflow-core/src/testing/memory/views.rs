@@ -1,6 +1,10 @@
 //! The catalog, the counters, and lists.
 
-use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    num::NonZeroU32,
+    time::Duration,
+};
 
 use jiff::{civil::Date, tz::TimeZone};
 
@@ -9,11 +13,12 @@ use super::{
     world::{ByName, is_open},
 };
 use crate::{
-    PipelineName, RunId, Timestamp,
+    PipelineName, Result, RunId, Timestamp,
     run::{Origin, Run, Status},
+    source::{Commit, SyncId, SyncRecord},
     store::{
-        Counters, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, RunQuery,
-        record::whole_micros,
+        Counters, DailyStatistics, Event, EventId, Page, PipelineRecord, PipelineState, Publication,
+        RunQuery, record::whole_micros,
     },
 };
 
@@ -25,6 +30,9 @@ pub(super) struct Books {
     counters: ByName<Counters>,
     submitted: ByName<Timestamp>,
     days: BTreeMap<(PipelineName, Date), DailyStatistics>,
+    published: Option<Commit>,
+    syncs: VecDeque<SyncRecord>,
+    last_sync: SyncId,
 }
 
 impl Books {
@@ -51,12 +59,35 @@ impl Books {
 }
 
 impl World {
-    pub(super) fn put_catalog(&mut self, pipelines: Vec<PipelineState>) {
+    pub(super) fn publish(&mut self, publication: Publication) -> Result<SyncId> {
+        self.put_schedules(publication.schedules)?;
         let catalog = &mut self.books.catalog;
         for (_, present) in catalog.values_mut() {
             *present = false;
         }
-        catalog.extend(pipelines.into_iter().map(|state| (state.name.clone(), (state, true))));
+        let pipelines = publication.pipelines.into_iter();
+        catalog.extend(pipelines.map(|state| (state.name.clone(), (state, true))));
+        self.books.published = publication.sync.commit.clone();
+        Ok(self.record_sync(publication.sync))
+    }
+
+    pub(super) fn record_sync(&mut self, sync: SyncRecord) -> SyncId {
+        let books = &mut self.books;
+        books.last_sync.0 += 1;
+        books.syncs.push_back(SyncRecord { id: books.last_sync, ..sync });
+        let surplus = books.syncs.len().saturating_sub(SyncRecord::MAX_KEPT as usize);
+        books.syncs.drain(..surplus);
+        books.last_sync
+    }
+
+    pub(super) fn syncs(&self, before: Option<SyncId>, limit: NonZeroU32) -> Vec<SyncRecord> {
+        let limit = usize::try_from(limit.get()).unwrap_or(usize::MAX);
+        let older = self.books.syncs.iter().rev().filter(|sync| before.is_none_or(|before| sync.id < before));
+        older.take(limit).cloned().collect()
+    }
+
+    pub(super) fn published(&self) -> Option<Commit> {
+        self.books.published.clone()
     }
 
     pub(super) fn catalog(&self) -> Vec<PipelineRecord> {

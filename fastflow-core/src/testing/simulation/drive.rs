@@ -28,11 +28,14 @@ use crate::{
         dispatcher::{COMMANDS, Dispatcher},
         follow_up::Joins,
         intake::Specs,
-        reconcile, scheduler,
+        scheduler,
         signal::Signals,
+        source_events::SourceEvents,
+        sync::{self, Syncs},
     },
     layout::DataDir,
     run::Run,
+    source::{SyncRequest, SyncTrigger},
     store::EventId,
 };
 
@@ -92,6 +95,7 @@ impl Living {
             source: Arc::new(SimSource(Arc::clone(stage))),
             executors: Executors { default: name.clone(), by_name: BTreeMap::from([(name, executor)]) },
             environments: Arc::new(NoEnvironments),
+            auditor: Arc::new(NoEnvironments),
             clock: Arc::clone(&host) as Arc<dyn crate::Clock>,
             entropy: Arc::clone(stage) as Arc<dyn crate::Entropy>,
             data: DataDir::new("/simulated"),
@@ -101,11 +105,15 @@ impl Living {
                 capacity: stage.plan.capacity.clone(),
                 blackouts: Blackouts::default(),
                 retention: Retention::default(),
+                audits: crate::AuditPolicy::default(),
+                sync_interval: None,
                 inherited_env: BTreeMap::new(),
             },
             signals: Signals::new(EventId::default()),
             specs: Specs::default(),
             joins: Joins::default(),
+            syncs: Syncs::default(),
+            source_events: SourceEvents::default(),
         });
         // While the sender lives, the dispatcher has a facade.
         let (facade, received) = mpsc::channel(COMMANDS);
@@ -146,9 +154,7 @@ async fn begin(ports: &Ports) -> Result<Vec<Run>> {
 
 /// What the facade does to read the pipelines anew.
 pub(super) async fn sync(ports: &Ports) -> Result<()> {
-    let catalog = ports.source.sync().await?;
-    ports.joins.learn(&catalog);
-    reconcile::sync(ports, &catalog).await
+    sync::work(ports, &SyncRequest::default(), SyncTrigger::Call).await.map(drop)
 }
 
 impl Board {

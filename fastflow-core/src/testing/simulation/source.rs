@@ -8,17 +8,25 @@ use super::stage::Stage;
 use crate::{
     Error, ErrorKind, PipelineName, Result,
     environment::{
-        Collected, Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind,
-        EnvironmentId, EnvironmentRequest, SetupLog,
+        AuditOutcome, Collected, Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind,
+        EnvironmentId, EnvironmentRequest, Package, PackageAuditor, SetupLog,
     },
     run::RunSpec,
-    source::{self, Catalog, CatalogEntry, PipelineSource, RevisedPipeline, Revision},
+    source::{
+        self, Catalog, CatalogEntry, Fetched, PipelineSource, Probe, Provenance, RevisedPipeline, Revision,
+        SyncFailure, SyncRequest,
+    },
 };
 
 #[derive(Debug)]
 pub(super) struct SimSource(pub(super) Arc<Stage>);
 
 impl SimSource {
+    fn all(&self) -> Catalog {
+        let entries = self.0.plan.specs.values().map(|spec| self.entry(spec)).collect();
+        Catalog { entries, ..Catalog::default() }
+    }
+
     fn entry(&self, spec: &RunSpec) -> CatalogEntry {
         let name = spec.pipeline.name.clone();
         let mut pipeline = spec.pipeline.clone();
@@ -27,16 +35,15 @@ impl SimSource {
             pipeline.definition.schedules = self.0.plan.schedules(&name, edits);
         }
         let revision = format!("{:064x}", edits.map_or(0, |edits| edits + 1)).parse().unwrap();
-        let found = RevisedPipeline { revision, pipeline: Arc::new(pipeline) };
+        let found = RevisedPipeline { revision, pipeline: Arc::new(pipeline), provenance: None };
         CatalogEntry { name, pipeline: Ok(found) }
     }
 }
 
 #[async_trait]
 impl PipelineSource for SimSource {
-    async fn sync(&self) -> Result<Catalog> {
-        let entries = self.0.plan.specs.values().map(|spec| self.entry(spec)).collect();
-        Ok(Catalog { entries, warnings: Vec::new() })
+    async fn catalog(&self) -> Result<Arc<Catalog>> {
+        Ok(Arc::new(self.all()))
     }
 
     async fn refresh(&self, name: &PipelineName) -> Result<CatalogEntry> {
@@ -44,7 +51,17 @@ impl PipelineSource for SimSource {
         spec.map(|spec| self.entry(spec)).ok_or_else(|| Error::new(ErrorKind::NotFound, "no such pipeline"))
     }
 
-    async fn checkout(&self, _: &Revision) -> Result<PathBuf> {
+    async fn fetch(&self, _: &SyncRequest) -> Result<Fetched, SyncFailure> {
+        Ok(Fetched::new(self.all()))
+    }
+
+    async fn publish(&self, _: &Fetched) {}
+
+    async fn probe(&self) -> Result<Probe, SyncFailure> {
+        Ok(Probe::default())
+    }
+
+    async fn checkout(&self, _: &Revision, _: Option<&Provenance>) -> Result<PathBuf> {
         Err(Error::new(ErrorKind::NotFound, "there is no disk here"))
     }
 
@@ -74,5 +91,12 @@ impl EnvironmentBuilder for NoEnvironments {
         _: usize,
     ) -> Result<Collected, EnvironmentFailure> {
         Ok(Collected::default())
+    }
+}
+
+#[async_trait]
+impl PackageAuditor for NoEnvironments {
+    async fn audit(&self, _: &[Package]) -> AuditOutcome {
+        AuditOutcome::ToolMissing { program: "none".into() }
     }
 }

@@ -11,9 +11,10 @@ use crate::{
     environment::EnvironmentId,
     run::{Attempt, NewRun, Note, Run, RunEvent, SetupEnvironment, StopCause},
     schedule::Tick,
+    source::{Commit, SyncId, SyncRecord},
     store::{
         Advanced, Audit, Claim, Created, DailyStatistics, DueSchedule, EnvironmentPackages, Event, EventId,
-        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, PipelineState, RunQuery, ScheduleChange,
+        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, Publication, RunQuery, ScheduleChange,
         ScheduleRecord, Step, Store, TickQuery,
     },
     testing::memory::is_open,
@@ -187,8 +188,20 @@ impl Store for SimStore {
         self.call("ticks", move |store| async move { store.ticks(&query).await }.boxed(), |_, _| {}).await
     }
 
-    async fn put_catalog(&self, pipelines: Vec<PipelineState>, at: Timestamp) -> Result<()> {
-        self.call("put_catalog", |store| store.put_catalog(pipelines, at), |_, ()| {}).await
+    async fn publish(&self, publication: Publication) -> Result<SyncId> {
+        self.call("publish", |store| store.publish(publication), |_, _| {}).await
+    }
+
+    async fn record_sync(&self, sync: SyncRecord) -> Result<SyncId> {
+        self.call("record_sync", |store| store.record_sync(sync), |_, _| {}).await
+    }
+
+    async fn syncs(&self, before: Option<SyncId>, limit: NonZeroU32) -> Result<Vec<SyncRecord>> {
+        self.call("syncs", |store| store.syncs(before, limit), |_, _| {}).await
+    }
+
+    async fn published(&self) -> Result<Option<Commit>> {
+        self.call("published", |store| store.published(), |_, _| {}).await
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineRecord>> {
@@ -219,8 +232,8 @@ impl Store for SimStore {
 
     async fn environment(&self, id: &EnvironmentId) -> Result<EnvironmentPackages> {
         let id = id.clone();
-        let read = move |store: &dyn Store| async move { store.environment(&id).await }.boxed();
-        self.call("environment", read, |_, _| {}).await
+        self.call("environment", move |store| async move { store.environment(&id).await }.boxed(), |_, _| {})
+            .await
     }
 
     async fn unrecorded_environments(&self, limit: NonZeroU32) -> Result<Vec<SetupEnvironment>> {

@@ -1,14 +1,16 @@
 //! Cases on schedules and their ledger: each instant has one row, and at most one run.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{at, changed, claimed, end, id, key, many, new_run, spec};
 use crate::{
     ErrorKind, ScheduleId,
     pipeline::WhenFull,
     run::{Exit, NewRun, Origin, RunSpec},
-    schedule::{NextTick, Schedule, Tick, TickOutcome},
-    store::{Claim, Fire, Fired, PutSchedule, ScheduleChange, ScheduleRecord, Store, TickQuery},
+    schedule::{EndReason, NextTick, Schedule, Tick, TickOutcome},
+    store::{
+        Claim, Fire, Fired, PutSchedule, RemoveSchedule, ScheduleChange, ScheduleRecord, Store, TickQuery,
+    },
 };
 
 fn tick_at(second: i64) -> NextTick {
@@ -31,10 +33,15 @@ fn put(replaces: Option<u64>, record: ScheduleRecord) -> PutSchedule {
     PutSchedule { replaces, record }
 }
 
+/// The end of a schedule.
+fn gone(id: &ScheduleId, generation: u64, second: i64) -> RemoveSchedule {
+    RemoveSchedule { id: id.clone(), generation, at: at(second), reason: EndReason::PipelineRemoved }
+}
+
 async fn change(
     store: &Arc<dyn Store>,
     put: Vec<PutSchedule>,
-    remove: Vec<(ScheduleId, u64)>,
+    remove: Vec<RemoveSchedule>,
 ) -> crate::Result<()> {
     store.put_schedules(ScheduleChange { put, remove }).await
 }
@@ -100,13 +107,13 @@ pub async fn schedules_change_all_or_not_at_all(store: Arc<dyn Store>) {
     let other = |name: &str| put(None, record(name, 0, 60));
     let x = store.schedule(&"x/c".parse().unwrap()).await.unwrap();
     let (changed_x, gone_x) =
-        (put(Some(x.generation), record("x/c", 0, 90)), (x.schedule.id.clone(), x.generation));
+        (put(Some(x.generation), record("x/c", 0, 90)), gone(&x.schedule.id, x.generation, 10));
     for (puts, remove) in [
         (vec![changed_x.clone(), other("x/new"), put(Some(generation), second.clone())], vec![]),
         (vec![changed_x.clone(), other("x/new"), other("etl/a")], vec![]),
         (vec![other("x/new"), put(Some(1), record("x/unknown", 0, 60))], vec![gone_x.clone()]),
-        (vec![other("x/new")], vec![gone_x.clone(), (id.clone(), generation)]),
-        (vec![changed_x], vec![gone_x.clone(), ("x/unknown".parse().unwrap(), 1)]),
+        (vec![other("x/new")], vec![gone_x.clone(), gone(&id, generation, 10)]),
+        (vec![changed_x], vec![gone_x.clone(), gone(&"x/unknown".parse().unwrap(), 1, 10)]),
     ] {
         assert_eq!(change(&store, puts, remove).await.unwrap_err().kind(), ErrorKind::Conflict);
         assert_eq!(store.schedules(None).await.unwrap(), before);
@@ -132,14 +139,18 @@ pub async fn a_cursor_never_goes_back(store: Arc<dyn Store>) {
     let third = store.schedule(&id).await.unwrap();
     assert_eq!(third.cursor, at(100), "what was given is later");
 
-    change(&store, Vec::new(), vec![(id.clone(), third.generation)]).await.unwrap();
+    change(&store, Vec::new(), vec![gone(&id, third.generation, 90)]).await.unwrap();
     let gone = fire(&third, 160, run_at(2, &third, 160, &etl));
     assert!(!done(&store.fire(vec![gone.clone()]).await.unwrap()[0]), "it is no more");
     assert!(store.due_schedules(at(999), many(9)).await.unwrap().is_empty());
     assert_eq!(store.next_tick().await.unwrap(), None);
-    assert_eq!(ledger(&store).await.len(), 1, "its ledger stays");
+    let rows = ledger(&store).await;
+    assert_eq!(rows.len(), 2, "its ledger stays");
+    let end = at(100) + Duration::from_micros(1);
+    let why = TickOutcome::Ended { reason: EndReason::PipelineRemoved };
+    assert_eq!(rows[0], (id, Tick::new(end, why, at(90))), "it says why, behind the last instant");
     let again = made(&store, "etl/a", 20, 130).await;
-    assert_eq!(again.cursor, at(100));
+    assert_eq!(again.cursor, end);
     assert!(again.generation > third.generation);
     assert!(!done(&store.fire(vec![gone]).await.unwrap()[0]), "who knew the one before is late");
     assert!(done(&store.fire(vec![fire(&again, 160, run_at(3, &again, 160, &etl))]).await.unwrap()[0]));

@@ -2,13 +2,17 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{at, claimed, exited, handle, id, many, new_run, revision, spec, spec_on, step};
+use super::{at, claimed, exited, handle, id, many, new_run, publication, revision, spec, spec_on, step};
 use crate::{
     ErrorKind, RunId,
     pipeline::Diagnostic,
     run::{Exit, RunEvent, Status, StopCause},
-    store::{Claim, Counters, PipelineState, RunQuery, Step, Store},
+    store::{Claim, Counters, PipelineState, Publication, RunQuery, Step, Store},
 };
+
+async fn show(store: &Arc<dyn Store>, pipelines: Vec<PipelineState>, second: i64) {
+    store.publish(Publication { pipelines, ..publication(second) }).await.unwrap();
+}
 
 /// Kills: a queue that forgets priorities, or goes by the order of arrival.
 pub async fn claims_go_by_priority_then_by_age(store: Arc<dyn Store>) {
@@ -192,7 +196,7 @@ pub async fn the_catalog_is_replaced(store: Arc<dyn Store>) {
     };
     let run = claimed(&store, 1, &spec("a", 0)).await;
     assert!(store.pipelines().await.unwrap().is_empty(), "a run does not put its pipeline into the catalog");
-    store.put_catalog(vec![state("b"), state("a"), broken.clone()], at(1)).await.unwrap();
+    show(&store, vec![state("b"), state("a"), broken.clone()], 1).await;
     step(&store, &run, exited(Exit::Code(2)), 2).await.unwrap();
     let records = store.pipelines().await.unwrap();
     assert_eq!(records.iter().map(|r| r.state.name.as_str()).collect::<Vec<_>>(), ["a", "b", "broken"]);
@@ -201,12 +205,12 @@ pub async fn the_catalog_is_replaced(store: Arc<dyn Store>) {
     assert_eq!(records[0].counters, Counters { failed: 1, ..Counters::default() });
     assert_eq!((records[0].last_submitted_at, records[1].last_submitted_at), (Some(at(0)), None));
 
-    store.put_catalog(vec![state("broken")], at(3)).await.unwrap();
+    show(&store, vec![state("broken")], 3).await;
     let records = store.pipelines().await.unwrap();
     assert_eq!(records.iter().map(|r| r.present).collect::<Vec<_>>(), [false, false, true]);
     assert_eq!(records[0].counters.total(), 1);
     assert_eq!(records[2].state, state("broken"));
-    store.put_catalog(Vec::new(), at(4)).await.unwrap();
+    show(&store, Vec::new(), 4).await;
     assert!(store.pipelines().await.unwrap().iter().all(|record| !record.present));
 }
 
@@ -218,7 +222,7 @@ pub async fn counters_are_what_a_recount_gives(store: Arc<dyn Store>) {
         revision: None,
         diagnostics: vec![],
     });
-    store.put_catalog(states.to_vec(), at(0)).await.unwrap();
+    show(&store, states.to_vec(), 0).await;
     for number in 0..40_i32 {
         let spec = &specs[usize::from(number % 2 == 1)];
         let number_u = u64::try_from(number).unwrap();

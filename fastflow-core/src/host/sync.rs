@@ -1,0 +1,264 @@
+//! Syncs: from what a source has to what is shown, all of it at once, and the line in the log that says so.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::future::{BoxFuture, FutureExt as _, Shared};
+
+use super::{
+    Ports,
+    backoff::Backoff,
+    reconcile::{self, Shown},
+};
+use crate::{
+    Error, ErrorKind, PipelineName, Result,
+    source::{
+        Catalog, ChangeKind, PipelineChange, SourceEvent, SyncFailure, SyncId, SyncOutcome, SyncRecord,
+        SyncRequest, SyncTrigger,
+    },
+    store::{PipelineRecord, PipelineState},
+};
+
+/// How long a start waits for its sync where an earlier host has left something to show.
+const START_WAIT: Duration = Duration::from_secs(10);
+/// The longest pause between two syncs of a source that fails, unless the interval itself is longer.
+const LONGEST_PAUSE: Duration = Duration::from_hours(1);
+
+/// The syncs of one host: one at work, and at most one for each request that waits for it.
+#[derive(Debug, Default)]
+pub(crate) struct Syncs {
+    /// Held while a sync works.
+    work: Arc<tokio::sync::Mutex<()>>,
+    /// Those that have not begun. Whoever asks for the same shares them; who comes later may have changed something
+    /// since the one at work looked.
+    waiting: Mutex<Vec<(SyncRequest, Waiting)>>,
+}
+
+/// What several callers wait for. Errors are shared, too.
+type Waiting = Shared<BoxFuture<'static, Result<SyncRecord, Arc<Error>>>>;
+
+impl Syncs {
+    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(SyncRequest, Waiting)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Syncs, together with whoever asks for the same before it begins. It goes on when nobody waits for it any more.
+///
+/// A sync that failed is a record that says so.
+pub(crate) async fn sync(
+    ports: &Arc<Ports>,
+    request: SyncRequest,
+    trigger: SyncTrigger,
+) -> Result<SyncRecord> {
+    let shared = {
+        let mut waiting = ports.syncs.waiting();
+        match waiting.iter().find(|(other, _)| *other == request) {
+            Some((_, shared)) => shared.clone(),
+            None => {
+                let shared = begin(Arc::clone(ports), request.clone(), trigger);
+                waiting.push((request, shared.clone()));
+                shared
+            }
+        }
+    };
+    shared.await.map_err(|error| Error::new(error.kind(), error.message().to_owned()).because(error.chain()))
+}
+
+fn begin(ports: Arc<Ports>, request: SyncRequest, trigger: SyncTrigger) -> Waiting {
+    let task = tokio::spawn(async move {
+        let lock = Arc::clone(&ports.syncs.work);
+        let _alone = lock.lock().await;
+        ports.syncs.waiting().retain(|(other, _)| *other != request);
+        work(&ports, &request, trigger).await.map_err(Arc::new)
+    });
+    let joined = task.map(|joined| {
+        joined.unwrap_or_else(|lost| {
+            Err(Arc::new(Error::new(ErrorKind::Internal, "the sync broke off").because(lost)))
+        })
+    });
+    joined.boxed().shared()
+}
+
+/// One sync, by a caller who is alone.
+pub(crate) async fn work(ports: &Ports, request: &SyncRequest, trigger: SyncTrigger) -> Result<SyncRecord> {
+    let (started_at, began) = (ports.clock.now(), ports.clock.elapsed());
+    ports.source_events.tell(SourceEvent::SyncStarted { trigger, branch: request.branch.clone() });
+    let published = ports.store.published().await?;
+    let duration = || {
+        let took = ports.clock.elapsed().saturating_sub(began);
+        u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
+    };
+    let record = SyncRecord {
+        id: SyncId::default(),
+        started_at,
+        duration_micros: 0,
+        trigger,
+        branch: request.branch.clone(),
+        outcome: SyncOutcome::Unchanged,
+        previous: published.as_ref().map(|commit| commit.id.clone()),
+        commit: published.clone(),
+        distance: None,
+        bytes: 0,
+    };
+    let fetched = match ports.source.fetch(request).await {
+        Ok(fetched) => fetched,
+        Err(failure) => {
+            let outcome = SyncOutcome::Failed(failure);
+            return keep(ports, SyncRecord { duration_micros: duration(), outcome, ..record }).await;
+        }
+    };
+    let catalog = &fetched.catalog;
+    let (states, changes) = compare(ports.store.pipelines().await?, catalog);
+    let is_new = states.is_some() || catalog.commit != published;
+    let mut record = SyncRecord {
+        duration_micros: duration(),
+        outcome: SyncOutcome::Published { changes },
+        commit: catalog.commit.clone(),
+        distance: fetched.distance,
+        bytes: fetched.bytes,
+        ..record
+    };
+    let states = is_new.then(|| states.unwrap_or_else(|| reconcile::states(catalog)));
+    let shown = reconcile::publish(ports, catalog, states, &record).await?;
+    ports.source.publish(&fetched).await;
+    ports.joins.learn(catalog);
+    wake_warmer(ports, &record);
+    match shown {
+        Shown::Now(id) => {
+            record.id = id;
+            reconcile::look_again(ports, catalog).await?;
+            ports.source_events.tell(SourceEvent::SyncEnded(Box::new(record.clone())));
+        }
+        Shown::Already => {
+            let outcome = SyncOutcome::Unchanged;
+            record = keep(ports, SyncRecord { outcome, duration_micros: duration(), ..record }).await?;
+        }
+    }
+    Ok(record)
+}
+
+/// A pipeline that is new may want sandboxes that are ready.
+fn wake_warmer(ports: &Ports, record: &SyncRecord) {
+    let SyncOutcome::Published { changes } = &record.outcome else { return };
+    for change in
+        changes.iter().filter(|change| matches!(change.kind, ChangeKind::Added | ChangeKind::Changed))
+    {
+        ports.signals.use_warm(&change.name);
+    }
+}
+
+/// Keeps a sync that changed nothing.
+async fn keep(ports: &Ports, mut record: SyncRecord) -> Result<SyncRecord> {
+    record.id = ports.store.record_sync(record.clone()).await?;
+    ports.source_events.tell(SourceEvent::SyncEnded(Box::new(record.clone())));
+    Ok(record)
+}
+
+/// The catalog as the store keeps it, if that differs from what it has, and what differs.
+fn compare(
+    known: Vec<PipelineRecord>,
+    catalog: &Catalog,
+) -> (Option<Vec<PipelineState>>, Vec<PipelineChange>) {
+    let mut known: BTreeMap<PipelineName, PipelineState> = known
+        .into_iter()
+        .filter(|record| record.present)
+        .map(|record| (record.state.name.clone(), record.state))
+        .collect();
+    let states = reconcile::states(catalog);
+    let mut changes = Vec::new();
+    for state in &states {
+        let earlier = known.remove(&state.name);
+        if earlier.as_ref() == Some(state) {
+            continue;
+        }
+        let kind = match (&state.revision, earlier) {
+            (None, _) => ChangeKind::Broken,
+            (Some(_), None) => ChangeKind::Added,
+            (Some(_), Some(_)) => ChangeKind::Changed,
+        };
+        let findings = if kind == ChangeKind::Broken { state.diagnostics.clone() } else { Vec::new() };
+        changes.push(PipelineChange { name: state.name.clone(), kind, findings });
+    }
+    let removed = |name| PipelineChange { name, kind: ChangeKind::Removed, findings: Vec::new() };
+    changes.extend(known.into_keys().map(removed));
+    changes.sort_by(|one, other| one.name.cmp(&other.name));
+    let states = (!changes.is_empty()).then_some(states);
+    (states, changes)
+}
+
+/// The sync of a start. Where an earlier host has left something to show, that is good enough when the source cannot be
+/// reached or takes long.
+pub(crate) async fn at_start(ports: &Arc<Ports>) -> Result<()> {
+    let syncing = sync(ports, SyncRequest::default(), SyncTrigger::Start);
+    if ports.store.published().await?.is_none() || ports.source.catalog().await.is_err() {
+        return match syncing.await?.outcome {
+            SyncOutcome::Failed(failure) => Err(failure.into()),
+            _ => Ok(()),
+        };
+    }
+    tokio::select! {
+        record = syncing => {
+            if let Some(failure) = record?.outcome.failure() {
+                tracing::warn!(%failure, "the source could not be synced; what was published before is shown");
+            }
+        }
+        () = ports.clock.sleep(START_WAIT) => {
+            tracing::warn!("the source is still being synced; what was published before is shown meanwhile");
+        }
+    }
+    Ok(())
+}
+
+/// Syncs whenever it is time or the source says that something has changed, until it is dropped.
+pub(crate) async fn run(ports: Arc<Ports>) {
+    let interval = ports.settings.sync_interval;
+    let mut backoff = Backoff::new();
+    let mut failures = 0_u32;
+    loop {
+        let pause = async {
+            match interval {
+                Some(interval) => {
+                    let longest = LONGEST_PAUSE.max(interval);
+                    let pause = interval.saturating_mul(1 << failures.min(16)).min(longest);
+                    ports.clock.sleep(jittered(&ports, pause)).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        let trigger = tokio::select! {
+            () = ports.source.changed() => SyncTrigger::Change,
+            () = pause => SyncTrigger::Interval,
+        };
+        loop {
+            let failure = match sync(&ports, SyncRequest::default(), trigger).await {
+                Ok(SyncRecord { outcome: SyncOutcome::Failed(failure), .. }) => failure,
+                Ok(_) => {
+                    (failures, backoff) = (0, Backoff::new());
+                    break;
+                }
+                Err(error) => SyncFailure::from(error),
+            };
+            failures = failures.saturating_add(1);
+            tracing::warn!(%failure, %trigger, "the source could not be synced; nothing has changed");
+            // What changed is told once. Whoever waits for an interval has another one.
+            if trigger != SyncTrigger::Change || !failure.kind.is_transient() || failures > MAX_TRIES {
+                break;
+            }
+            backoff.wait(&*ports.clock).await;
+        }
+    }
+}
+
+/// Up to a tenth more, so that many hosts do not come at one instant.
+fn jittered(ports: &Ports, pause: Duration) -> Duration {
+    let mut random = [0; 4];
+    ports.entropy.fill(&mut random);
+    pause + pause.mul_f64(f64::from(u32::from_be_bytes(random)) / f64::from(u32::MAX) / 10.0)
+}
+
+/// How often a change that could not be read is read again.
+const MAX_TRIES: u32 = 10;
