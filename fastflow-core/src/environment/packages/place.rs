@@ -21,9 +21,13 @@ pub(super) fn plain(place: &str) -> String {
     plain
 }
 
-/// An index, by its URL or path.
+/// An index, by its URL or path. One with a slash at its end is the same index.
 pub(super) fn index(place: &str) -> PackageOrigin {
-    PackageOrigin::Index { url: plain(place) }
+    let mut url = plain(place);
+    if url.contains("://") {
+        url.truncate(url.trim_end_matches('/').len());
+    }
+    PackageOrigin::Index { url }
 }
 
 /// What a requirement names itself: a URL, or a file of this machine.

@@ -34,21 +34,21 @@ CROSS JOIN packages AS p ON p.hash = unhex(v.value->>0) WHERE e.digest = $1;
 COMMIT;
 ";
 
-const SELECT_ENVIRONMENT: &str =
+pub(super) const SELECT_ENVIRONMENT: &str =
     "SELECT lock_hash, python_version, uv_version, recorded_at, known FROM environments
      WHERE digest = $1";
 
-const SELECT_PACKAGES: &str = "SELECT p.body FROM environments AS e
+pub(super) const SELECT_PACKAGES: &str = "SELECT p.body FROM environments AS e
      CROSS JOIN environment_packages AS ep ON ep.environment = e.id CROSS JOIN packages AS p ON p.id = ep.package
      WHERE e.digest = $1";
 
 /// Environments that attempts name and that are not recorded, each with what one of those attempts keeps.
-pub(super) const SELECT_UNRECORDED: &str = "
+const SELECT_UNRECORDED: &str = "
 SELECT (SELECT a.setup FROM attempts AS a WHERE a.setup->>'$.environment.id' = u.environment LIMIT 1)
 FROM (SELECT DISTINCT environment FROM environment_uses) AS u
 WHERE NOT EXISTS (SELECT 1 FROM environments AS e WHERE e.digest = u.environment) ORDER BY u.environment LIMIT $1";
 
-const SELECT_NAMED: &str = "SELECT id, body FROM packages WHERE name = $1";
+pub(super) const SELECT_NAMED: &str = "SELECT id, body FROM packages WHERE name = $1";
 
 /// The environments that have one of some packages.
 macro_rules! having {
@@ -64,9 +64,9 @@ macro_rules! having {
     };
 }
 
-const SELECT_ENVIRONMENTS: &str = having!("e.digest, ep.package", " ORDER BY e.id DESC LIMIT $2");
+pub(super) const SELECT_ENVIRONMENTS: &str = having!("e.digest, ep.package", " ORDER BY e.id DESC LIMIT $2");
 
-const SELECT_PIPELINES: &str = having!(
+pub(super) const SELECT_PIPELINES: &str = having!(
     "DISTINCT p.name",
     " CROSS JOIN environment_uses AS u ON u.environment = e.digest CROSS JOIN pipelines AS p ON p.id = u.pipeline
       ORDER BY p.name"
@@ -96,7 +96,8 @@ COMMIT;
 ";
 
 const SELECT_AUDITS: &str = "SELECT body FROM audits ORDER BY id DESC LIMIT $1";
-const SELECT_AUDITS_OF: &str = "SELECT body FROM audits WHERE environment = $2 ORDER BY id DESC LIMIT $1";
+pub(super) const SELECT_AUDITS_OF: &str =
+    "SELECT body FROM audits WHERE environment = $2 ORDER BY id DESC LIMIT $1";
 
 /// An environment as the parameters of [`put_environment`].
 #[derive(Debug)]
