@@ -279,3 +279,22 @@ fn help(kind: EnvironmentFailureKind) -> Option<&'static str> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_a_package_is_no_part_of_what_is_installed() {
+        let lock = |text: &str| Lock { text: text.into(), form: Form::Requirements }.hash().unwrap();
+        let plain = lock("six==1.17.0 \\\n    --hash=sha256:aa\n");
+        assert_eq!(
+            lock("six==1.17.0 \\\n    --hash=sha256:aa\n    # from https://i.example/simple\n"),
+            plain
+        );
+        assert_ne!(
+            lock("six==1.17.0 \\\n    --hash=sha256:bb\n    # from https://i.example/simple\n"),
+            plain
+        );
+    }
+}

@@ -32,7 +32,7 @@ CREATE INDEX attempts_environment ON attempts (setup->>'$.environment.id', run)
 -- Which pipelines ran where: written with the attempts, so that nothing that ran is ever missing.
 CREATE TABLE environment_uses (
     environment TEXT    NOT NULL,
-    pipeline    INTEGER NOT NULL REFERENCES pipelines (id),
+    pipeline    INTEGER NOT NULL,
     PRIMARY KEY (environment, pipeline)
 ) WITHOUT ROWID, STRICT;
 INSERT INTO environment_uses (environment, pipeline)
