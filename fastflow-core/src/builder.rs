@@ -261,8 +261,7 @@ impl OrchestratorBuilder {
             config.default_python = self.default_python;
             Arc::new(UvEnvironments::new(config, Arc::clone(&self.clock))?)
         };
-        let inherited_env = inherited(&self.inherited);
-        let auditor = self.auditor.unwrap_or_else(|| pip_audit(&data, &inherited_env, &self.clock));
+        let auditor = self.auditor.unwrap_or_else(|| pip_audit(&data, &self.clock));
         let executors = executors(self.executors, &data, &self.clock)?;
         let signals = Signals::new(store.last_event().await?);
         let settings = Settings {
@@ -272,7 +271,7 @@ impl OrchestratorBuilder {
             retention: self.retention,
             sync_interval: self.sync_interval,
             audits: self.audits,
-            inherited_env,
+            inherited_env: inherited(&self.inherited),
         };
         let ports = Ports {
             store,
@@ -387,14 +386,10 @@ fn check_apart(folder: &Path, data: &DataDir) -> Result<()> {
     Ok(())
 }
 
-/// The one on the `PATH`, with the variables that programs of pipelines get.
-fn pip_audit(
-    data: &DataDir,
-    env: &BTreeMap<String, String>,
-    clock: &Arc<dyn Clock>,
-) -> Arc<dyn PackageAuditor> {
+/// The one on the `PATH`, with the few variables that every program gets, and none that are given to programs besides.
+fn pip_audit(data: &DataDir, clock: &Arc<dyn Clock>) -> Arc<dyn PackageAuditor> {
     let mut config = PipAuditConfig::new(data.audit_dir());
-    config.env.clone_from(env);
+    config.env = inherited(&INHERITED.map(str::to_owned));
     Arc::new(PipAudit::new(config, Arc::clone(clock)))
 }
 

@@ -10,7 +10,7 @@ use crate::{
 };
 
 const SPEC_VERSION: &str = "1.6";
-/// The index that a package URL of PyPI means when it names none.
+/// The index that a package URL means when it names none.
 const PYPI: &str = "https://pypi.org/simple";
 
 /// The bill of an environment. Equal environments have equal ones.

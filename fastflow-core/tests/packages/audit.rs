@@ -84,8 +84,12 @@ async fn every_end_of_an_audit_has_its_own_outcome() {
     let vulnerable = AuditOutcome::Vulnerable { audited: 1, findings: vec![finding], skipped: Vec::new() };
     assert_eq!(found.audit(&tiny("1.0")).await, vulnerable);
     assert_eq!(found.audit(&tiny("2.0")).await, AuditOutcome::Clean { audited: 1, skipped: Vec::new() });
-    let AuditOutcome::Failed { words } = found.audit(&tiny("no version")).await else { panic!() };
-    assert!(words.contains("tiny"), "{words}");
+    let AuditOutcome::Failed { words } = found.audit(&tiny("no-version")).await else { panic!() };
+    assert!(words.contains("no package was looked at"), "{words}");
+    let [two, mut odd] = [tiny("2.0"), tiny("no-version")].map(|[package]| package);
+    odd.name = "odd".parse().unwrap();
+    let AuditOutcome::Clean { audited: 1, skipped } = found.audit(&[two, odd]).await else { panic!() };
+    assert_eq!(skipped[0].package.as_str(), "odd", "it keeps nobody else from being looked at");
 
     let unreachable = auditor(config(dir.path(), program.clone(), "http://127.0.0.1:9/v1/query"));
     let AuditOutcome::Failed { words } = unreachable.audit(&tiny("1.0")).await else { panic!() };

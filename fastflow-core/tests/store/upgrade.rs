@@ -131,7 +131,7 @@ async fn a_database_of_schema_2_goes_on() {
     store.put_environment(EnvironmentPackages::new(&used[0], Some(vec![six]), at(0))).await.unwrap();
     let found = store.package_use(&PackageQuery::new("six".parse().unwrap())).await.unwrap();
     assert_eq!(found.runs.items, [22, 19, 17, 16].map(id), "what ran before the upgrade is found");
-    assert_eq!(found.pipelines.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["etl"]);
+    assert_eq!(found.pipelines.iter().map(fastflow_core::PipelineName::as_str).collect::<Vec<_>>(), ["etl"]);
 
     let open_before = store.take_over().await.unwrap();
     assert_eq!(open_before.iter().map(|run| run.id).collect::<Vec<_>>(), [id(19), id(35)]);

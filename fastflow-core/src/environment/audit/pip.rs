@@ -5,11 +5,13 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Stdio,
+    str::FromStr as _,
     sync::Arc,
     time::Duration,
 };
 
 use async_trait::async_trait;
+use pep440_rs::Version;
 use tokio::{process::Command, sync::Mutex};
 
 use super::{AuditOutcome, PackageAuditor, report::Report};
@@ -187,8 +189,11 @@ fn judge(end: &ToolEnd, packages: &[Package]) -> AuditOutcome {
     }
 }
 
+/// What it is given to read. One version that Python does not know would end the whole audit.
 fn requirements_of(packages: &[Package]) -> String {
-    packages.iter().map(|package| format!("{}=={}\n", package.name, package.version)).collect()
+    let known = packages.iter().filter(|package| Version::from_str(&package.version).is_ok());
+    let lines: Vec<String> = known.map(|package| format!("{}=={}", package.name, package.version)).collect();
+    lines.join("\n")
 }
 
 fn write(path: &Path, text: &str) -> io::Result<()> {

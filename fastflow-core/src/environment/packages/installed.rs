@@ -53,10 +53,11 @@ pub(super) fn read(directory: &Path) -> io::Result<Vec<Installed>> {
                 tracing::warn!(directory = %directory.display(), limit = PACKAGES_MAX, "more packages than are listed");
                 break;
             }
-            match package(&packages.join(&name), stem) {
-                Some(package) => found.push(package),
-                None => tracing::warn!(record = name, "a package that does not say its name and version"),
+            let package = package(&packages.join(&name), stem);
+            if package.is_none() {
+                tracing::warn!(record = name, "a package that does not say its name and version");
             }
+            found.extend(package);
         }
     }
     found.sort();

@@ -44,7 +44,7 @@ pub(super) const SELECT_PACKAGES: &str = "SELECT p.body FROM environments AS e
 
 /// Environments that attempts name and that are not recorded, each with what one of those attempts keeps.
 const SELECT_UNRECORDED: &str = "
-SELECT (SELECT a.setup FROM attempts AS a WHERE a.setup->>'$.environment.id' = u.environment LIMIT 1)
+SELECT (SELECT a.setup FROM attempts AS a WHERE a.environment = u.environment LIMIT 1)
 FROM (SELECT DISTINCT environment FROM environment_uses) AS u
 WHERE NOT EXISTS (SELECT 1 FROM environments AS e WHERE e.digest = u.environment) ORDER BY u.environment LIMIT $1";
 
@@ -78,7 +78,7 @@ pub(super) const SELECT_RUNS: &str = concat!(
     having!("DISTINCT e.digest AS digest", ""),
     ") AS d CROSS JOIN json_each((SELECT json_group_array(hex(run)) FROM (
          SELECT DISTINCT a.run AS run FROM attempts AS a
-         WHERE a.setup->>'$.environment.id' = d.digest AND a.run < $2 ORDER BY a.run DESC LIMIT $3))) AS runs
+         WHERE a.environment = d.digest AND a.run < $2 ORDER BY a.run DESC LIMIT $3))) AS runs
      ORDER BY 1 DESC LIMIT $3"
 );
 

@@ -25,9 +25,10 @@ CREATE TABLE environment_packages (
 ) WITHOUT ROWID, STRICT;
 CREATE INDEX environments_of_package ON environment_packages (package, environment);
 
--- Which attempts ran where.
-CREATE INDEX attempts_environment ON attempts (setup->>'$.environment.id', run)
-    WHERE setup->>'$.environment.id' IS NOT NULL;
+-- Which attempts ran where: the environment's id, as their setup says it.
+ALTER TABLE attempts ADD COLUMN environment TEXT;
+UPDATE attempts SET environment = setup->>'$.environment.id' WHERE setup->>'$.environment.id' IS NOT NULL;
+CREATE INDEX attempts_environment ON attempts (environment, run) WHERE environment IS NOT NULL;
 
 -- Which pipelines ran where: written with the attempts, so that nothing that ran is ever missing.
 CREATE TABLE environment_uses (
@@ -36,24 +37,20 @@ CREATE TABLE environment_uses (
     PRIMARY KEY (environment, pipeline)
 ) WITHOUT ROWID, STRICT;
 INSERT INTO environment_uses (environment, pipeline)
-SELECT DISTINCT a.setup->>'$.environment.id', r.pipeline FROM attempts AS a JOIN runs AS r ON r.id = a.run
-WHERE a.setup->>'$.environment.id' IS NOT NULL;
-CREATE TRIGGER environment_used_first AFTER INSERT ON attempts WHEN new.setup->>'$.environment.id' IS NOT NULL
+SELECT DISTINCT a.environment, r.pipeline FROM attempts AS a JOIN runs AS r ON r.id = a.run
+WHERE a.environment IS NOT NULL;
+CREATE TRIGGER environment_used_at_once AFTER INSERT ON attempts WHEN new.environment IS NOT NULL
 BEGIN
     INSERT INTO environment_uses (environment, pipeline)
-    SELECT new.setup->>'$.environment.id', r.pipeline FROM runs AS r
-    WHERE r.id = new.run AND NOT EXISTS (
-        SELECT 1 FROM environment_uses AS u
-        WHERE u.environment = new.setup->>'$.environment.id' AND u.pipeline = r.pipeline);
+    SELECT new.environment, r.pipeline FROM runs AS r WHERE r.id = new.run AND NOT EXISTS (
+        SELECT 1 FROM environment_uses AS u WHERE u.environment = new.environment AND u.pipeline = r.pipeline);
 END;
-CREATE TRIGGER environment_used AFTER UPDATE OF setup ON attempts
-WHEN new.setup IS NOT old.setup AND new.setup->>'$.environment.id' IS NOT NULL
+CREATE TRIGGER environment_used AFTER UPDATE OF environment ON attempts
+WHEN new.environment IS NOT old.environment AND new.environment IS NOT NULL
 BEGIN
     INSERT INTO environment_uses (environment, pipeline)
-    SELECT new.setup->>'$.environment.id', r.pipeline FROM runs AS r
-    WHERE r.id = new.run AND NOT EXISTS (
-        SELECT 1 FROM environment_uses AS u
-        WHERE u.environment = new.setup->>'$.environment.id' AND u.pipeline = r.pipeline);
+    SELECT new.environment, r.pipeline FROM runs AS r WHERE r.id = new.run AND NOT EXISTS (
+        SELECT 1 FROM environment_uses AS u WHERE u.environment = new.environment AND u.pipeline = r.pipeline);
 END;
 
 CREATE TABLE audits (

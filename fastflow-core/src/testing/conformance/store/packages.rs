@@ -105,6 +105,7 @@ pub async fn who_used_a_package_is_found(store: Arc<dyn Store>) {
     put(&store, 3, &[package("urllib3", "10.0", &[]), package("urllib3-ext", "1.0", &[])]).await;
     put(&store, 4, &[package("idna", "3.10", &[])]).await;
     put(&store, 5, &[package("urllib3", "of our own", &[])]).await;
+    put(&store, 6, &[package("running", "1", &[])]).await;
     for (number, pipeline, environment) in
         [(1, "old", 1), (2, "new", 3), (3, "middle", 2), (4, "old", 1), (5, "other", 4), (6, "odd", 5)]
     {
@@ -116,13 +117,15 @@ pub async fn who_used_a_package_is_found(store: Arc<dyn Store>) {
     store.advance(Step::new(moved.id, Some(moved.epoch), exited(Exit::Code(1)), at(3))).await.unwrap();
     let again = store.claim(Claim::new(at(100), many(1))).await.unwrap().remove(0);
     start_in(&store, &again, 4).await;
+    let running = claimed(&store, 9, &spec("running", 0)).await;
+    start_in(&store, &running, 6).await;
     // Submitted and never started: it used nothing.
     claimed(&store, 8, &spec("waiting", 0)).await;
 
     let found = store.package_use(&query("urllib3", "<2.2")).await.unwrap();
     assert_eq!(environments(&found), [environment(2), environment(1)], "those recorded last come first");
     assert_eq!(found.environments[1].package, package("urllib3", "1.26.20", &["sha256:aa"]));
-    let pipelines: Vec<&str> = found.pipelines.iter().map(|name| name.as_str()).collect();
+    let pipelines: Vec<&str> = found.pipelines.iter().map(crate::PipelineName::as_str).collect();
     assert_eq!(pipelines, ["middle", "moved", "old"]);
     assert_eq!(found.runs.items, [7, 4, 3, 1].map(id));
     assert!(found.runs.next.is_none() && !found.more_environments);
@@ -134,6 +137,8 @@ pub async fn who_used_a_package_is_found(store: Arc<dyn Store>) {
     assert_eq!(found.runs.items, [7, 6, 4, 3, 2, 1].map(id), "without a range also what is no version");
     let found = store.package_use(&PackageQuery::new("idna".parse().unwrap())).await.unwrap();
     assert_eq!(found.runs.items, [7, 5, 4, 1].map(id), "a run with it in both attempts is one run");
+    let found = store.package_use(&query("running", "==1")).await.unwrap();
+    assert_eq!((found.pipelines.len(), found.runs.items), (1, vec![id(9)]), "it counts from its start on");
     let found = store.package_use(&query("nothing", "<2")).await.unwrap();
     assert!(found.environments.is_empty() && found.pipelines.is_empty() && found.runs.items.is_empty());
 }
