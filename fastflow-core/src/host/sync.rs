@@ -133,6 +133,11 @@ pub(crate) async fn work(ports: &Ports, request: &SyncRequest, trigger: SyncTrig
             reconcile::look_again(ports, catalog).await?;
             ports.source_events.tell(SourceEvent::SyncEnded(Box::new(record.clone())));
         }
+        // A folder tells of changes that are none.
+        Shown::Already if trigger == SyncTrigger::Change => {
+            record.outcome = SyncOutcome::Unchanged;
+            ports.source_events.tell(SourceEvent::SyncEnded(Box::new(record.clone())));
+        }
         Shown::Already => {
             let outcome = SyncOutcome::Unchanged;
             record = keep(ports, SyncRecord { outcome, duration_micros: duration(), ..record }).await?;

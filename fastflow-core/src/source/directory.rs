@@ -22,6 +22,7 @@ use super::{
     load,
     snapshot::{self, Snapshots},
     tree::{self, Entry, Kind, Refusal, Stamp, Tree},
+    watch::Watch,
 };
 use crate::{Clock, Error, ErrorKind, PipelineName, Result, SystemClock, Timestamp, pipeline::Diagnostic};
 
@@ -43,6 +44,7 @@ const STALE_AFTER: Duration = Duration::from_hours(1);
 /// - A pipeline's revision is a hash of its files' paths, contents and execute bits. `.git`, `__pycache__`,
 ///   `.venv`, `venv`, `node_modules` and `*.pyc` are no part of it, at any depth.
 /// - Links may point only inside the pipeline's own folder; pipes, sockets and devices are refused.
+/// - A host that uses it is told when something in the folder changes, and syncs.
 /// - Each revision is copied once to the folder of snapshots, and never changed there. That folder belongs to one
 ///   source at a time and must not lie inside a pipeline.
 ///
@@ -67,14 +69,16 @@ pub struct DirectorySource {
 impl DirectorySource {
     /// The pipelines in `folder`, with their snapshots in `snapshots`, which is made when it is missing.
     pub fn new(folder: impl Into<PathBuf>, snapshots: impl Into<PathBuf>) -> Self {
+        let folder: Arc<Path> = folder.into().into();
         Self {
             worker: Worker {
-                folder: folder.into().into(),
                 snapshots: Arc::new(Snapshots::new(snapshots.into())),
                 limits: TreeLimits::default(),
                 clock: Arc::new(SystemClock::new()),
                 state: Arc::default(),
                 collecting: Arc::default(),
+                watch: Arc::new(Watch::new(&folder)),
+                folder,
             },
         }
     }
@@ -136,10 +140,14 @@ impl PipelineSource for DirectorySource {
             let message = format!("a folder has no branches, and branch {branch:?} was asked for");
             return Err(SyncFailure::new(SyncFailureKind::Refused, message));
         }
-        Ok(Fetched::new(self.blocking(Worker::catalog).await?))
+        Ok(Fetched::new(self.blocking(Worker::fetch).await?))
     }
 
     async fn publish(&self, _: &Fetched) {}
+
+    async fn changed(&self) {
+        self.worker.watch.changed(&*self.worker.clock).await;
+    }
 
     async fn probe(&self) -> Result<Probe, SyncFailure> {
         self.blocking(|worker| worker.open().map(drop)).await?;
@@ -168,6 +176,7 @@ struct Worker {
     state: Arc<Mutex<State>>,
     /// Held shared while a revision is found and handed out, and alone while others are removed.
     collecting: Arc<RwLock<()>>,
+    watch: Arc<Watch>,
 }
 
 /// What is known from the last look.
@@ -190,6 +199,18 @@ struct Known {
 }
 
 impl Worker {
+    /// Reads everything, and from before that on watches for what changes.
+    fn fetch(&self) -> Result<Catalog> {
+        for _ in 0..MAX_READS {
+            let root = self.open()?;
+            let listing = self.list(&root, true)?;
+            if !self.watch.arm(&listing.folders(&root)) {
+                break;
+            }
+        }
+        self.catalog()
+    }
+
     fn catalog(&self) -> Result<Catalog> {
         let root = self.open()?;
         let _shared = self.collecting.read().unwrap_or_else(PoisonError::into_inner);

@@ -7,7 +7,7 @@ use std::{
         fd::OwnedFd,
         unix::ffi::{OsStrExt, OsStringExt},
     },
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use rustix::{
@@ -15,11 +15,14 @@ use rustix::{
     io::Errno,
 };
 
-use super::tree::{EXCLUDED, Stamp, failed, show};
+use super::{
+    tree::{EXCLUDED, Stamp, failed, show},
+    watch::Depth,
+};
 use crate::{Error, PipelineName, Result, pipeline::Diagnostic};
 
 /// What makes a folder a pipeline.
-const MARKS: &[&str] = &["main.py", "main.ipynb", "pipeline.json"];
+pub(super) const MARKS: &[&str] = &["main.py", "main.ipynb", "pipeline.json"];
 
 /// The names at the top of the folder of pipelines.
 #[derive(Clone, Debug, Default)]
@@ -105,6 +108,17 @@ impl Listing {
             candidates.sort_by(|one, other| one.name.cmp(&other.name));
         }
         Ok(listing)
+    }
+
+    /// The folders that may be pipelines, and how each is watched.
+    pub(super) fn folders(&self, root: &OwnedFd) -> BTreeMap<PathBuf, Depth> {
+        let folders = self.candidates.values().flatten().filter(|one| one.shape == Shape::Folder);
+        folders
+            .map(|folder| {
+                let depth = if folder.is_pipeline(root) { Depth::All } else { Depth::Marks };
+                (PathBuf::from(&folder.name), depth)
+            })
+            .collect()
     }
 
     fn add(&mut self, root: &OwnedFd, name: OsString, kind: FileType) {

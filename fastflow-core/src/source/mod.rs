@@ -12,6 +12,7 @@ mod load;
 mod snapshot;
 mod sync;
 mod tree;
+mod watch;
 
 use std::{collections::BTreeSet, fmt, path::PathBuf, str::FromStr, sync::Arc};
 

@@ -16,7 +16,7 @@ use crate::{Error, ErrorKind, Result, pipeline::Diagnostic};
 
 /// Names that are no part of a pipeline, at any depth: they hold what tools and interpreters make.
 pub(super) const EXCLUDED: &[&str] = &[".git", "__pycache__", ".venv", "venv", "node_modules"];
-const EXCLUDED_SUFFIX: &[u8] = b".pyc";
+pub(super) const EXCLUDED_SUFFIX: &[u8] = b".pyc";
 /// As many links one after the other as Linux follows.
 const MAX_LINKS: usize = 40;
 

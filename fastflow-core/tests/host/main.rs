@@ -30,3 +30,4 @@ mod schedule;
 mod shutdown;
 mod soft_limits;
 mod stage;
+mod watch;

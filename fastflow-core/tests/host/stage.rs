@@ -61,8 +61,15 @@ pub(crate) fn id(text: &str) -> ScheduleId {
     text.parse().unwrap()
 }
 
-/// The ledger of one schedule, the oldest instant first.
+/// The instants in the ledger of one schedule, the oldest first.
 pub(crate) async fn ledger(flow: &Orchestrator, schedule: &str) -> Vec<Tick> {
+    let mut ticks = rows(flow, schedule).await;
+    ticks.retain(|tick| !matches!(tick.outcome, TickOutcome::Ended { .. }));
+    ticks
+}
+
+/// All rows of it: its ends, too.
+pub(crate) async fn rows(flow: &Orchestrator, schedule: &str) -> Vec<Tick> {
     let query =
         TickQuery { schedule: Some(id(schedule)), limit: "10000".parse().ok(), ..TickQuery::default() };
     let mut ticks: Vec<Tick> =
