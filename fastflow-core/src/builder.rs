@@ -9,13 +9,13 @@ use std::{
 };
 
 use crate::{
-    AuditPolicy, Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Result, Retention,
-    SystemClock,
+    AuditPolicy, Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Preheat, Result,
+    Retention, SystemClock,
     environment::{EnvironmentBuilder, PackageAuditor, PipAudit, PipAuditConfig, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
     host::{
-        Blackouts, Executors, Ports, Settings, follow_up::Joins, intake::Specs, signal::Signals,
-        source_events::SourceEvents, sync::Syncs,
+        Blackouts, Executors, Ports, Settings, environments::EnvironmentWork, follow_up::Joins,
+        intake::Specs, signal::Signals, source_events::SourceEvents, sync::Syncs,
     },
     layout::DataDir,
     pipeline::{ByteSize, ConfigName, CpuMillis},
@@ -30,6 +30,9 @@ const INHERITED: [&str; 10] =
     ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "TMPDIR", "SSL_CERT_FILE", "SSL_CERT_DIR"];
 /// The name of the executor that is there unless others are given.
 const PROCESS: &str = "process";
+
+#[cfg(feature = "git")]
+use crate::source::{GitConfig, GitSource};
 
 /// Configures an [`Orchestrator`]. Nothing is touched until [`build`](Self::build).
 ///
@@ -54,6 +57,8 @@ pub struct OrchestratorBuilder {
     data_dir: PathBuf,
     pipelines: Option<PathBuf>,
     source: Option<Arc<dyn PipelineSource>>,
+    #[cfg(feature = "git")]
+    git: Option<GitConfig>,
     store: Option<Arc<dyn Store>>,
     executors: Vec<(String, Arc<dyn Executor>)>,
     environments: Option<Arc<dyn EnvironmentBuilder>>,
@@ -68,6 +73,7 @@ pub struct OrchestratorBuilder {
     blackouts: Vec<(BlackoutCalendar, BlackoutScope)>,
     retention: Retention,
     sync_interval: Option<Duration>,
+    preheat: Preheat,
     inherited: Vec<String>,
 }
 
@@ -83,6 +89,8 @@ impl OrchestratorBuilder {
             data_dir,
             pipelines: None,
             source: None,
+            #[cfg(feature = "git")]
+            git: None,
             store: None,
             executors: Vec::new(),
             environments: None,
@@ -97,6 +105,7 @@ impl OrchestratorBuilder {
             blackouts: Vec::new(),
             retention: Retention::default(),
             sync_interval: None,
+            preheat: Preheat::default(),
             inherited: INHERITED.map(str::to_owned).to_vec(),
         }
     }
@@ -107,7 +116,15 @@ impl OrchestratorBuilder {
         self
     }
 
-    /// Another source of pipelines than a folder.
+    /// A git repository of pipelines. It is synced at the start, when somebody calls for it, and at each
+    /// [`sync_interval`](Self::sync_interval).
+    #[cfg(feature = "git")]
+    pub fn git(mut self, config: GitConfig) -> Self {
+        self.git = Some(config);
+        self
+    }
+
+    /// Another source of pipelines than a folder or a git repository.
     pub fn source(mut self, source: impl PipelineSource) -> Self {
         self.source = Some(Arc::new(source));
         self
@@ -208,6 +225,13 @@ impl OrchestratorBuilder {
         self
     }
 
+    /// Whether environments are made ready after a start and after each sync, before runs need them. Two at one time,
+    /// when nothing is said.
+    pub fn preheat(mut self, preheat: Preheat) -> Self {
+        self.preheat = preheat;
+        self
+    }
+
     /// How long the directories of ended runs are kept.
     pub fn retention(mut self, retention: Retention) -> Self {
         self.retention = retention;
@@ -246,7 +270,17 @@ impl OrchestratorBuilder {
             None => default_store(&data, &self.clock).await?,
         };
         let owner = data.owner(&*self.entropy)?;
-        let source = if let Some(source) = self.source {
+        #[cfg(feature = "git")]
+        let given = match (self.source, self.git) {
+            (None, Some(config)) => {
+                let (mirror, snapshots) = (data.git_dir(), data.snapshots_dir());
+                Some(Arc::new(GitSource::new(config, mirror, snapshots, Arc::clone(&self.clock))?) as _)
+            }
+            (given, _) => given,
+        };
+        #[cfg(not(feature = "git"))]
+        let given = self.source;
+        let source: Arc<dyn PipelineSource> = if let Some(source) = given {
             source
         } else {
             let folder = self.pipelines.unwrap_or_default();
@@ -271,6 +305,7 @@ impl OrchestratorBuilder {
             retention: self.retention,
             sync_interval: self.sync_interval,
             audits: self.audits,
+            preheat: self.preheat,
             inherited_env: inherited(&self.inherited),
         };
         let ports = Ports {
@@ -289,6 +324,7 @@ impl OrchestratorBuilder {
             joins: Joins::default(),
             syncs: Syncs::default(),
             source_events: SourceEvents::default(),
+            environment_work: EnvironmentWork::default(),
         };
         if let Some(commit) = ports.store.published().await? {
             restore(&ports, &commit).await?;
@@ -298,17 +334,31 @@ impl OrchestratorBuilder {
 }
 
 impl OrchestratorBuilder {
+    /// How many sources of pipelines were given.
+    fn sources(&self) -> usize {
+        #[cfg(feature = "git")]
+        let git = usize::from(self.git.is_some());
+        #[cfg(not(feature = "git"))]
+        let git = 0;
+        git + usize::from(self.source.is_some()) + usize::from(self.pipelines.is_some())
+    }
+
     /// What can be seen to be wrong before anything is touched.
     fn check(&self) -> Result<()> {
         let invalid = |message: &'static str| Err(Error::new(ErrorKind::Invalid, message));
-        match (&self.source, &self.pipelines) {
-            (Some(_), Some(_)) => return invalid("give the builder a folder or a source, not both"),
-            (None, None) => {
+        match self.sources() {
+            0 => {
                 return invalid(
-                    "an orchestrator needs pipelines: give the builder `.pipelines(folder)` or `.source(…)`",
+                    "an orchestrator needs pipelines: give the builder `.pipelines(folder)`, `.git(config)` or \
+                     `.source(…)`",
                 );
             }
-            _ => {}
+            1 => {}
+            _ => {
+                return invalid(
+                    "give the builder one source of pipelines: a folder, a git repository or another",
+                );
+            }
         }
         if self.sync_interval.is_some_and(|interval| interval < Self::MIN_SYNC_INTERVAL) {
             return invalid("a sync interval is one minute or longer");

@@ -34,6 +34,7 @@
 
 // In the order of reading: the ground, the model, the ports, what flows, the host, the facade.
 pub mod clock;
+mod durable;
 pub mod entropy;
 pub mod error;
 pub mod id;
@@ -64,7 +65,7 @@ pub use builder::OrchestratorBuilder;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Error, ErrorKind, Result};
-pub use host::{AuditPolicy, Retention, dispatcher::Shutdown};
+pub use host::{AuditPolicy, Preheat, Retention, dispatcher::Shutdown};
 pub use id::{AttemptId, ExecutorName, OwnerId, PipelineName, RunId};
 pub use orchestrator::Orchestrator;
 pub use schedule::ScheduleId;

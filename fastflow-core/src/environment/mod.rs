@@ -11,6 +11,7 @@ use std::{
     collections::BTreeSet,
     fmt,
     hash::{Hash, Hasher},
+    num::NonZeroUsize,
     path::PathBuf,
     str::FromStr,
     sync::Arc,
@@ -43,6 +44,7 @@ mod phase;
 mod publish;
 mod requirement;
 mod stamp;
+mod state;
 mod tool;
 mod turn;
 mod uv;
@@ -56,6 +58,7 @@ pub use config::UvConfig;
 pub use failure::{EnvironmentFailure, EnvironmentFailureKind};
 pub use host::HostWorkbench;
 pub use packages::{Package, PackageHash, PackageName, PackageOrigin, VersionRange};
+pub use state::EnvironmentState;
 pub use uv::UvEnvironments;
 pub use workbench::{ToolCall, ToolEnd, ToolFailure, ToolStatus, Workbench};
 
@@ -99,6 +102,25 @@ pub trait EnvironmentBuilder: fmt::Debug + Send + Sync + 'static {
     async fn packages(&self, id: &EnvironmentId) -> Result<Option<Vec<Package>>, EnvironmentFailure> {
         let _ = id;
         Ok(None)
+    }
+
+    /// The environment that [`prepare`](Self::prepare) would return at once; `None` where it would have to find an
+    /// interpreter, resolve or build something first. It starts no tool and costs a few looks at files, so that it can
+    /// be asked of all pipelines. Whoever asks uses the environment, as far as [`collect`](Self::collect) counts.
+    ///
+    /// # Errors
+    ///
+    /// As [`prepare`](Self::prepare), for what can be seen without building.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe.
+    async fn find(&self, request: &EnvironmentRequest) -> Result<Option<Environment>, EnvironmentFailure>;
+
+    /// How many environments it builds at one time; `None` where it does not limit that. Those that are made ahead leave
+    /// one of these places free.
+    fn max_parallel_builds(&self) -> Option<NonZeroUsize> {
+        None
     }
 
     /// Removes at most `limit` environments that were not asked for since `max_unused`, and what interrupted

@@ -15,7 +15,7 @@ use super::{
     lock::Lock,
     packages,
 };
-use crate::Timestamp;
+use crate::{Timestamp, durable};
 
 /// The name of the record inside an environment.
 pub(super) const RECORD: &str = "fastflow-environment.json";
@@ -108,7 +108,7 @@ pub(super) fn publish(
     let mut file = create_record(&building.join(RECORD))?;
     record.packages = seal(building)?;
     file.write_all(&serde_json::to_vec_pretty(&record)?)?;
-    make_durable(building)?;
+    durable::flush_file_system(building)?;
     fs::rename(building, folder.environment(&record.id))?;
     sync_directory(folder.root())?;
     Ok(record.into_environment(folder, pythons, true))
@@ -139,16 +139,4 @@ fn seal(directory: &Path) -> io::Result<usize> {
     }
     fs::set_permissions(directory, Permissions::from_mode(DIRECTORY_MODE))?;
     Ok(packages)
-}
-
-/// One flush of the whole file system. Thousands of small files, each flushed alone, take many times longer.
-#[cfg(target_os = "linux")]
-fn make_durable(building: &Path) -> io::Result<()> {
-    Ok(rustix::fs::syncfs(File::open(building)?)?)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn make_durable(_building: &Path) -> io::Result<()> {
-    rustix::fs::sync();
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    num::NonZeroUsize,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -30,7 +31,7 @@ use super::{
 use crate::{Clock, Result};
 
 /// How many answers are remembered. The table is emptied when it is full.
-const REMEMBERED_MAX: usize = 1024;
+const REMEMBERED_MAX: usize = 8192;
 /// How old the note of an environment's last use may get. Garbage collection is never more exact than this.
 pub(super) const USED_NOTE_MAX_AGE: Duration = Duration::from_hours(1);
 
@@ -64,6 +65,7 @@ pub(super) struct Inner {
     python_downloads: bool,
     wheels_only: bool,
     build_timeout: Duration,
+    max_parallel_builds: NonZeroUsize,
     permits: Semaphore,
     flights: Flights,
     /// Taken to look for an interpreter: the second one finds the record of the first.
@@ -103,6 +105,7 @@ impl UvEnvironments {
             python_downloads: config.python_downloads,
             wheels_only: config.wheels_only,
             build_timeout: config.build_timeout,
+            max_parallel_builds: config.max_parallel_builds,
             permits: Semaphore::new(config.max_parallel_builds.get()),
             flights: Flights::default(),
             finding: Turns::default(),
@@ -142,6 +145,24 @@ impl EnvironmentBuilder for UvEnvironments {
             record.map(|record| packages::read(&directory, record.has_packages())).transpose()
         });
         read.await
+    }
+
+    async fn find(&self, request: &EnvironmentRequest) -> Result<Option<Environment>, EnvironmentFailure> {
+        if let Some(environment) = self.inner.recall(request).await? {
+            return Ok(Some(environment));
+        }
+        let (input, _, known) = self.inner.look(request).await?;
+        let Some(interpreter) = known else { return Ok(None) };
+        let plan = self.inner.planned(request, input, interpreter);
+        let found = self.inner.ready(&plan).await?;
+        if let Some(environment) = &found {
+            self.inner.remember(request, environment, plan.stamps()).await?;
+        }
+        Ok(found)
+    }
+
+    fn max_parallel_builds(&self) -> Option<NonZeroUsize> {
+        Some(self.inner.max_parallel_builds)
     }
 
     async fn collect(
@@ -219,20 +240,33 @@ impl Inner {
         request: &EnvironmentRequest,
         log: &dyn SetupLog,
     ) -> Result<Plan, EnvironmentFailure> {
+        let folder = self.folder.clone();
+        blocking(move || folder.create()).await?;
+        let (input, wanted, known) = self.look(request).await?;
+        let interpreter = match known {
+            Some(interpreter) => interpreter,
+            None => self.find(wanted, &*request.place, log).await?,
+        };
+        Ok(self.planned(request, input, interpreter))
+    }
+
+    /// What is asked for, and the interpreter that was found for that before. It only reads.
+    async fn look(
+        self: &Arc<Self>,
+        request: &EnvironmentRequest,
+    ) -> Result<(Input, Wanted, Option<Interpreter>), EnvironmentFailure> {
         let (this, asked) = (Arc::clone(self), request.clone());
         let read = blocking(move || {
-            this.folder.create()?;
             let input = Input::read(&asked)?;
             let pinned = input.pinned_python.as_deref();
             let wanted = Wanted::of(&asked, pinned, this.default_python.as_deref(), this.python_downloads)?;
             let known = Interpreter::remembered(&this.folder, &wanted);
             Ok((input, wanted, known))
         });
-        let (input, wanted, known) = read.await?;
-        let interpreter = match known {
-            Some(interpreter) => interpreter,
-            None => self.find(wanted, &*request.place, log).await?,
-        };
+        read.await
+    }
+
+    fn planned(&self, request: &EnvironmentRequest, input: Input, interpreter: Interpreter) -> Plan {
         let mut digest = Digest::new("fastflow-plan-1");
         digest.add(&input.digest);
         digest.add(interpreter.digest());
@@ -244,7 +278,7 @@ impl Inner {
         if let Some(settings) = &input.settings {
             digest.add(settings);
         }
-        Ok(Plan { request: request.clone(), input, interpreter, key: digest.finish() })
+        Plan { request: request.clone(), input, interpreter, key: digest.finish() }
     }
 
     async fn find(

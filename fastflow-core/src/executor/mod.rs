@@ -108,6 +108,20 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// The same place as [`workbench`](Self::workbench), where nothing has to be fetched for it. One that fetches must
+    /// not do so here.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when the image is not there yet, else as [`workbench`](Self::workbench).
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel-safe.
+    async fn present_workbench(&self, image: Option<&ImageName>) -> Result<Option<Arc<dyn Workbench>>> {
+        self.workbench(image, &Unheard).await
+    }
+
     /// Makes sandboxes that wait for attempts like `like`, as many as `count` with those that wait already, and
     /// removes those above it. Each serves one attempt, which is any whose needs are the same; its id, argv,
     /// environment and folders come with [`start`](Self::start). Without [`Capabilities::warm`] it does nothing.
@@ -158,6 +172,13 @@ pub trait Executor: fmt::Debug + Send + Sync + 'static {
     ///
     /// Dropping the future stops nothing; the attempt may be settled already, and calling again tells how.
     async fn reattach(&self, attempt: &AttemptRef) -> Result<Reattached>;
+}
+
+/// Nobody listens.
+struct Unheard;
+
+impl SetupLog for Unheard {
+    fn line(&self, _: &str) {}
 }
 
 /// One attempt in flight, or ended. Dropping it lets go of the workload and does not stop it.

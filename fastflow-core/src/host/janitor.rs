@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    Ports,
+    Ports, environments,
     retention::{self, Sizes},
 };
 use crate::{
@@ -102,7 +102,8 @@ impl Janitor {
     }
 
     async fn remove_unused(&self) -> Result<()> {
-        let (revisions, environments) = self.in_use().await?;
+        let (revisions, mut environments) = self.in_use().await?;
+        environments.extend(environments::shown(&self.ports).await?);
         let collected = self.ports.source.collect(&revisions).await?;
         let unused = self.ports.settings.retention.max_unused_environment_age;
         match self.ports.environments.collect(&environments, unused, MAX_REMOVED_ENVIRONMENTS).await {

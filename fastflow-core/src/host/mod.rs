@@ -1,14 +1,16 @@
 //! The host: what runs between `start` and `shutdown`.
 //!
-//! Four kinds of tasks, each with one job, talking through the store and through positions. The
+//! Five kinds of tasks, each with one job, talking through the store and through positions. The
 //! [dispatcher](dispatcher) claims runs up to the limit and owns their supervisors; a
 //! [supervisor](supervisor) brings one attempt from its claim to its end; the [janitor](janitor) removes what
-//! nobody needs; the [warmer](warmer) keeps sandboxes ready where pipelines ask for it. No task reads another's memory, so a host that dies at any instruction loses nothing: the
-//! next one joins what the store says is open with what the executors find.
+//! nobody needs; the [pre-heater](preheat) makes environments ready before runs need them; the [warmer](warmer) keeps
+//! sandboxes ready where pipelines ask for it. No task reads another's memory, so a host that dies at any instruction
+//! loses nothing: the next one joins what the store says is open with what the executors find.
 
 pub(crate) mod backoff;
 mod daemon;
 pub(crate) mod dispatcher;
+pub(crate) mod environments;
 pub(crate) mod follow_up;
 mod health;
 pub(crate) mod intake;
@@ -17,6 +19,7 @@ pub(crate) mod janitor;
 mod more_memory;
 mod notes;
 pub(crate) mod packages;
+pub(crate) mod preheat;
 pub(crate) mod program;
 pub(crate) mod reconcile;
 mod retention;
@@ -38,7 +41,7 @@ use std::{
 };
 
 use self::signal::Signals;
-pub use self::{packages::AuditPolicy, retention::Retention};
+pub use self::{packages::AuditPolicy, preheat::Preheat, retention::Retention};
 use crate::{
     Clock, Entropy, Error, ErrorKind, ExecutorName, OwnerId, Result,
     environment::{EnvironmentBuilder, EnvironmentId, PackageAuditor},
@@ -69,6 +72,7 @@ pub(crate) struct Ports {
     pub(crate) joins: follow_up::Joins,
     pub(crate) syncs: sync::Syncs,
     pub(crate) source_events: source_events::SourceEvents,
+    pub(crate) environment_work: environments::EnvironmentWork,
 }
 
 /// What the builder fixed.
@@ -83,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) audits: AuditPolicy,
     /// How often the source is synced without anybody asking.
     pub(crate) sync_interval: Option<Duration>,
+    /// Whether environments are made ready ahead of runs.
+    pub(crate) preheat: Preheat,
     /// Variables of the embedding program that every program gets.
     pub(crate) inherited_env: BTreeMap<String, String>,
 }

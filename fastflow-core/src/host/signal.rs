@@ -36,6 +36,7 @@ pub(crate) struct Signals {
     used: Notify,
     /// Environments in which attempts started; as many as there are, at most.
     environments_used: Mutex<BTreeMap<EnvironmentId, SetupEnvironment>>,
+    published: Notify,
     warm: Notify,
     /// Pipelines that want warm sandboxes and may have used one; as many as there are, at most.
     warm_used: Mutex<BTreeSet<PipelineName>>,
@@ -53,6 +54,7 @@ impl Signals {
             stopped: Mutex::default(),
             used: Notify::new(),
             environments_used: Mutex::default(),
+            published: Notify::new(),
             warm: Notify::new(),
             warm_used: Mutex::default(),
         }
@@ -127,6 +129,16 @@ impl Signals {
             self.stop(*run);
         }
         self.queued(later);
+    }
+
+    /// Says that other pipelines, or other revisions of them, are shown.
+    pub(crate) fn publish(&self) {
+        self.published.notify_one();
+    }
+
+    /// Rings when other pipelines, or other revisions of them, are shown.
+    pub(crate) async fn published(&self) {
+        self.published.notified().await;
     }
 
     /// Says that an attempt of a pipeline that wants warm sandboxes has started.

@@ -56,13 +56,12 @@ pub(crate) async fn sync(
 ) -> Result<SyncRecord> {
     let shared = {
         let mut waiting = ports.syncs.waiting();
-        match waiting.iter().find(|(other, _)| *other == request) {
-            Some((_, shared)) => shared.clone(),
-            None => {
-                let shared = begin(Arc::clone(ports), request.clone(), trigger);
-                waiting.push((request, shared.clone()));
-                shared
-            }
+        if let Some((_, shared)) = waiting.iter().find(|(other, _)| *other == request) {
+            shared.clone()
+        } else {
+            let shared = begin(Arc::clone(ports), request.clone(), trigger);
+            waiting.push((request, shared.clone()));
+            shared
         }
     };
     shared.await.map_err(|error| Error::new(error.kind(), error.message().to_owned()).because(error.chain()))
@@ -127,6 +126,9 @@ pub(crate) async fn work(ports: &Ports, request: &SyncRequest, trigger: SyncTrig
     ports.source.publish(&fetched).await;
     ports.joins.learn(catalog);
     wake_warmer(ports, &record);
+    if matches!(shown, Shown::Now(_)) {
+        ports.signals.publish();
+    }
     match shown {
         Shown::Now(id) => {
             record.id = id;
@@ -259,7 +261,7 @@ pub(crate) async fn run(ports: Arc<Ports>) {
 }
 
 /// Up to a tenth more, so that many hosts do not come at one instant.
-fn jittered(ports: &Ports, pause: Duration) -> Duration {
+pub(super) fn jittered(ports: &Ports, pause: Duration) -> Duration {
     let mut random = [0; 4];
     ports.entropy.fill(&mut random);
     pause + pause.mul_f64(f64::from(u32::from_be_bytes(random)) / f64::from(u32::MAX) / 10.0)

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc, time::Duration};
 
-use super::{Ports, program, workspace};
+use super::{Ports, intake::Asked, program, workspace};
 use crate::{
     AttemptId, Error, ErrorKind, PipelineName, Result, RunId,
     environment::SetupLog,
@@ -76,10 +76,8 @@ async fn keep(ports: &Ports, name: &PipelineName) -> Result<bool> {
     if executor.health() != Health::Up {
         return Ok(true);
     }
-    let folder = ports.source.checkout(&found.revision, found.provenance.as_deref()).await?;
-    let place = executor.workbench(definition.image.as_ref(), &Traced).await?;
-    let request = workspace::request(ports, &found.pipeline, folder, place);
-    let environment = ports.environments.prepare(&request, &Traced).await.map_err(|failure| {
+    let spec = ports.spec(found, &Asked::default())?;
+    let environment = workspace::make_ready(ports, &spec, &Traced).await.map_err(|failure| {
         Error::new(ErrorKind::Unavailable, "the environment could not be made ready")
             .because(failure.to_string())
     })?;

@@ -16,7 +16,7 @@ use crate::{
     journal::{LogStream, LogWriter},
     layout::{HEARTBEAT_FILE, OUTPUT_FILE, ROUTE_FILE, WORK_DIR},
     pipeline::Pipeline,
-    run::{Failure, Run, Setup, SetupEnvironment, StartFailure, StartFailureKind},
+    run::{Failure, Run, RunSpec, Setup, SetupEnvironment, StartFailure, StartFailureKind},
     source,
 };
 
@@ -96,13 +96,7 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
             on_disk: false,
         });
     }
-    let snapshot =
-        ports.source.checkout(&run.spec.revision, run.spec.provenance.as_deref()).await.map_err(|error| {
-            match error.kind() {
-                ErrorKind::NotFound => failed(StartFailureKind::RevisionMissing, &error),
-                _ => start_failure(&error),
-            }
-        })?;
+    let snapshot = snapshot(ports, &run.spec).await?;
     let (data, pipeline) = (ports.data.clone(), run.pipeline().clone());
     let folder = snapshot.clone();
     let copied = tokio::task::spawn_blocking(move || {
@@ -116,15 +110,11 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
         .map_err(|panic| start_failure(&Error::new(ErrorKind::Internal, "copying panicked").because(panic)))?
         .map_err(|error| start_failure(&error))?;
     let log = AttemptLog::new(&run_dir, Arc::clone(&ports.clock));
-    let place = place(&**executor, run, &log).await?;
+    let place = place(&**executor, &run.spec, &log).await?;
     let environment = if capabilities.environments {
+        let _waits = ports.environment_work.run_waits();
         let request = request(ports, &run.spec.pipeline, snapshot, place.clone());
-        let prepared = ports.environments.prepare(&request, &log).await;
-        Some(
-            prepared
-                .inspect_err(|failure| log.line(&failure.to_string()))
-                .map_err(Failure::EnvironmentFailed)?,
-        )
+        Some(environment(ports, &request, &log).await?)
     } else {
         None
     };
@@ -145,13 +135,45 @@ fn answers(executor: &dyn Executor, run: &Run, run_dir: &Path, working_dir: &Pat
     files.into_iter().chain(heartbeat).map(inside).collect()
 }
 
+/// Makes ready what any run like this needs beside its own copy, before there is one: through the calls that its set-up
+/// makes, so that it finds or joins what they make.
+pub(super) async fn make_ready(
+    ports: &Ports,
+    spec: &RunSpec,
+    log: &dyn SetupLog,
+) -> Result<Environment, Failure> {
+    let executor = ports.executors.get(&spec.executor).map_err(|error| start_failure(&error))?;
+    let folder = snapshot(ports, spec).await?;
+    let place = place(&**executor, spec, log).await?;
+    environment(ports, &request(ports, &spec.pipeline, folder, place), log).await
+}
+
+/// The folder that holds what is run.
+pub(super) async fn snapshot(ports: &Ports, spec: &RunSpec) -> Result<PathBuf, Failure> {
+    ports.source.checkout(&spec.revision, spec.provenance.as_deref()).await.map_err(|error| {
+        match error.kind() {
+            ErrorKind::NotFound => failed(StartFailureKind::RevisionMissing, &error),
+            _ => start_failure(&error),
+        }
+    })
+}
+
+async fn environment(
+    ports: &Ports,
+    request: &EnvironmentRequest,
+    log: &dyn SetupLog,
+) -> Result<Environment, Failure> {
+    let prepared = ports.environments.prepare(request, log).await;
+    prepared.inspect_err(|failure| log.line(&failure.to_string())).map_err(Failure::EnvironmentFailed)
+}
+
 /// Where the program will run; an image is fetched for that.
 async fn place(
     executor: &dyn Executor,
-    run: &Run,
-    log: &AttemptLog,
+    spec: &RunSpec,
+    log: &dyn SetupLog,
 ) -> Result<Option<Arc<dyn Workbench>>, Failure> {
-    executor.workbench(run.spec.pipeline.definition.image.as_ref(), log).await.map_err(|error| {
+    executor.workbench(spec.pipeline.definition.image.as_ref(), log).await.map_err(|error| {
         log.line(&error.chain());
         match error.kind() {
             ErrorKind::NotFound => failed(StartFailureKind::ImageMissing, &error),

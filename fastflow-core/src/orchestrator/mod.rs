@@ -33,7 +33,7 @@ use crate::{
         Ports,
         dispatcher::{COMMANDS, Command, Dispatcher},
         intake::Asked,
-        janitor, packages as recorder, scheduler, sync, warmer,
+        janitor, packages as recorder, preheat, scheduler, sync, warmer,
     },
     run::{NewRun, Origin, Run, RunEvent, RunState, StopCause},
     store::{Event, EventId, Step},
@@ -79,6 +79,7 @@ struct Host {
     commands: mpsc::Sender<Command>,
     dispatcher: JoinHandle<()>,
     janitor: JoinHandle<()>,
+    preheater: JoinHandle<()>,
     warmer: JoinHandle<()>,
     scheduler: JoinHandle<()>,
     syncer: JoinHandle<()>,
@@ -106,6 +107,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         self.dispatcher.abort();
         self.janitor.abort();
+        self.preheater.abort();
         self.warmer.abort();
         self.scheduler.abort();
         self.syncer.abort();
@@ -163,6 +165,7 @@ impl Orchestrator {
             commands,
             dispatcher: tokio::spawn(dispatcher.run(open)),
             janitor: tokio::spawn(janitor::run(Arc::clone(ports))),
+            preheater: tokio::spawn(preheat::run(Arc::clone(ports))),
             warmer: tokio::spawn(warmer::run(Arc::clone(ports))),
             scheduler: tokio::spawn(scheduler::run(Arc::clone(ports))),
             syncer: tokio::spawn(sync::run(Arc::clone(ports))),

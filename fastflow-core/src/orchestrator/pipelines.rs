@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::Orchestrator;
 use crate::{
     PipelineName, Result, Timestamp,
-    host::{Ports, intake::unknown},
+    environment::EnvironmentState,
+    host::{Ports, environments, intake::unknown},
     pipeline::{Diagnostic, Pipeline},
-    source::CatalogEntry,
+    source::{CatalogEntry, RevisedPipeline},
     store::{Counters, DailyStatistics, PipelineRecord},
 };
 
@@ -46,6 +47,8 @@ pub struct PipelineInfo {
     pub diagnostics: Vec<Diagnostic>,
     /// Whether the source still has it.
     pub present: bool,
+    /// How the environment stands that its next run needs.
+    pub environment: EnvironmentState,
     /// Its runs that ended, by how they ended.
     pub counters: Counters,
     /// When its newest run was submitted.
@@ -71,21 +74,10 @@ impl<'a> Pipelines<'a> {
     ///
     /// Cancel-safe; it changes nothing in the store.
     pub async fn list(&self) -> Result<Vec<PipelineInfo>> {
-        let catalog = self.ports().source.catalog().await?;
-        let records = self.ports().store.pipelines().await?;
-        let mut records: BTreeMap<PipelineName, PipelineRecord> =
-            records.into_iter().map(|record| (record.state.name.clone(), record)).collect();
-        let mut infos: Vec<PipelineInfo> = catalog
-            .entries
-            .iter()
-            .cloned()
-            .map(|entry| {
-                let record = records.remove(&entry.name);
-                info(entry, record.as_ref())
-            })
-            .collect();
-        infos.extend(records.into_values().map(gone));
-        infos.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut infos = Vec::new();
+        for (info, found) in self.known().await? {
+            infos.push(self.with_environment(info, found).await);
+        }
         Ok(infos)
     }
 
@@ -99,10 +91,38 @@ impl<'a> Pipelines<'a> {
     ///
     /// Cancel-safe; it changes nothing in the store.
     pub async fn get(&self, name: &PipelineName) -> Result<PipelineInfo> {
-        let infos = self.list().await?;
-        let names: Vec<String> = infos.iter().map(|info| info.name.to_string()).collect();
-        let found = infos.into_iter().find(|info| info.name == *name);
-        found.ok_or_else(|| unknown(name.as_str(), names.iter().map(String::as_str)))
+        let mut known = self.known().await?;
+        let Some(place) = known.iter().position(|(info, _)| info.name == *name) else {
+            return Err(unknown(name.as_str(), known.iter().map(|(info, _)| info.name.as_str())));
+        };
+        let (info, found) = known.swap_remove(place);
+        Ok(self.with_environment(info, found).await)
+    }
+
+    /// All pipelines by name, without their environments, and what each can be run as.
+    async fn known(self) -> Result<Vec<(PipelineInfo, Option<RevisedPipeline>)>> {
+        let catalog = self.ports().source.catalog().await?;
+        let records = self.ports().store.pipelines().await?;
+        let mut records: BTreeMap<PipelineName, PipelineRecord> =
+            records.into_iter().map(|record| (record.state.name.clone(), record)).collect();
+        let mut known: Vec<_> = catalog
+            .entries
+            .iter()
+            .cloned()
+            .map(|entry| {
+                let record = records.remove(&entry.name);
+                let found = entry.pipeline.clone().ok();
+                (info(entry, record.as_ref()), found)
+            })
+            .collect();
+        known.extend(records.into_values().map(|record| (gone(record), None)));
+        known.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
+        Ok(known)
+    }
+
+    async fn with_environment(self, info: PipelineInfo, found: Option<RevisedPipeline>) -> PipelineInfo {
+        let Some(found) = found else { return info };
+        PipelineInfo { environment: environments::state(self.ports(), &found).await, ..info }
     }
 
     /// The last `days` days on which a run of the pipeline ended, newest first, in UTC.
@@ -132,6 +152,7 @@ fn info(entry: CatalogEntry, record: Option<&PipelineRecord>) -> PipelineInfo {
         pipeline,
         diagnostics,
         present: true,
+        environment: EnvironmentState::NotNeeded,
         counters: record.map(|record| record.counters).unwrap_or_default(),
         last_submitted_at: record.and_then(|record| record.last_submitted_at),
     }
@@ -143,6 +164,7 @@ fn gone(record: PipelineRecord) -> PipelineInfo {
         pipeline: None,
         diagnostics: record.state.diagnostics,
         present: false,
+        environment: EnvironmentState::NotNeeded,
         counters: record.counters,
         last_submitted_at: record.last_submitted_at,
     }

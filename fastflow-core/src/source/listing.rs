@@ -24,6 +24,44 @@ use crate::{Error, PipelineName, Result, pipeline::Diagnostic};
 /// What makes a folder a pipeline.
 pub(super) const MARKS: &[&str] = &["main.py", "main.ipynb", "pipeline.json"];
 
+/// What is said of a link where a pipeline should be.
+pub(super) const LINKED: &str =
+    "found a link, expected a folder or a file: what runs must lie in the folder of pipelines";
+
+/// The folder of pipelines, wherever it is.
+pub(super) trait Top {
+    /// Whether the folder of this name, or the one that a link of this name leads to, holds what makes a pipeline.
+    fn is_marked(&self, name: &OsStr) -> bool;
+}
+
+impl Top for OwnedFd {
+    fn is_marked(&self, name: &OsStr) -> bool {
+        MARKS
+            .iter()
+            .any(|mark| fs::statat(self, Path::new(name).join(mark), AtFlags::SYMLINK_NOFOLLOW).is_ok())
+    }
+}
+
+/// What a name at the top stands for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Found {
+    Folder,
+    File,
+    Link,
+    Other,
+}
+
+impl From<FileType> for Found {
+    fn from(kind: FileType) -> Self {
+        match kind {
+            FileType::Directory => Self::Folder,
+            FileType::RegularFile => Self::File,
+            FileType::Symlink => Self::Link,
+            _ => Self::Other,
+        }
+    }
+}
+
 /// The names at the top of the folder of pipelines.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Listing {
@@ -60,21 +98,24 @@ impl Candidate {
     }
 
     /// Whether it is a pipeline, good or broken, and not just a folder.
-    pub(super) fn is_pipeline(&self, root: &OwnedFd) -> bool {
-        if self.shape == Shape::File || self.shape == Shape::Special {
-            return true;
+    fn is_pipeline(&self, top: &dyn Top) -> bool {
+        match self.shape {
+            Shape::File | Shape::Special => true,
+            Shape::Folder => top.is_marked(&self.name),
+            // A linked pipeline is refused, and a link to something else is nobody's business.
+            Shape::Link => top.is_marked(&self.name) || is_script(&self.name).is_some(),
         }
-        // Through a link, too: a linked pipeline is refused, and a link to something else is nobody's business.
-        MARKS.iter().any(|mark| {
-            let path = Path::new(&self.name).join(mark);
-            fs::statat(root, &path, AtFlags::SYMLINK_NOFOLLOW).is_ok()
-        }) || (self.shape == Shape::Link && is_script(&self.name).is_some())
     }
 }
 
 /// The stem of a name that ends in `.py`.
 fn is_script(name: &OsStr) -> Option<&[u8]> {
     name.as_bytes().strip_suffix(b".py").filter(|stem| !stem.is_empty())
+}
+
+/// Whether a name at the top is nobody's business.
+fn is_hidden(name: &[u8]) -> bool {
+    name.starts_with(b".") || EXCLUDED.iter().any(|excluded| excluded.as_bytes() == name)
 }
 
 impl Listing {
@@ -90,23 +131,18 @@ impl Listing {
         let mut dir = Dir::read_from(root).map_err(read)?;
         while let Some(entry) = dir.read() {
             let entry = entry.map_err(read)?;
-            let bytes = entry.file_name().to_bytes();
-            let excluded = EXCLUDED.iter().any(|excluded| excluded.as_bytes() == bytes);
-            if bytes.starts_with(b".") || excluded {
+            let name = entry.file_name();
+            if is_hidden(name.to_bytes()) {
                 continue;
             }
-            let stat = match fs::statat(root, entry.file_name(), AtFlags::SYMLINK_NOFOLLOW) {
+            let stat = match fs::statat(root, name, AtFlags::SYMLINK_NOFOLLOW) {
                 Err(Errno::NOENT) => continue,
                 stat => stat.map_err(read)?,
             };
-            let name = OsString::from_vec(bytes.to_vec());
-            listing.add(root, name, FileType::from_raw_mode(stat.st_mode));
+            let name = OsString::from_vec(name.to_bytes().to_vec());
+            listing.add(root, name, FileType::from_raw_mode(stat.st_mode).into());
         }
-        listing.warnings.sort_by(|one, other| one.file.cmp(&other.file));
-        for (name, candidates) in &mut listing.candidates {
-            listing.lower.entry(name.as_str().to_ascii_lowercase()).or_default().push(name.clone());
-            candidates.sort_by(|one, other| one.name.cmp(&other.name));
-        }
+        listing.finish();
         Ok(listing)
     }
 
@@ -121,13 +157,17 @@ impl Listing {
             .collect()
     }
 
-    fn add(&mut self, root: &OwnedFd, name: OsString, kind: FileType) {
+    /// Adds one name, unless it is hidden.
+    pub(super) fn add(&mut self, top: &dyn Top, name: OsString, found: Found) {
+        if is_hidden(name.as_bytes()) {
+            return;
+        }
         let script = is_script(&name).map(<[u8]>::to_vec);
-        let shape = match kind {
-            FileType::Directory => Shape::Folder,
-            FileType::Symlink => Shape::Link,
-            FileType::RegularFile if script.is_some() => Shape::File,
-            _ if script.is_some() => Shape::Special,
+        let shape = match found {
+            Found::Folder => Shape::Folder,
+            Found::Link => Shape::Link,
+            Found::File if script.is_some() => Shape::File,
+            Found::Other if script.is_some() => Shape::Special,
             _ => return,
         };
         // A folder is named as it is, even when that ends in `.py`.
@@ -139,7 +179,7 @@ impl Listing {
         let parsed = std::str::from_utf8(&stem).ok().and_then(|stem| stem.parse::<PipelineName>().ok());
         if let Some(name) = parsed {
             self.candidates.entry(name).or_default().push(candidate);
-        } else if candidate.is_pipeline(root) {
+        } else if candidate.is_pipeline(top) {
             let message = format!(
                 "this name cannot be a pipeline's: it begins with a letter or digit, holds only a-z, A-Z, 0-9, \
                  `_`, `-` and `.`, and has at most {} characters; rename it",
@@ -149,11 +189,37 @@ impl Listing {
         }
     }
 
+    /// Puts all that was added in order.
+    pub(super) fn finish(&mut self) {
+        self.warnings.sort_by(|one, other| one.file.cmp(&other.file));
+        for (name, candidates) in &mut self.candidates {
+            self.lower.entry(name.as_str().to_ascii_lowercase()).or_default().push(name.clone());
+            candidates.sort_by(|one, other| one.name.cmp(&other.name));
+        }
+    }
+
+    /// What the pipeline of this name is read from, or why that cannot be told. None: nothing there is a pipeline.
+    pub(super) fn pick(&self, top: &dyn Top, name: &PipelineName) -> Option<Result<&Candidate, Diagnostic>> {
+        let candidates = self.candidates.get(name)?;
+        let mut pipelines = candidates.iter().filter(|one| one.is_pipeline(top));
+        let candidate = pipelines.next()?;
+        let mut same: Vec<String> = pipelines.map(Candidate::shown).collect();
+        same.extend(self.case_rivals(top, name));
+        if same.is_empty() {
+            return Some(Ok(candidate));
+        }
+        let message = format!(
+            "{} would be the same pipeline where case does not count; rename one of them",
+            same.join(" and ")
+        );
+        Some(Err(Diagnostic::error(candidate.shown(), "", message)))
+    }
+
     /// The other names that differ from `name` only by upper and lower case.
-    pub(super) fn case_rivals(&self, root: &OwnedFd, name: &PipelineName) -> Vec<String> {
+    fn case_rivals(&self, top: &dyn Top, name: &PipelineName) -> Vec<String> {
         let same = self.lower.get(&name.as_str().to_ascii_lowercase());
         let rivals = same.into_iter().flatten().filter(|other| *other != name);
         let candidates = rivals.filter_map(|rival| self.candidates.get(rival)).flatten();
-        candidates.filter(|rival| rival.is_pipeline(root)).map(Candidate::shown).collect()
+        candidates.filter(|rival| rival.is_pipeline(top)).map(Candidate::shown).collect()
     }
 }

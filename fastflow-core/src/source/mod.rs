@@ -1,6 +1,9 @@
 //! Where pipelines come from: a catalog of names and revisions, and a folder for each revision.
 
+#[cfg(feature = "git")]
+mod batch;
 mod chain;
+mod content;
 mod copy;
 mod directory;
 mod event;
@@ -9,6 +12,7 @@ mod git;
 mod limit;
 mod listing;
 mod load;
+mod shelf;
 mod snapshot;
 mod sync;
 mod tree;
@@ -25,7 +29,10 @@ use crate::{
 };
 
 #[cfg(feature = "git")]
-pub use self::git::{GitConfig, GitLimits, GitReference};
+pub use self::git::{
+    AppKey, DeployKey, GitAccess, GitArrived, GitConfig, GitHubApp, GitLimits, GitMirror, GitReference,
+    GitSource, HostKeyPolicy, InsecureScheme, Token, TokenAccess, TokenProvider,
+};
 pub use self::{
     copy::{CopyStats, copy_tree},
     directory::DirectorySource,
@@ -105,7 +112,7 @@ pub trait PipelineSource: fmt::Debug + Send + Sync + 'static {
     ///
     /// Safe: a change that was not told yet is told by the next call.
     async fn changed(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 
     /// Whether it can be reached, and what it has; changes nothing.

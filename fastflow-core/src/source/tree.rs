@@ -1,7 +1,7 @@
 //! What a pipeline's folder holds: names, kinds and stamps, without a look into any file.
 
 use std::{
-    ffi::{CStr, OsStr},
+    ffi::{CStr, OsStr, OsString},
     os::{fd::OwnedFd, unix::ffi::OsStrExt},
     path::{Component, Path, PathBuf},
 };
@@ -19,6 +19,8 @@ pub(super) const EXCLUDED: &[&str] = &[".git", "__pycache__", ".venv", "venv", "
 pub(super) const EXCLUDED_SUFFIX: &[u8] = b".pyc";
 /// As many links one after the other as Linux follows.
 const MAX_LINKS: usize = 40;
+/// Names that are looked up for all links of one folder together. Each link may lead through others.
+const MAX_LINK_STEPS: usize = 400_000;
 
 /// A folder's entries in the order of their paths, a folder before what it holds.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -96,7 +98,7 @@ pub(super) fn scan(root: &OwnedFd, limits: TreeLimits) -> Result<Tree, Refusal> 
     scan.tree.changed_ns = Stamp::of(&stat).latest_ns();
     scan.folder(root, Path::new(""), 0)?;
     scan.tree.entries.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-    scan.check_links();
+    scan.findings.extend(scan.tree.check_links());
     if scan.findings.is_empty() { Ok(scan.tree) } else { Err(Refusal::Content(scan.findings)) }
 }
 
@@ -117,7 +119,7 @@ impl Scan {
         while let Some(entry) = dir.read() {
             let entry = entry.map_err(read)?;
             let name = entry.file_name();
-            if is_excluded(name) {
+            if is_excluded(name.to_bytes()) {
                 continue;
             }
             let path = path.join(OsStr::from_bytes(name.to_bytes()));
@@ -184,29 +186,9 @@ impl Scan {
 
     /// A finding after which it makes no sense to look further.
     fn stop(&mut self, path: &Path, limit: &str) -> Refusal {
-        let message = format!(
-            "found more than {limit}, expected at most that; keep data and environments outside the folder"
-        );
         let mut findings = std::mem::take(&mut self.findings);
-        findings.push(Diagnostic::error(show(path), "", message));
+        findings.push(too_much(path, limit));
         Refusal::Content(findings)
-    }
-
-    fn check_links(&mut self) {
-        let links = self.tree.entries.iter().filter_map(|entry| match &entry.kind {
-            Kind::Link { target } => Some((&entry.path, target)),
-            _ => None,
-        });
-        for (path, target) in links {
-            if let Err(why) = self.tree.check_link(path, target) {
-                let message = format!(
-                    "this link to \"{}\" {why}, expected a target inside the pipeline's folder; replace it by \
-                     what it points to",
-                    target.display().to_string().escape_debug(),
-                );
-                self.findings.push(Diagnostic::error(show(path), "", message));
-            }
-        }
     }
 }
 
@@ -216,44 +198,82 @@ impl Tree {
         Some(&self.entries[index])
     }
 
+    /// What is wrong with its links: each must stay inside the folder, on the whole way to its target.
+    pub(super) fn check_links(&self) -> Vec<Diagnostic> {
+        let mut findings = Vec::new();
+        let mut steps_left = MAX_LINK_STEPS;
+        for entry in &self.entries {
+            let Kind::Link { target } = &entry.kind else { continue };
+            let Err(why) = self.check_link(&entry.path, target, &mut steps_left) else { continue };
+            let message = format!(
+                "this link to \"{}\" {why}, expected a target inside the pipeline's folder; replace it by what it \
+                 points to",
+                target.display().to_string().escape_debug(),
+            );
+            findings.push(Diagnostic::error(show(&entry.path), "", message));
+            if steps_left == 0 {
+                break;
+            }
+        }
+        findings
+    }
+
     /// Follows a link by its components, through other links, and never leaves the folder on the way.
-    fn check_link(&self, link: &Path, target: &Path) -> Result<(), &'static str> {
+    fn check_link(&self, link: &Path, target: &Path, steps_left: &mut usize) -> Result<(), &'static str> {
         let mut at: PathBuf = link.parent().map(Path::to_path_buf).unwrap_or_default();
-        let mut left: Vec<PathBuf> = vec![target.to_path_buf()];
+        let mut left: Vec<Step> = Vec::new();
+        push_steps(&mut left, target)?;
         let mut followed = 1;
-        while let Some(path) = left.pop() {
-            let mut components = path.components();
-            let Some(component) = components.next() else { continue };
-            let rest = components.as_path().to_path_buf();
-            match component {
-                Component::RootDir | Component::Prefix(_) => return Err("is absolute"),
-                Component::ParentDir => {
-                    if !at.pop() {
-                        return Err("leaves the folder");
-                    }
-                    left.push(rest);
+        while let Some(step) = left.pop() {
+            *steps_left = steps_left.checked_sub(1).ok_or("is one of too many")?;
+            let Step::Into(name) = step else {
+                if !at.pop() {
+                    return Err("leaves the folder");
                 }
-                Component::CurDir => left.push(rest),
-                Component::Normal(name) => {
-                    left.push(rest);
-                    at.push(name);
-                    if let Some(Entry { kind: Kind::Link { target }, .. }) = self.get(&at) {
-                        followed += 1;
-                        if followed > MAX_LINKS {
-                            return Err("goes in a circle");
-                        }
-                        at.pop();
-                        left.push(target.clone());
-                    }
+                continue;
+            };
+            at.push(name);
+            if let Some(Entry { kind: Kind::Link { target }, .. }) = self.get(&at) {
+                followed += 1;
+                if followed > MAX_LINKS {
+                    return Err("goes in a circle");
                 }
+                at.pop();
+                push_steps(&mut left, target)?;
             }
         }
         Ok(())
     }
 }
 
-fn is_excluded(name: &CStr) -> bool {
-    let name = name.to_bytes();
+/// One component of a link's target.
+enum Step {
+    Up,
+    Into(OsString),
+}
+
+/// Puts the components of a target on top, the first one uppermost.
+fn push_steps(left: &mut Vec<Step>, target: &Path) -> Result<(), &'static str> {
+    for component in target.components().rev() {
+        match component {
+            Component::RootDir | Component::Prefix(_) => return Err("is absolute"),
+            Component::ParentDir => left.push(Step::Up),
+            Component::CurDir => {}
+            Component::Normal(name) => left.push(Step::Into(name.to_owned())),
+        }
+    }
+    Ok(())
+}
+
+/// The finding that a folder holds more than `limit`, which is a count with its unit.
+pub(super) fn too_much(path: &Path, limit: &str) -> Diagnostic {
+    let message = format!(
+        "found more than {limit}, expected at most that; keep data and environments outside the folder"
+    );
+    Diagnostic::error(show(path), "", message)
+}
+
+pub(super) fn is_excluded(name: &[u8]) -> bool {
     name == b"."
         || name == b".."
         || name.ends_with(EXCLUDED_SUFFIX)

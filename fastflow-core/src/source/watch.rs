@@ -5,8 +5,8 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -44,132 +44,114 @@ pub(super) enum Depth {
 /// What is watched is set before the folder is read, so that a change is seen by the reading or told after it.
 pub(super) struct Watch {
     root: PathBuf,
-    /// How many changes there were.
-    changes: watch::Sender<u64>,
-    /// How many of them were told.
+    seen: Arc<Seen>,
+    /// How many of the changes were told.
     told: AtomicU64,
-    state: Arc<Mutex<State>>,
+    eye: Mutex<Eye>,
 }
 
-#[derive(Default)]
-struct State {
-    watcher: Option<RecommendedWatcher>,
+/// What is shared with whoever tells of changes. It must never wait for one who sets what is watched, since that one
+/// waits for it.
+#[derive(Debug)]
+struct Seen {
+    /// How many changes there were.
+    changes: watch::Sender<u64>,
     /// The folders in the folder of pipelines that are watched.
-    folders: BTreeMap<PathBuf, Depth>,
+    folders: Mutex<BTreeMap<PathBuf, Depth>>,
     /// The folder of pipelines was removed or renamed.
-    is_gone: bool,
+    is_gone: AtomicBool,
+}
+
+enum Eye {
+    /// Nothing is watched yet.
+    Closed,
+    /// The system tells of changes.
+    Open(RecommendedWatcher),
     /// The system cannot tell of changes: there is no room for more watches, or it never could.
-    blind: bool,
+    Blind,
 }
 
 impl Watch {
     pub(super) fn new(root: &Path) -> Self {
-        Self {
-            root: root.to_owned(),
-            changes: watch::Sender::new(0),
-            told: AtomicU64::new(0),
-            state: Arc::default(),
-        }
+        let (changes, folders, is_gone) = (watch::Sender::new(0), Mutex::default(), AtomicBool::new(false));
+        let seen = Arc::new(Seen { changes, folders, is_gone });
+        Self { root: root.to_owned(), seen, told: AtomicU64::new(0), eye: Mutex::new(Eye::Closed) }
     }
 
     /// Watches the folder of pipelines with these folders in it, by their names. Whether any of them is new: it may have
     /// changed just before. Blocks.
     pub(super) fn arm(&self, folders: &BTreeMap<PathBuf, Depth>) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.blind {
+        let mut eye = self.eye.lock().unwrap_or_else(PoisonError::into_inner);
+        if matches!(*eye, Eye::Blind) {
             return false;
         }
-        match self.rearm(&mut state, folders) {
+        match self.rearm(&mut eye, folders) {
             Ok(is_new) => is_new,
             Err(error) => {
                 tracing::warn!(
                     folder = %self.root.display(), %error,
                     "changes cannot be watched; the folder is read every few seconds instead"
                 );
-                *state = State { blind: true, ..State::default() };
+                *eye = Eye::Blind;
                 // Whoever waits must begin to look.
-                self.changes.send_modify(|changes| *changes += 1);
+                self.seen.changed();
                 false
             }
         }
     }
 
-    fn rearm(&self, state: &mut State, folders: &BTreeMap<PathBuf, Depth>) -> notify::Result<bool> {
-        let mut is_new = state.watcher.is_none() || state.is_gone;
-        if is_new {
+    fn rearm(&self, eye: &mut Eye, folders: &BTreeMap<PathBuf, Depth>) -> notify::Result<bool> {
+        let mut is_new = false;
+        if matches!(eye, Eye::Closed) || self.seen.is_gone.swap(false, Ordering::AcqRel) {
             // One that is made again under the same name is another folder.
-            *state = State { watcher: Some(self.watcher()?), ..State::default() };
-        }
-        let State { watcher: Some(watcher), folders: watched, .. } = state else { return Ok(false) };
-        if is_new {
+            self.seen.folders().clear();
+            let seen = Arc::clone(&self.seen);
+            let root = self.root.clone();
+            let mut watcher = notify::recommended_watcher(move |event| seen.event(&root, &event))?;
             watcher.watch(&self.root, RecursiveMode::NonRecursive)?;
+            *eye = Eye::Open(watcher);
+            is_new = true;
         }
-        let gone: Vec<PathBuf> = watched
-            .iter()
-            .filter(|(name, depth)| folders.get(*name) != Some(depth))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let Eye::Open(watcher) = eye else { return Ok(false) };
+        let (gone, new) = self.seen.differ(folders);
         for name in gone {
-            watched.remove(&name);
-            // It may be gone, and its watch with it.
-            let _ = watcher.unwatch(&self.root.join(&name));
+            // It may not be there any more, and its watch with it.
+            let _ = watcher.unwatch(&self.root.join(name));
         }
-        for (name, depth) in folders {
-            if watched.contains_key(name) {
-                continue;
-            }
+        for (name, depth) in new {
             let mode = match depth {
                 Depth::All => RecursiveMode::Recursive,
                 Depth::Marks => RecursiveMode::NonRecursive,
             };
-            match watcher.watch(&self.root.join(name), mode) {
-                Ok(()) => {
-                    watched.insert(name.clone(), *depth);
-                    is_new = true;
-                }
+            match watcher.watch(&self.root.join(&name), mode) {
+                Ok(()) => is_new = true,
                 // Removed since it was listed.
-                Err(notify::Error { kind: notify::ErrorKind::PathNotFound, .. }) => {}
+                Err(notify::Error { kind: notify::ErrorKind::PathNotFound, .. }) => {
+                    self.seen.folders().remove(&name);
+                }
                 Err(error) => return Err(error),
             }
         }
         Ok(is_new)
     }
 
-    fn watcher(&self) -> notify::Result<RecommendedWatcher> {
-        let (root, changes, state) = (self.root.clone(), self.changes.clone(), Arc::clone(&self.state));
-        notify::recommended_watcher(move |event: notify::Result<Event>| {
-            let matters = match &event {
-                Ok(event) => {
-                    let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-                    matters(&root, &mut state, event)
-                }
-                // Some were lost, perhaps those that matter.
-                Err(_) => true,
-            };
-            if matters {
-                changes.send_modify(|changes| *changes += 1);
-            }
-        })
-    }
-
     /// Returns when something has changed and nothing more changes right now.
     pub(super) async fn changed(&self, clock: &dyn Clock) {
-        let mut changes = self.changes.subscribe();
+        let mut changes = self.seen.changes.subscribe();
         let told = self.told.load(Ordering::Acquire);
-        let seen = if self.looks() {
+        let is_new = |changes: &u64| *changes != told;
+        if !is_new(&changes.borrow_and_update()) && self.looks() {
             loop {
                 clock.sleep(POLL_INTERVAL).await;
                 // Until it is there again there is nothing to be read.
                 if self.root.is_dir() {
-                    break;
+                    return;
                 }
             }
-            *changes.borrow_and_update()
-        } else {
-            // The sender lives as long as this.
-            let _ = changes.wait_for(|changes| *changes != told).await;
-            self.settled(&mut changes, clock).await
-        };
+        }
+        // The sender lives as long as this.
+        let _ = changes.wait_for(is_new).await;
+        let seen = self.settled(&mut changes, clock).await;
         self.told.store(seen, Ordering::Release);
     }
 
@@ -188,8 +170,8 @@ impl Watch {
 
     /// Whether it has to look by itself, because nobody tells it.
     fn looks(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.blind || state.is_gone
+        let eye = self.eye.lock().unwrap_or_else(PoisonError::into_inner);
+        matches!(*eye, Eye::Blind) || self.seen.is_gone.load(Ordering::Acquire)
     }
 }
 
@@ -199,34 +181,63 @@ impl fmt::Debug for Watch {
     }
 }
 
-/// Whether an event may have changed a pipeline. A watched folder that is gone is forgotten: one that comes in its place
-/// has to be watched anew.
-fn matters(root: &Path, state: &mut State, event: &Event) -> bool {
-    match event.kind {
-        // Reading is one of them: it must not lead to the next.
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => {}
-        EventKind::Access(_) => return false,
-        _ => {}
+impl Seen {
+    fn folders(&self) -> MutexGuard<'_, BTreeMap<PathBuf, Depth>> {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    let is_end = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
-    // The queue was full, and the system does not know what it left out.
-    let mut any = event.need_rescan() || event.paths.is_empty();
-    for path in &event.paths {
-        let Ok(path) = path.strip_prefix(root) else { continue };
-        let mut names = path.iter().map(Path::new);
-        let Some(first) = names.next() else {
-            state.is_gone |= is_end;
-            any = true;
-            continue;
-        };
-        let is_inside = names.next().is_some();
-        let folder = state.folders.get(first).copied().filter(|_| is_inside);
-        any |= path_matters(path, first, folder, event.kind);
-        if !is_inside && is_end {
-            state.folders.remove(first);
+
+    fn changed(&self) {
+        self.changes.send_modify(|changes| *changes += 1);
+    }
+
+    /// Takes over what is to be watched, and returns what is so no longer, and what is new.
+    fn differ(&self, wanted: &BTreeMap<PathBuf, Depth>) -> (Vec<PathBuf>, Vec<(PathBuf, Depth)>) {
+        let mut folders = self.folders();
+        let gone = folders.iter().filter(|(name, depth)| wanted.get(*name) != Some(depth));
+        let gone = gone.map(|(name, _)| name.clone()).collect();
+        let new = wanted.iter().filter(|(name, depth)| folders.get(*name) != Some(depth));
+        let new = new.map(|(name, depth)| (name.clone(), *depth)).collect();
+        folders.clone_from(wanted);
+        (gone, new)
+    }
+
+    fn event(&self, root: &Path, event: &notify::Result<Event>) {
+        match event {
+            Ok(event) if !self.matters(root, event) => {}
+            // After an error some were lost, perhaps those that matter.
+            _ => self.changed(),
         }
     }
-    any
+
+    /// Whether an event may have changed a pipeline. A watched folder that is gone is forgotten: one that comes in its
+    /// place has to be watched anew.
+    fn matters(&self, root: &Path, event: &Event) -> bool {
+        match event.kind {
+            // Reading is one of them: it must not lead to the next.
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => {}
+            EventKind::Access(_) => return false,
+            _ => {}
+        }
+        let is_end = matches!(event.kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)));
+        // The queue was full, and the system does not know what it left out.
+        let mut any = event.need_rescan() || event.paths.is_empty();
+        for path in &event.paths {
+            let Ok(path) = path.strip_prefix(root) else { continue };
+            let mut names = path.iter().map(Path::new);
+            let Some(first) = names.next() else {
+                self.is_gone.fetch_or(is_end, Ordering::AcqRel);
+                any = true;
+                continue;
+            };
+            let is_inside = names.next().is_some();
+            let folder = self.folders().get(first).copied().filter(|_| is_inside);
+            any |= path_matters(path, first, folder, event.kind);
+            if !is_inside && is_end {
+                self.folders().remove(first);
+            }
+        }
+        any
+    }
 }
 
 fn path_matters(path: &Path, first: &Path, folder: Option<Depth>, kind: EventKind) -> bool {

@@ -317,16 +317,11 @@ impl EnvironmentBuilder for MachinePython {
         _: &EnvironmentRequest,
         _: &dyn SetupLog,
     ) -> Result<Environment, EnvironmentFailure> {
-        Ok(Environment {
-            id: environment_id(),
-            directory: "/usr".into(),
-            python: python(),
-            reads: vec!["/usr".into()],
-            python_version: "3".into(),
-            lock_hash: "0".repeat(64).parse().unwrap(),
-            uv_version: "none".into(),
-            built: false,
-        })
+        Ok(machine_python())
+    }
+
+    async fn find(&self, _: &EnvironmentRequest) -> Result<Option<Environment>, EnvironmentFailure> {
+        Ok(Some(machine_python()))
     }
 
     async fn collect(
@@ -336,6 +331,19 @@ impl EnvironmentBuilder for MachinePython {
         _: usize,
     ) -> Result<Collected, EnvironmentFailure> {
         Ok(Collected::default())
+    }
+}
+
+fn machine_python() -> Environment {
+    Environment {
+        id: environment_id(),
+        directory: "/usr".into(),
+        python: python(),
+        reads: vec!["/usr".into()],
+        python_version: "3".into(),
+        lock_hash: "0".repeat(64).parse().unwrap(),
+        uv_version: "none".into(),
+        built: false,
     }
 }
 
@@ -359,6 +367,10 @@ impl EnvironmentBuilder for EndlessBuild {
     ) -> Result<Environment, EnvironmentFailure> {
         log.line("building");
         std::future::pending().await
+    }
+
+    async fn find(&self, _: &EnvironmentRequest) -> Result<Option<Environment>, EnvironmentFailure> {
+        Ok(None)
     }
 
     async fn collect(

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use fastflow_core::{
-    PipelineName, Submission,
+    PipelineName, Preheat, Submission,
     journal::{LogStream, Offset, UsageSample},
     orchestrator::Rerun,
     run::{AttemptEnd, Exit, Failure, Origin, Status},
@@ -11,7 +11,7 @@ use fastflow_core::{
 };
 use futures::TryStreamExt;
 
-use crate::kit::{Place, attempt, attempts, ended, lines, run, variable, within};
+use crate::kit::{Place, attempt, attempts, ended, lines, run, started, variable, within};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_ends_with_its_output_its_usage_and_what_it_cost() {
@@ -21,7 +21,7 @@ async fn a_run_ends_with_its_output_its_usage_and_what_it_cost() {
         "import sys, time\nprint('hello')\nprint('oh', file=sys.stderr)\nx = bytearray(30_000_000)\n\
          end = time.time() + 1.3\nwhile time.time() < end: pass\nprint('bye')\n",
     );
-    let flow = place.start().await;
+    let flow = started(place.builder().preheat(Preheat::Off)).await;
     let accepted = flow.submit("hello").await.unwrap();
     assert_eq!((accepted.status(), accepted.attempt), (Status::Pending, 0));
     let done = ended(&flow, accepted.id).await;
@@ -147,7 +147,7 @@ async fn a_program_sees_its_parameters_and_nothing_of_the_host() {
     flow.shutdown(fastflow_core::Shutdown::Detach).await.unwrap();
 
     // The same with a host that gives it on purpose: the test can see it.
-    let flow = crate::kit::started(place.builder().inherit_env([CANARY])).await;
+    let flow = started(place.builder().inherit_env([CANARY])).await;
     let done = run(&flow, what()).await;
     assert!(lines(&flow, done.id, LogStream::Out).await.concat().contains(CANARY));
 }

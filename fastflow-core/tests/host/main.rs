@@ -13,6 +13,9 @@ mod explain;
 mod health;
 mod join;
 mod kit;
+#[path = "../environment/lab.rs"]
+#[expect(dead_code, reason = "made for the tests of the builder, and not all of it is needed here")]
+mod lab;
 mod ledger;
 mod life;
 mod limits;
@@ -21,6 +24,7 @@ mod machine;
 mod odd;
 mod outage;
 mod parameter;
+mod preheat;
 mod queue;
 mod refusal;
 mod retention;

@@ -7,7 +7,7 @@ use fastflow_core::{
 };
 use futures::{StreamExt as _, stream::BoxStream};
 
-use crate::kit::{PATIENCE, Place, configured, run, started};
+use crate::kit::{Place, configured, run, started, within};
 
 type Events = BoxStream<'static, SourceEvent>;
 
@@ -25,7 +25,7 @@ async fn next_shown(events: &mut Events) -> (SyncRecord, usize) {
             }
         }
     };
-    let record = tokio::time::timeout(PATIENCE, shown).await.expect("a change is told");
+    let record = within("a change to be told", shown).await;
     (record, began)
 }
 
@@ -126,7 +126,7 @@ async fn a_folder_of_pipelines_that_is_made_anew_is_watched_again() {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, failed).await.expect("it is told that the folder is gone");
+    within("it to be told that the folder is gone", failed).await;
     let status = flow.source().status().await.unwrap();
     assert!(!status.is_well() && status.pipelines == 1, "what was shown is shown: {status:?}");
     std::fs::create_dir(place.pipelines()).unwrap();
@@ -139,5 +139,5 @@ async fn a_folder_of_pipelines_that_is_made_anew_is_watched_again() {
             next_shown(&mut events).await;
         }
     };
-    tokio::time::timeout(PATIENCE, found).await.expect("it is watched again");
+    within("it to be watched again", found).await;
 }

@@ -65,6 +65,10 @@ impl EnvironmentBuilder for Told {
         MachinePython.prepare(request, log).await
     }
 
+    async fn find(&self, request: &EnvironmentRequest) -> Result<Option<Environment>, EnvironmentFailure> {
+        MachinePython.find(request).await
+    }
+
     async fn packages(&self, _: &EnvironmentId) -> Result<Option<Vec<Package>>, EnvironmentFailure> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         match self.answer {

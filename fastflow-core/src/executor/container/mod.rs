@@ -137,6 +137,11 @@ impl Executor for ContainerExecutor {
         Ok(Some(Arc::new(ContainerWorkbench::new(Arc::clone(&self.place), image))))
     }
 
+    async fn present_workbench(&self, image: Option<&ImageName>) -> Result<Option<Arc<dyn Workbench>>> {
+        let image = self.place.images.present(self.place.images.choose(image)?).await?;
+        Ok(Some(Arc::new(ContainerWorkbench::new(Arc::clone(&self.place), image))))
+    }
+
     async fn keep_warm(&self, like: &AttemptSpec, count: u32) -> Result<()> {
         let image = self.place.images.present(self.place.images.choose(like.image.as_ref())?).await?;
         let (place, warm, like) = (Arc::clone(&self.place), self.warm.clone(), like.clone());

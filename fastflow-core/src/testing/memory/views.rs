@@ -67,7 +67,7 @@ impl World {
         }
         let pipelines = publication.pipelines.into_iter();
         catalog.extend(pipelines.map(|state| (state.name.clone(), (state, true))));
-        self.books.published = publication.sync.commit.clone();
+        self.books.published.clone_from(&publication.sync.commit);
         Ok(self.record_sync(publication.sync))
     }
 

@@ -24,8 +24,9 @@ use super::{
 use crate::{
     Clock as _, Result,
     host::{
-        Blackouts, Executors, Ports, Retention, Settings,
+        Blackouts, Executors, Ports, Preheat, Retention, Settings,
         dispatcher::{COMMANDS, Dispatcher},
+        environments::EnvironmentWork,
         follow_up::Joins,
         intake::Specs,
         scheduler,
@@ -107,6 +108,8 @@ impl Living {
                 retention: Retention::default(),
                 audits: crate::AuditPolicy::default(),
                 sync_interval: None,
+                // It starts only the tasks that it looks at.
+                preheat: Preheat::Off,
                 inherited_env: BTreeMap::new(),
             },
             signals: Signals::new(EventId::default()),
@@ -114,6 +117,7 @@ impl Living {
             joins: Joins::default(),
             syncs: Syncs::default(),
             source_events: SourceEvents::default(),
+            environment_work: EnvironmentWork::default(),
         });
         // While the sender lives, the dispatcher has a facade.
         let (facade, received) = mpsc::channel(COMMANDS);

@@ -84,6 +84,10 @@ impl EnvironmentBuilder for NoEnvironments {
         Err(EnvironmentFailure { kind: EnvironmentFailureKind::ToolMissing, message, help: None })
     }
 
+    async fn find(&self, _: &EnvironmentRequest) -> Result<Option<Environment>, EnvironmentFailure> {
+        Ok(None)
+    }
+
     async fn collect(
         &self,
         _: &BTreeSet<EnvironmentId>,
