@@ -74,11 +74,11 @@ pub(super) const SELECT_PIPELINES: &str = having!(
 
 /// The newest runs of each environment, and of these the newest: what is older is not looked at.
 pub(super) const SELECT_RUNS: &str = concat!(
-    "SELECT DISTINCT unhex(runs.value) FROM (",
+    "SELECT DISTINCT unhex(wanted_runs.value) FROM (",
     having!("DISTINCT e.digest AS digest", ""),
-    ") AS d CROSS JOIN json_each((SELECT json_group_array(hex(run)) FROM (
+    ") AS wanted_environments CROSS JOIN json_each((SELECT json_group_array(hex(run)) FROM (
          SELECT DISTINCT a.run AS run FROM attempts AS a
-         WHERE a.environment = d.digest AND a.run < $2 ORDER BY a.run DESC LIMIT $3))) AS runs
+         WHERE a.environment = wanted_environments.digest AND a.run < $2 ORDER BY a.run DESC LIMIT $3))) AS wanted_runs
      ORDER BY 1 DESC LIMIT $3"
 );
 
