@@ -69,10 +69,19 @@ async fn push(folder: &Path, program: &str) -> fastflow_core::Result<String> {
         std::fs::create_dir_all(repository.join("greet"))?;
         let repository = std::fs::canonicalize(repository)?;
         std::fs::write(repository.join("greet/main.py"), &program)?;
+        let init: &[&str] = &["init", "--quiet", "--initial-branch=main"];
         for arguments in [
-            &["init", "--quiet", "--initial-branch=main"][..],
+            if repository.join(".git").exists() { &["status", "--short"] } else { init },
             &["add", "--all"],
-            &["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "commit", "--quiet", "--allow-empty"],
+            &[
+                "-c",
+                "user.name=Ada",
+                "-c",
+                "user.email=ada@example.org",
+                "commit",
+                "--quiet",
+                "--allow-empty",
+            ],
         ] {
             let mut git = Command::new("git");
             git.current_dir(&repository).args(arguments);

@@ -55,10 +55,7 @@ use crate::source::{GitConfig, GitSource};
 #[must_use = "a builder does nothing until `build`"]
 pub struct OrchestratorBuilder {
     data_dir: PathBuf,
-    pipelines: Option<PathBuf>,
-    source: Option<Arc<dyn PipelineSource>>,
-    #[cfg(feature = "git")]
-    git: Option<GitConfig>,
+    sources: Vec<Given>,
     store: Option<Arc<dyn Store>>,
     executors: Vec<(String, Arc<dyn Executor>)>,
     environments: Option<Arc<dyn EnvironmentBuilder>>,
@@ -87,10 +84,7 @@ impl OrchestratorBuilder {
     pub(crate) fn new(data_dir: PathBuf) -> Self {
         Self {
             data_dir,
-            pipelines: None,
-            source: None,
-            #[cfg(feature = "git")]
-            git: None,
+            sources: Vec::new(),
             store: None,
             executors: Vec::new(),
             environments: None,
@@ -112,7 +106,7 @@ impl OrchestratorBuilder {
 
     /// The folder of pipelines.
     pub fn pipelines(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.pipelines = Some(folder.into());
+        self.sources.push(Given::Folder(folder.into()));
         self
     }
 
@@ -120,13 +114,13 @@ impl OrchestratorBuilder {
     /// [`sync_interval`](Self::sync_interval).
     #[cfg(feature = "git")]
     pub fn git(mut self, config: GitConfig) -> Self {
-        self.git = Some(config);
+        self.sources.push(Given::Git(Box::new(config)));
         self
     }
 
     /// Another source of pipelines than a folder or a git repository.
     pub fn source(mut self, source: impl PipelineSource) -> Self {
-        self.source = Some(Arc::new(source));
+        self.sources.push(Given::Other(Arc::new(source)));
         self
     }
 
@@ -270,23 +264,7 @@ impl OrchestratorBuilder {
             None => default_store(&data, &self.clock).await?,
         };
         let owner = data.owner(&*self.entropy)?;
-        #[cfg(feature = "git")]
-        let given = match (self.source, self.git) {
-            (None, Some(config)) => {
-                let (mirror, snapshots) = (data.git_dir(), data.snapshots_dir());
-                Some(Arc::new(GitSource::new(config, mirror, snapshots, Arc::clone(&self.clock))?) as _)
-            }
-            (given, _) => given,
-        };
-        #[cfg(not(feature = "git"))]
-        let given = self.source;
-        let source: Arc<dyn PipelineSource> = if let Some(source) = given {
-            source
-        } else {
-            let folder = self.pipelines.unwrap_or_default();
-            check_apart(&folder, &data)?;
-            Arc::new(DirectorySource::new(folder, data.snapshots_dir()))
-        };
+        let source = source(self.sources, &data, &self.clock)?;
         let environments = if let Some(environments) = self.environments {
             environments
         } else {
@@ -334,19 +312,10 @@ impl OrchestratorBuilder {
 }
 
 impl OrchestratorBuilder {
-    /// How many sources of pipelines were given.
-    fn sources(&self) -> usize {
-        #[cfg(feature = "git")]
-        let git = usize::from(self.git.is_some());
-        #[cfg(not(feature = "git"))]
-        let git = 0;
-        git + usize::from(self.source.is_some()) + usize::from(self.pipelines.is_some())
-    }
-
     /// What can be seen to be wrong before anything is touched.
     fn check(&self) -> Result<()> {
         let invalid = |message: &'static str| Err(Error::new(ErrorKind::Invalid, message));
-        match self.sources() {
+        match self.sources.len() {
             0 => {
                 return invalid(
                     "an orchestrator needs pipelines: give the builder `.pipelines(folder)`, `.git(config)` or \
@@ -403,6 +372,33 @@ fn blackouts(given: &[(BlackoutCalendar, BlackoutScope)]) -> Result<Blackouts> {
         }
     }
     Ok(blackouts)
+}
+
+/// Where pipelines come from.
+#[derive(Debug)]
+enum Given {
+    Folder(PathBuf),
+    #[cfg(feature = "git")]
+    Git(Box<GitConfig>),
+    Other(Arc<dyn PipelineSource>),
+}
+
+/// The one source that was given.
+fn source(given: Vec<Given>, data: &DataDir, clock: &Arc<dyn Clock>) -> Result<Arc<dyn PipelineSource>> {
+    let snapshots = data.snapshots_dir();
+    match given.into_iter().next() {
+        Some(Given::Folder(folder)) => {
+            check_apart(&folder, data)?;
+            // By the clock of the machine, whatever that of the host is: it is held against the times of files.
+            Ok(Arc::new(DirectorySource::new(folder, snapshots)))
+        }
+        #[cfg(feature = "git")]
+        Some(Given::Git(config)) => {
+            Ok(Arc::new(GitSource::new(*config, data.git_dir(), snapshots, Arc::clone(clock))?))
+        }
+        Some(Given::Other(source)) => Ok(source),
+        None => Err(Error::new(ErrorKind::Internal, "no source of pipelines was given")),
+    }
 }
 
 /// Shows what an earlier host has published, so that a source that cannot be reached stops nothing.
