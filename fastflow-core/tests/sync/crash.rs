@@ -154,7 +154,7 @@ fn leftovers(folder: &Path) -> Vec<String> {
             let name = entry.file_name().to_string_lossy().into_owned();
             if name.starts_with(".partial")
                 || name.starts_with("tmp_")
-                || name.ends_with(".lock")
+                || entry.path().extension().is_some_and(|ending| ending == "lock")
                 || name.starts_with(".tmp")
             {
                 found.push(entry.path().display().to_string());

@@ -130,6 +130,12 @@ impl HttpServer {
         *self.state.status.lock().unwrap() = Some(status);
     }
 
+    /// From now on, requests are served again.
+    pub fn serve(&self) {
+        *self.state.status.lock().unwrap() = None;
+        *self.state.redirect.lock().unwrap() = None;
+    }
+
     /// All requests so far, those that were refused too.
     pub fn received(&self) -> Vec<Received> {
         self.state.received.lock().unwrap().clone()
