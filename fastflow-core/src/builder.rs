@@ -265,13 +265,9 @@ impl OrchestratorBuilder {
         };
         let owner = data.owner(&*self.entropy)?;
         let source = source(self.sources, &data, &self.clock)?;
-        let environments = if let Some(environments) = self.environments {
-            environments
-        } else {
-            let mut config = UvConfig::new(data.environments_dir());
-            config.uv = self.uv;
-            config.default_python = self.default_python;
-            Arc::new(UvEnvironments::new(config, Arc::clone(&self.clock))?)
+        let environments = match self.environments {
+            Some(environments) => environments,
+            None => uv_environments(&data, self.uv, self.default_python, &self.clock)?,
         };
         let auditor = self.auditor.unwrap_or_else(|| pip_audit(&data, &self.clock));
         let executors = executors(self.executors, &data, &self.clock)?;
@@ -430,6 +426,18 @@ fn check_apart(folder: &Path, data: &DataDir) -> Result<()> {
         .with("pipeline", pipeline.display()));
     }
     Ok(())
+}
+
+fn uv_environments(
+    data: &DataDir,
+    uv: Option<PathBuf>,
+    default_python: Option<String>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn EnvironmentBuilder>> {
+    let mut config = UvConfig::new(data.environments_dir());
+    config.uv = uv;
+    config.default_python = default_python;
+    Ok(Arc::new(UvEnvironments::new(config, Arc::clone(clock))?))
 }
 
 /// The one on the `PATH`, with the few variables that every program gets, and none that are given to programs besides.

@@ -130,8 +130,8 @@ mod tests {
         (found.hashes.iter().map(PackageHash::to_string).collect(), found.origin.clone())
     }
 
-    fn index(url: &str) -> Option<PackageOrigin> {
-        Some(PackageOrigin::Index { url: url.into() })
+    fn index(url: &str) -> PackageOrigin {
+        PackageOrigin::Index { url: url.into() }
     }
 
     #[test]
@@ -144,10 +144,10 @@ mod tests {
         let found = read(Form::Requirements, text);
         assert_eq!(
             told(&found, "six", "1.17"),
-            (vec!["sha256:aa".into(), "sha256:bb".into()], index("https://i.example/simple"))
+            (vec!["sha256:aa".into(), "sha256:bb".into()], Some(index("https://i.example/simple")))
         );
         assert_eq!(told(&found, "foo-bar", "2.0"), (vec!["sha256:c1".into()], None));
-        assert_eq!(told(&found, "foo-bar", "3.0"), (vec!["sha256:c2".into()], index("/srv/wheels")));
+        assert_eq!(told(&found, "foo-bar", "3.0"), (vec!["sha256:c2".into()], Some(index("/srv/wheels"))));
         let far = PackageOrigin::Direct { url: "https://e.example/far-1.whl".into() };
         assert_eq!(told(&found, "far", "1"), (vec!["sha256:dd".into()], Some(far)));
         let near = PackageOrigin::File { path: "/srv/near-1.whl".into() };
@@ -175,7 +175,7 @@ vcs = { type = "git", url = "https://u:p@e.example/held.git", commit-id = "ee" }
 "#;
         let found = read(Form::Pylock, text);
         let hashes = ["md5:cc", "sha256:aa", "sha256:bb"].map(str::to_owned).to_vec();
-        assert_eq!(told(&found, "six", "1.17.0"), (hashes, index("https://i.example/simple")));
+        assert_eq!(told(&found, "six", "1.17.0"), (hashes, Some(index("https://i.example/simple"))));
         let far = PackageOrigin::Direct { url: "https://e.example/far-1.whl".into() };
         assert_eq!(told(&found, "far", "1"), (vec!["sha256:dd".into()], Some(far)));
         let held = PackageOrigin::Direct { url: "git+https://e.example/held.git@ee".into() };
