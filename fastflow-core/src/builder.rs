@@ -31,6 +31,9 @@ const INHERITED: [&str; 10] =
 /// The name of the executor that is there unless others are given.
 const PROCESS: &str = "process";
 
+#[cfg(feature = "git")]
+use crate::source::{GitConfig, GitSource};
+
 /// Configures an [`Orchestrator`]. Nothing is touched until [`build`](Self::build).
 ///
 /// ```
@@ -54,6 +57,8 @@ pub struct OrchestratorBuilder {
     data_dir: PathBuf,
     pipelines: Option<PathBuf>,
     source: Option<Arc<dyn PipelineSource>>,
+    #[cfg(feature = "git")]
+    git: Option<GitConfig>,
     store: Option<Arc<dyn Store>>,
     executors: Vec<(String, Arc<dyn Executor>)>,
     environments: Option<Arc<dyn EnvironmentBuilder>>,
@@ -82,6 +87,8 @@ impl OrchestratorBuilder {
             data_dir,
             pipelines: None,
             source: None,
+            #[cfg(feature = "git")]
+            git: None,
             store: None,
             executors: Vec::new(),
             environments: None,
@@ -105,7 +112,15 @@ impl OrchestratorBuilder {
         self
     }
 
-    /// Another source of pipelines than a folder.
+    /// A git repository of pipelines. It is synced at the start, when somebody calls for it, and at each
+    /// [`sync_interval`](Self::sync_interval).
+    #[cfg(feature = "git")]
+    pub fn git(mut self, config: GitConfig) -> Self {
+        self.git = Some(config);
+        self
+    }
+
+    /// Another source of pipelines than a folder or a git repository.
     pub fn source(mut self, source: impl PipelineSource) -> Self {
         self.source = Some(Arc::new(source));
         self
@@ -238,7 +253,17 @@ impl OrchestratorBuilder {
             None => default_store(&data, &self.clock).await?,
         };
         let owner = data.owner(&*self.entropy)?;
-        let source = if let Some(source) = self.source {
+        #[cfg(feature = "git")]
+        let given = match (self.source, self.git) {
+            (None, Some(config)) => {
+                let (mirror, snapshots) = (data.git_dir(), data.snapshots_dir());
+                Some(Arc::new(GitSource::new(config, mirror, snapshots, Arc::clone(&self.clock))?) as _)
+            }
+            (given, _) => given,
+        };
+        #[cfg(not(feature = "git"))]
+        let given = self.source;
+        let source: Arc<dyn PipelineSource> = if let Some(source) = given {
             source
         } else {
             let folder = self.pipelines.unwrap_or_default();
@@ -289,17 +314,31 @@ impl OrchestratorBuilder {
 }
 
 impl OrchestratorBuilder {
+    /// How many sources of pipelines were given.
+    fn sources(&self) -> usize {
+        #[cfg(feature = "git")]
+        let git = usize::from(self.git.is_some());
+        #[cfg(not(feature = "git"))]
+        let git = 0;
+        git + usize::from(self.source.is_some()) + usize::from(self.pipelines.is_some())
+    }
+
     /// What can be seen to be wrong before anything is touched.
     fn check(&self) -> Result<()> {
         let invalid = |message: &'static str| Err(Error::new(ErrorKind::Invalid, message));
-        match (&self.source, &self.pipelines) {
-            (Some(_), Some(_)) => return invalid("give the builder a folder or a source, not both"),
-            (None, None) => {
+        match self.sources() {
+            0 => {
                 return invalid(
-                    "an orchestrator needs pipelines: give the builder `.pipelines(folder)` or `.source(…)`",
+                    "an orchestrator needs pipelines: give the builder `.pipelines(folder)`, `.git(config)` or \
+                     `.source(…)`",
                 );
             }
-            _ => {}
+            1 => {}
+            _ => {
+                return invalid(
+                    "give the builder one source of pipelines: a folder, a git repository or another",
+                );
+            }
         }
         if self.sync_interval.is_some_and(|interval| interval < Self::MIN_SYNC_INTERVAL) {
             return invalid("a sync interval is one minute or longer");

@@ -4,6 +4,7 @@
 //! <data>/fastflow.db         the store, its lock and its log
 //! <data>/owner               the installation's id
 //! <data>/snapshots/          immutable copies of pipelines, one folder a revision
+//! <data>/git/                 our own copy of the repository of pipelines, if they come from one
 //! <data>/environments/       immutable environments, and the locks they were built from
 //! <data>/executor/           what executors keep: the shim, the list of live attempts
 //! <data>/runs/<pipeline>/<run>/<attempt>/        log.ndjson, usage.ndjson, exit.json; guard.json, setup.json, stop.json
@@ -110,6 +111,11 @@ impl DataDir {
     /// Immutable copies of pipelines.
     pub fn snapshots_dir(&self) -> PathBuf {
         self.root.join("snapshots")
+    }
+
+    /// Our own copy of a git repository, and what belongs to its server.
+    pub fn git_dir(&self) -> PathBuf {
+        self.root.join("git")
     }
 
     /// Immutable environments.

@@ -5,7 +5,7 @@ use std::{
     fmt,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,7 +21,7 @@ use super::{
     content::OpenFolder,
     listing::{Candidate, LINKED, Listing, Shape},
     load,
-    snapshot::{self, Snapshots},
+    shelf::Shelf,
     tree::{self, Entry, Kind, Refusal, Stamp, Tree},
     watch::Watch,
 };
@@ -31,10 +31,6 @@ use crate::{Clock, Error, ErrorKind, PipelineName, Result, SystemClock, Timestam
 const MAX_READS: u32 = 5;
 /// A stamp that is younger may stay the same when the file changes once more: clocks of files are coarse.
 const SETTLED_AFTER: Duration = Duration::from_millis(100);
-/// What was handed out so recently is not collected: its run may not be written down yet.
-const HANDED_OUT_FOR: Duration = Duration::from_mins(10);
-/// A copy that was not finished for so long never will be.
-const STALE_AFTER: Duration = Duration::from_hours(1);
 
 /// A folder of pipelines on this machine.
 ///
@@ -71,13 +67,13 @@ impl DirectorySource {
     /// The pipelines in `folder`, with their snapshots in `snapshots`, which is made when it is missing.
     pub fn new(folder: impl Into<PathBuf>, snapshots: impl Into<PathBuf>) -> Self {
         let folder: Arc<Path> = folder.into().into();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         Self {
             worker: Worker {
-                snapshots: Arc::new(Snapshots::new(snapshots.into())),
+                shelf: Arc::new(Shelf::new(snapshots.into(), Arc::clone(&clock))),
                 limits: TreeLimits::default(),
-                clock: Arc::new(SystemClock::new()),
+                clock,
                 state: Arc::default(),
-                collecting: Arc::default(),
                 watch: Arc::new(Watch::new(&folder)),
                 folder,
             },
@@ -94,6 +90,7 @@ impl DirectorySource {
     /// Another clock.
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.worker.shelf = Arc::new(Shelf::new(self.worker.shelf.folder().to_owned(), Arc::clone(&clock)));
         self.worker.clock = clock;
         self
     }
@@ -119,7 +116,7 @@ impl fmt::Debug for DirectorySource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DirectorySource")
             .field("folder", &self.worker.folder)
-            .field("snapshots", &self.worker.snapshots.folder())
+            .field("snapshots", &self.worker.shelf.folder())
             .finish_non_exhaustive()
     }
 }
@@ -158,7 +155,7 @@ impl PipelineSource for DirectorySource {
     /// What a folder held once cannot be had again.
     async fn checkout(&self, revision: &Revision, _: Option<&Provenance>) -> Result<PathBuf> {
         let revision = revision.clone();
-        self.blocking(move |worker| worker.checkout(&revision)).await
+        self.blocking(move |worker| worker.shelf.checkout(&revision)).await
     }
 
     async fn collect(&self, keep: &BTreeSet<Revision>) -> Result<Collected> {
@@ -171,12 +168,10 @@ impl PipelineSource for DirectorySource {
 #[derive(Clone)]
 struct Worker {
     folder: Arc<Path>,
-    snapshots: Arc<Snapshots>,
+    shelf: Arc<Shelf>,
     limits: TreeLimits,
     clock: Arc<dyn Clock>,
     state: Arc<Mutex<State>>,
-    /// Held shared while a revision is found and handed out, and alone while others are removed.
-    collecting: Arc<RwLock<()>>,
     watch: Arc<Watch>,
 }
 
@@ -185,7 +180,6 @@ struct Worker {
 struct State {
     listing: Option<(Arc<Listing>, Settled)>,
     pipelines: HashMap<PipelineName, Known>,
-    handed_out: HashMap<Revision, Duration>,
 }
 
 /// Whether an unchanged stamp proves an unchanged file.
@@ -214,7 +208,7 @@ impl Worker {
 
     fn catalog(&self) -> Result<Catalog> {
         let root = self.open()?;
-        let _shared = self.collecting.read().unwrap_or_else(PoisonError::into_inner);
+        let _held = self.shelf.hold();
         let listing = self.list(&root, true)?;
         self.all(&root, &listing)
     }
@@ -239,7 +233,7 @@ impl Worker {
 
     fn refresh(&self, name: &PipelineName) -> Result<CatalogEntry> {
         let root = self.open()?;
-        let _shared = self.collecting.read().unwrap_or_else(PoisonError::into_inner);
+        let _held = self.shelf.hold();
         let listing = self.list(&root, false)?;
         let mut entry = self.entry(&root, &listing, name)?;
         if self.is_in_cycle(&listing, name) {
@@ -260,52 +254,13 @@ impl Worker {
         chain::is_in_cycle(name, present.map(|(_, known)| &known.entry))
     }
 
-    fn checkout(&self, revision: &Revision) -> Result<PathBuf> {
-        let _shared = self.collecting.read().unwrap_or_else(PoisonError::into_inner);
-        if !self.snapshots.has(revision) {
-            return Err(Error::new(ErrorKind::NotFound, "there is no snapshot of this revision any more")
-                .with("revision", revision));
-        }
-        self.hand_out(revision);
-        Ok(self.snapshots.path(revision))
-    }
-
     fn collect(&self, keep: &BTreeSet<Revision>) -> Result<Collected> {
-        let _alone = self.collecting.write().unwrap_or_else(PoisonError::into_inner);
-        let now = self.clock.elapsed();
-        let used: BTreeSet<Revision> = {
-            let mut state = self.state();
-            state.handed_out.retain(|_, at| now.saturating_sub(*at) < HANDED_OUT_FOR);
-            let current = state.pipelines.values().map(|known| known.revision.clone());
-            current.chain(state.handed_out.keys().cloned()).collect()
-        };
-        let mut collected = Collected::default();
-        let mut failed = None;
-        for revision in self.snapshots.revisions()? {
-            if !keep.contains(&revision) && !used.contains(&revision) {
-                match self.snapshots.remove(&revision) {
-                    Ok(()) => collected.removed += 1,
-                    Err(error) => failed = failed.or(Some(error)),
-                }
-            }
-        }
-        let now = self.clock.now();
-        for path in self.snapshots.partials()?.into_iter().filter(|path| is_stale(path, now)) {
-            match snapshot::remove(&path) {
-                Ok(()) => collected.stale += 1,
-                Err(error) => failed = failed.or(Some(Error::from(error).with("path", path.display()))),
-            }
-        }
-        failed.map_or(Ok(collected), Err)
+        self.shelf
+            .collect(keep, || self.state().pipelines.values().map(|known| known.revision.clone()).collect())
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn hand_out(&self, revision: &Revision) {
-        let now = self.clock.elapsed();
-        self.state().handed_out.insert(revision.clone(), now);
     }
 
     /// Opens the folder of pipelines, which may be a link: that is the operator's own.
@@ -368,16 +323,17 @@ impl Worker {
             if let Some(known) = &known
                 && known.settled
                 && known.tree == tree
-                && self.snapshots.has(&known.revision)
+                && self.shelf.snapshots.has(&known.revision)
             {
-                self.hand_out(&known.revision);
+                self.shelf.hand_out(&known.revision);
                 return Ok(known.entry.clone());
             }
             let inside = if candidate.shape == Shape::File { &self.folder } else { &*shown };
-            let revision = match self.snapshots.take(&OpenFolder { folder: &base, shown: inside }, &tree) {
-                Err(Refusal::Failed(error)) if error.kind() == ErrorKind::Conflict => continue,
-                taken => taken?,
-            };
+            let revision =
+                match self.shelf.snapshots.take(&OpenFolder { folder: &base, shown: inside }, &tree) {
+                    Err(Refusal::Failed(error)) if error.kind() == ErrorKind::Conflict => continue,
+                    taken => taken?,
+                };
             if self.scan(root, candidate)?.1 != *tree {
                 continue;
             }
@@ -404,13 +360,13 @@ impl Worker {
         mut known: Known,
     ) -> Result<CatalogEntry, Refusal> {
         let script = candidate.name.to_str().filter(|_| candidate.shape == Shape::File);
-        let pipeline = load::load(&self.snapshots.path(&known.revision), name, script)?;
+        let pipeline = load::load(&self.shelf.snapshots.path(&known.revision), name, script)?;
         known.entry.pipeline = pipeline.map(|pipeline| RevisedPipeline {
             revision: known.revision.clone(),
             pipeline: Arc::new(pipeline),
             provenance: None,
         });
-        self.hand_out(&known.revision);
+        self.shelf.hand_out(&known.revision);
         let entry = known.entry.clone();
         self.state().pipelines.insert(name.clone(), known);
         Ok(entry)
@@ -455,12 +411,4 @@ impl Worker {
 fn is_settled(changed_ns: i128, now: Timestamp) -> bool {
     let age = now.as_nanosecond() - changed_ns;
     age > i128::try_from(SETTLED_AFTER.as_nanos()).unwrap_or(i128::MAX)
-}
-
-fn is_stale(path: &Path, now: Timestamp) -> bool {
-    let changed = std::fs::symlink_metadata(path).and_then(|meta| meta.modified());
-    let changed = changed.ok().and_then(|time| Timestamp::try_from(time).ok());
-    changed.is_some_and(|changed| {
-        now.duration_since(changed) > STALE_AFTER.try_into().unwrap_or(jiff::SignedDuration::MAX)
-    })
 }

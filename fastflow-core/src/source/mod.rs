@@ -12,6 +12,7 @@ mod git;
 mod limit;
 mod listing;
 mod load;
+mod shelf;
 mod snapshot;
 mod sync;
 mod tree;
@@ -28,7 +29,10 @@ use crate::{
 };
 
 #[cfg(feature = "git")]
-pub use self::git::{GitConfig, GitLimits, GitReference};
+pub use self::git::{
+    AppKey, DeployKey, GitAccess, GitArrived, GitConfig, GitHubApp, GitLimits, GitMirror, GitReference,
+    GitSource, HostKeyPolicy, InsecureScheme, Token, TokenAccess, TokenProvider,
+};
 pub use self::{
     copy::{CopyStats, copy_tree},
     directory::DirectorySource,

@@ -1,6 +1,8 @@
 //! What tests of this crate and of executors share. Not for production use.
 
 pub mod conformance;
+#[cfg(feature = "git")]
+pub mod git;
 pub(crate) mod memory;
 pub mod simulation;
 pub mod tool;

@@ -1,6 +1,9 @@
 //! Finds the programs that tests need and that not every machine has.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// The uv that `tools/setup-uv` puts into the checkout, or the one that `FASTFLOW_TEST_UV` names. None if there
 /// is neither; then the test has to skip itself through [`require`].
@@ -40,6 +43,34 @@ pub fn docker() -> Option<(String, String)> {
 /// ```
 pub fn podman() -> Option<(String, String)> {
     Some((variable("FASTFLOW_TEST_PODMAN")?, variable("FASTFLOW_TEST_IMAGE")?))
+}
+
+/// The git of this machine, with what serves its repositories to others. None where it is not, or not all of it.
+///
+/// ```
+/// if let Some(git) = fastflow_core::testing::tool::git() {
+///     assert!(git.is_file());
+/// }
+/// ```
+pub fn git() -> Option<PathBuf> {
+    let output = Command::new("git").arg("--exec-path").output().ok()?;
+    let folder = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim_end());
+    let found = ["git-http-backend", "git-daemon", "git"].map(|name| folder.join(name));
+    found.iter().all(|path| path.is_file()).then(|| found[2].clone())
+}
+
+/// The server of OpenSSH, where its client is, too.
+///
+/// ```
+/// if let Some(sshd) = fastflow_core::testing::tool::sshd() {
+///     assert!(sshd.is_absolute());
+/// }
+/// ```
+pub fn sshd() -> Option<PathBuf> {
+    let folders =
+        || ["/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"].into_iter().map(Path::new);
+    let find = |name| folders().map(|folder| folder.join(name)).find(|path| path.is_file());
+    find("ssh").and_then(|_| find("sshd"))
 }
 
 /// Says loudly that a test of `suite` is skipped, and why. A suite may have parts: `process/memory_limit`.

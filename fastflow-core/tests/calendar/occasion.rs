@@ -168,7 +168,7 @@ fn jitter_is_a_schedules_own_and_spreads() {
     assert!(offsets.iter().all(|offset| *offset <= Duration::from_secs(9)));
     for tenth in 0..10 {
         let range = Duration::from_millis(tenth * 900)..Duration::from_millis((tenth + 1) * 900);
-        let count = offsets.iter().filter(|offset| range.contains(offset)).count();
+        let count = offsets.iter().filter(|offset| range.contains(*offset)).count();
         assert!((50..150).contains(&count), "{count} of 1000 in {range:?}");
     }
 }

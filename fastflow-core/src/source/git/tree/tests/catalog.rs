@@ -220,6 +220,12 @@ fn a_snapshot_that_was_removed_is_made_again_from_its_commit() {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o555);
     }
     let etl = entry(&read, "etl").runnable().unwrap();
+    let snapshot = place.snapshots.path(&etl.revision);
+    assert_eq!(fs::read_link(snapshot.join("data")).unwrap(), Path::new("lib/data.bin"));
+    assert_eq!(fs::read(snapshot.join("main.py")).unwrap(), b"print(1)\r\n");
+    for (name, mode) in [("main.py", 0o444), ("run.sh", 0o555), ("lib", 0o555)] {
+        assert_eq!(fs::metadata(snapshot.join(name)).unwrap().permissions().mode() & 0o777, mode, "{name}");
+    }
     let provenance = Provenance::clone(etl.provenance.as_ref().unwrap());
     let refused = |provenance: &Provenance, revision| {
         restore(&repo, provenance, revision, &limits, &place.snapshots).unwrap_err().kind()

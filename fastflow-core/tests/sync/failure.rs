@@ -1,0 +1,117 @@
+//! Syncs that fail: nothing changes, and it is said why.
+
+use std::fs;
+
+use fastflow_core::{
+    ErrorKind, Orchestrator, Shutdown,
+    run::Status,
+    source::{SyncFailureKind, SyncRequest},
+};
+
+use crate::{
+    kit::{run, started_after},
+    place::{Place, TOKEN, changes, sync},
+};
+
+/// What a sync that must fail says, by the log.
+async fn fails(flow: &Orchestrator) -> (ErrorKind, SyncFailureKind, String) {
+    let error = flow.source().sync(SyncRequest::default()).await.unwrap_err();
+    let status = flow.source().status().await.unwrap();
+    assert!(!status.is_well());
+    let (_, failure) = status.last_failure.unwrap();
+    assert!(error.chain().contains(&failure.message), "{error:?}");
+    (error.kind(), failure.kind, failure.message)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sync_that_fails_changes_nothing_and_a_host_starts_without_the_server() {
+    let Some(place) = Place::new() else { return };
+    place.repository.write("etl/main.py", "print(1)");
+    place
+        .repository
+        .write("etl/pipeline.json", r#"{"downstream_triggers": [], "schedule_cron": "0 3 * * *"}"#);
+    let shown = place.repository.commit("One");
+    let flow = place.start().await;
+    place.repository.write("etl/main.py", "print(2)");
+    let pushed = place.repository.commit("Two");
+
+    place.token("ghs_thisOneIsNotRightAtAll");
+    let (kind, failure, words) = fails(&flow).await;
+    assert_eq!((kind, failure), (ErrorKind::Denied, SyncFailureKind::Authentication));
+    assert!(!words.contains("ghs_"), "{words}");
+    fs::remove_file(place.root().join("token")).unwrap();
+    let (_, failure, words) = fails(&flow).await;
+    assert_eq!(failure, SyncFailureKind::Authentication, "{words}");
+    place.token(TOKEN);
+    place.server.answer_with(503);
+    let (kind, failure, _) = fails(&flow).await;
+    assert_eq!((kind, failure), (ErrorKind::Unavailable, SyncFailureKind::Unreachable));
+    let status = flow.source().status().await.unwrap();
+    assert_eq!((status.commit.unwrap().id.as_str(), status.pipelines), (&*shown, 1));
+    assert_eq!(run(&flow, "etl").await.status(), Status::Success);
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    drop(flow);
+
+    // The next host finds the server as it is, and shows what was shown.
+    let flow = started_after(|| place.builder()).await;
+    let old = run(&flow, "etl").await;
+    assert_eq!(old.spec.provenance.as_ref().unwrap().commit.id.as_str(), shown);
+    assert_eq!(flow.schedules().list().await.unwrap().len(), 1);
+    assert!(!flow.source().status().await.unwrap().is_well());
+    place.server.serve();
+    place.token(TOKEN);
+    let record = sync(&flow).await;
+    assert_eq!((changes(&record).len(), record.commit.unwrap().id.as_str()), (1, &*pushed));
+    assert!(flow.source().status().await.unwrap().is_well());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_has_nothing_to_show_does_not_start() {
+    let Some(place) = Place::new() else { return };
+    let flow = place.builder().build().await.unwrap();
+    let error = flow.start().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "the repository is empty: {error:?}");
+    assert!(flow.pipelines().list().await.is_err());
+    place.repository.write("etl/main.py", "print(1)");
+    place.repository.commit("One");
+    flow.start().await.unwrap();
+    assert_eq!(run(&flow, "etl").await.status(), Status::Success);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_that_changes_is_taken_and_none_is_left_anywhere() {
+    let Some(place) = Place::new() else { return };
+    place.repository.write("etl/main.py", "print(1)");
+    place.repository.commit("One");
+    let flow = place.start().await;
+    for number in 0..3 {
+        let token = format!("ghs_rotated{number}AndQuiteLong");
+        place.server.require_token(&token);
+        fails(&flow).await;
+        place.token(&token);
+        place.repository.write("etl/main.py", format!("print({number})"));
+        let commit = place.repository.commit("Again");
+        assert_eq!(sync(&flow).await.commit.unwrap().id.as_str(), commit);
+    }
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    let mut files = Vec::new();
+    let mut folders = vec![place.data()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            let kind = entry.file_type().unwrap();
+            if kind.is_dir() {
+                folders.push(entry.path());
+            } else if kind.is_file() {
+                files.push(entry.path());
+            }
+        }
+    }
+    assert!(files.len() > 10);
+    for file in files {
+        let bytes = fs::read(&file).unwrap();
+        for word in ["ghs_", "Basic "] {
+            let found = bytes.windows(word.len()).any(|window| window == word.as_bytes());
+            assert!(!found, "{word:?} is in {}", file.display());
+        }
+    }
+}
