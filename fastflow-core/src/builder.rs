@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::{
-    Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Preheat, Result, Retention,
-    SystemClock,
-    environment::{EnvironmentBuilder, UvConfig, UvEnvironments},
+    AuditPolicy, Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Preheat, Result,
+    Retention, SystemClock,
+    environment::{EnvironmentBuilder, PackageAuditor, PipAudit, PipAuditConfig, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
     host::{
         Blackouts, Executors, Ports, Settings, environments::EnvironmentWork, follow_up::Joins,
@@ -62,6 +62,8 @@ pub struct OrchestratorBuilder {
     store: Option<Arc<dyn Store>>,
     executors: Vec<(String, Arc<dyn Executor>)>,
     environments: Option<Arc<dyn EnvironmentBuilder>>,
+    auditor: Option<Arc<dyn PackageAuditor>>,
+    audits: AuditPolicy,
     uv: Option<PathBuf>,
     default_python: Option<String>,
     clock: Arc<dyn Clock>,
@@ -92,6 +94,8 @@ impl OrchestratorBuilder {
             store: None,
             executors: Vec::new(),
             environments: None,
+            auditor: None,
+            audits: AuditPolicy::default(),
             uv: None,
             default_python: None,
             clock: Arc::new(SystemClock::new()),
@@ -142,6 +146,19 @@ impl OrchestratorBuilder {
     /// Another maker of environments than `uv`.
     pub fn environments(mut self, environments: impl EnvironmentBuilder) -> Self {
         self.environments = Some(Arc::new(environments));
+        self
+    }
+
+    /// Another auditor of packages than the `pip-audit` on the `PATH`. A [`PipAudit`] with a configuration of its own is
+    /// one, too.
+    pub fn package_auditor(mut self, auditor: impl PackageAuditor) -> Self {
+        self.auditor = Some(Arc::new(auditor));
+        self
+    }
+
+    /// When packages are audited; only when the application asks for it when nothing is said.
+    pub fn audits(mut self, policy: AuditPolicy) -> Self {
+        self.audits = policy;
         self
     }
 
@@ -278,6 +295,7 @@ impl OrchestratorBuilder {
             config.default_python = self.default_python;
             Arc::new(UvEnvironments::new(config, Arc::clone(&self.clock))?)
         };
+        let auditor = self.auditor.unwrap_or_else(|| pip_audit(&data, &self.clock));
         let executors = executors(self.executors, &data, &self.clock)?;
         let signals = Signals::new(store.last_event().await?);
         let settings = Settings {
@@ -286,6 +304,7 @@ impl OrchestratorBuilder {
             blackouts,
             retention: self.retention,
             sync_interval: self.sync_interval,
+            audits: self.audits,
             preheat: self.preheat,
             inherited_env: inherited(&self.inherited),
         };
@@ -294,6 +313,7 @@ impl OrchestratorBuilder {
             source,
             executors,
             environments,
+            auditor,
             clock: self.clock,
             entropy: self.entropy,
             data,
@@ -414,6 +434,13 @@ fn check_apart(folder: &Path, data: &DataDir) -> Result<()> {
         .with("pipeline", pipeline.display()));
     }
     Ok(())
+}
+
+/// The one on the `PATH`, with the few variables that every program gets, and none that are given to programs besides.
+fn pip_audit(data: &DataDir, clock: &Arc<dyn Clock>) -> Arc<dyn PackageAuditor> {
+    let mut config = PipAuditConfig::new(data.audit_dir());
+    config.env = inherited(&INHERITED.map(str::to_owned));
+    Arc::new(PipAudit::new(config, Arc::clone(clock)))
 }
 
 #[cfg(feature = "sqlite")]

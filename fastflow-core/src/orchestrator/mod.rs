@@ -1,8 +1,10 @@
 //! The facade: what an application embeds.
 
 mod explain;
+mod packages;
 mod pipelines;
 mod runs;
+mod sbom;
 mod schedules;
 mod source;
 mod waiting;
@@ -17,6 +19,7 @@ use tokio::{
 
 pub use self::{
     explain::Explanation,
+    packages::{Packages, SbomOf},
     pipelines::{PipelineInfo, Pipelines},
     runs::{Rerun, RunLogLine, Runs},
     schedules::{Schedules, Upcoming},
@@ -30,7 +33,7 @@ use crate::{
         Ports,
         dispatcher::{COMMANDS, Command, Dispatcher},
         intake::Asked,
-        janitor, preheat, scheduler, sync, warmer,
+        janitor, packages as recorder, preheat, scheduler, sync, warmer,
     },
     run::{NewRun, Origin, Run, RunEvent, RunState, StopCause},
     store::{Event, EventId, Step},
@@ -80,6 +83,7 @@ struct Host {
     warmer: JoinHandle<()>,
     scheduler: JoinHandle<()>,
     syncer: JoinHandle<()>,
+    recorder: JoinHandle<()>,
 }
 
 impl Drop for Inner {
@@ -107,6 +111,7 @@ impl Drop for Host {
         self.warmer.abort();
         self.scheduler.abort();
         self.syncer.abort();
+        self.recorder.abort();
     }
 }
 
@@ -164,6 +169,7 @@ impl Orchestrator {
             warmer: tokio::spawn(warmer::run(Arc::clone(ports))),
             scheduler: tokio::spawn(scheduler::run(Arc::clone(ports))),
             syncer: tokio::spawn(sync::run(Arc::clone(ports))),
+            recorder: tokio::spawn(recorder::run(Arc::clone(ports))),
         });
         Ok(())
     }
@@ -254,6 +260,11 @@ impl Orchestrator {
     /// The pipelines: read, statistics.
     pub fn pipelines(&self) -> Pipelines<'_> {
         Pipelines::new(self)
+    }
+
+    /// The packages: what is installed where, who used it, bills of materials, audits.
+    pub fn packages(&self) -> Packages<'_> {
+        Packages::new(self)
     }
 
     /// The schedules: read, make, change; their instants and their ledger.

@@ -5,11 +5,12 @@ use std::fs;
 use fastflow_core::{
     ErrorKind, Orchestrator, Shutdown,
     run::Status,
-    source::{SyncFailureKind, SyncRequest},
+    source::{DeployKey, GitAccess, GitConfig, SyncFailureKind, SyncRequest},
+    testing::{git::SshServer, tool},
 };
 
 use crate::{
-    kit::{run, started_after},
+    kit::{configured, run, started, started_after},
     place::{Place, TOKEN, changes, sync},
 };
 
@@ -114,4 +115,35 @@ async fn a_token_that_changes_is_taken_and_none_is_left_anywhere() {
             assert!(!found, "{word:?} is in {}", file.display());
         }
     }
+}
+
+/// A deploy key, and a server whose key changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_another_key_is_not_believed_until_somebody_says_so() {
+    let Some(place) = Place::new() else { return };
+    if tool::sshd().is_none() {
+        tool::require("ssh", "openssh-server is not installed");
+        return;
+    }
+    place.repository.write("etl/main.py", "print(1)");
+    place.repository.commit("One");
+    let server = SshServer::start();
+    let key = DeployKey::ensure(place.root().join("keys/id_ed25519")).unwrap();
+    server.allow(&key.public().unwrap());
+    let mut config = GitConfig::new(server.url(&place.repository.path()));
+    config.access = GitAccess::DeployKey(key);
+    let flow = started(configured(Orchestrator::builder(place.data()).git(config))).await;
+    assert_eq!(run(&flow, "etl").await.status(), Status::Success);
+    let trusted = flow.source().probe().await.unwrap().host_key.unwrap();
+    assert!(trusted.starts_with("SHA256:"));
+
+    server.change_host_key();
+    place.repository.write("etl/main.py", "print(2)");
+    let pushed = place.repository.commit("Two");
+    let (kind, failure, words) = fails(&flow).await;
+    assert_eq!((kind, failure), (ErrorKind::Denied, SyncFailureKind::HostKey), "{words}");
+    assert!(words.contains(&trusted), "{words}");
+    assert_eq!(flow.source().forget_host_key().await.unwrap(), Some(trusted.clone()));
+    assert_eq!(sync(&flow).await.commit.unwrap().id.as_str(), pushed);
+    assert_ne!(flow.source().probe().await.unwrap().host_key.unwrap(), trusted);
 }
