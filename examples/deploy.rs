@@ -72,7 +72,15 @@ async fn push(folder: &Path, program: &str) -> fastflow_core::Result<String> {
         for arguments in [
             &["init", "--quiet", "--initial-branch=main"][..],
             &["add", "--all"],
-            &["-c", "user.name=Ada", "-c", "user.email=ada@example.org", "commit", "--quiet", "--allow-empty"],
+            &[
+                "-c",
+                "user.name=Ada",
+                "-c",
+                "user.email=ada@example.org",
+                "commit",
+                "--quiet",
+                "--allow-empty",
+            ],
         ] {
             let mut git = Command::new("git");
             git.current_dir(&repository).args(arguments);

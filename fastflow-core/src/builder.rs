@@ -287,13 +287,9 @@ impl OrchestratorBuilder {
             check_apart(&folder, &data)?;
             Arc::new(DirectorySource::new(folder, data.snapshots_dir()))
         };
-        let environments = if let Some(environments) = self.environments {
-            environments
-        } else {
-            let mut config = UvConfig::new(data.environments_dir());
-            config.uv = self.uv;
-            config.default_python = self.default_python;
-            Arc::new(UvEnvironments::new(config, Arc::clone(&self.clock))?)
+        let environments = match self.environments {
+            Some(environments) => environments,
+            None => default_environments(&data, self.uv, self.default_python, &self.clock)?,
         };
         let auditor = self.auditor.unwrap_or_else(|| pip_audit(&data, &self.clock));
         let executors = executors(self.executors, &data, &self.clock)?;
@@ -454,6 +450,18 @@ async fn default_store(data: &DataDir, clock: &Arc<dyn Clock>) -> Result<Arc<dyn
 #[expect(clippy::unused_async, reason = "with the feature it waits for the store to open")]
 async fn default_store(_data: &DataDir, _clock: &Arc<dyn Clock>) -> Result<Arc<dyn Store>> {
     Err(Error::new(ErrorKind::Invalid, "without the feature `sqlite` the builder needs `.store(…)`"))
+}
+
+fn default_environments(
+    data: &DataDir,
+    uv: Option<PathBuf>,
+    default_python: Option<String>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn EnvironmentBuilder>> {
+    let mut config = UvConfig::new(data.environments_dir());
+    config.uv = uv;
+    config.default_python = default_python;
+    Ok(Arc::new(UvEnvironments::new(config, Arc::clone(clock))?))
 }
 
 fn executors(
