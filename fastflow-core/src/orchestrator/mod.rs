@@ -92,6 +92,7 @@ impl Drop for Inner {
         if matches!(self.host.get_mut(), HostState::Closed) {
             return;
         }
+        self.ports.syncs.stop();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let ports = Arc::clone(&self.ports);
         runtime.spawn(async move {
@@ -204,6 +205,7 @@ impl Orchestrator {
         let host = std::mem::replace(&mut *state, HostState::Closed);
         if !matches!(host, HostState::Closed) {
             drop(host);
+            self.inner.ports.syncs.close().await;
             let closed = self.inner.ports.store.close().await;
             // Nothing moves here any more: who waits is told by the store.
             self.inner.ports.signals.closed();
