@@ -4,10 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, mpsc::RecvTimeoutError},
     time::Duration,
 };
 
@@ -125,7 +122,7 @@ fn number_of(snapshot: &Path) -> String {
 
 /// Returns at this change, counted from now, of files below `data` whose names end so.
 fn changed(data: &Path, name: &'static str, change: u64) {
-    let (tell, told) = std::sync::mpsc::channel();
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
     let mut left = change;
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         let event = event.unwrap();
@@ -134,7 +131,7 @@ fn changed(data: &Path, name: &'static str, change: u64) {
             left = left.saturating_sub(1);
             if left == 0 {
                 // It may be the second one that comes too late.
-                let _ = tell.send(());
+                let _ = tell.try_send(());
             }
         }
     })
@@ -200,16 +197,15 @@ async fn a_host_that_is_killed_at_any_step_of_a_sync_shows_one_commit_and_leaves
     let Some(place) = Place::new() else { return };
     let place = Arc::new(place);
     push(&place, 1);
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
     let pushing = std::thread::spawn({
-        let (place, stop) = (Arc::clone(&place), Arc::clone(&stop));
+        let place = Arc::clone(&place);
         move || {
             let mut number = 1;
-            while !stop.load(Ordering::Acquire) {
+            // The hosts that sync need the processor, too.
+            while stopped.recv_timeout(PUSH_PAUSE) == Err(RecvTimeoutError::Timeout) {
                 number += 1;
                 push(&place, number);
-                // The hosts that sync need the processor, too.
-                std::thread::sleep(PUSH_PAUSE);
             }
         }
     });
@@ -242,7 +238,7 @@ async fn a_host_that_is_killed_at_any_step_of_a_sync_shows_one_commit_and_leaves
             commits.extend(check(&place).await);
         }
     }
-    stop.store(true, Ordering::Release);
+    drop(stop);
     pushing.join().unwrap();
     assert!(u64::try_from(commits.len()).unwrap() > kills / 10, "{} commits in {kills} lives", commits.len());
 
