@@ -380,6 +380,10 @@ enum Given {
 }
 
 /// The one source that was given.
+#[cfg_attr(
+    not(feature = "git"),
+    expect(unused_variables, reason = "only a repository is watched by the host's clock")
+)]
 fn source(given: Vec<Given>, data: &DataDir, clock: &Arc<dyn Clock>) -> Result<Arc<dyn PipelineSource>> {
     let snapshots = data.snapshots_dir();
     match given.into_iter().next() {

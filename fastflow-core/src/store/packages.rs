@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Page, RunQuery};
+use super::Page;
 use crate::{
     PipelineName, RunId, Timestamp,
     environment::{AuditOutcome, EnvironmentId, Package, PackageName, VersionRange},
@@ -69,7 +69,8 @@ pub struct PackageQuery {
     pub versions: Option<VersionRange>,
     /// Only runs older than this one: the page after it.
     pub before: Option<RunId>,
-    /// At most so many runs; [`RunQuery::DEFAULT_LIMIT`] when `None`, never more than [`RunQuery::MAX_LIMIT`].
+    /// At most so many runs; [`RunQuery::DEFAULT_LIMIT`](super::RunQuery::DEFAULT_LIMIT) when `None`, never more than
+    /// [`RunQuery::MAX_LIMIT`](super::RunQuery::MAX_LIMIT).
     pub limit: Option<NonZeroU32>,
 }
 
@@ -88,6 +89,8 @@ impl PackageQuery {
     /// The most runs of one page.
     #[cfg(any(feature = "sqlite", feature = "testing"))]
     pub(crate) fn runs_max(&self) -> u32 {
+        use super::RunQuery;
+
         self.limit.map_or(RunQuery::DEFAULT_LIMIT, NonZeroU32::get).min(RunQuery::MAX_LIMIT)
     }
 }

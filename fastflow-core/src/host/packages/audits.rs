@@ -79,17 +79,17 @@ async fn round(ports: &Ports, tries: &mut BTreeMap<EnvironmentId, Tries>) -> Res
     let present: BTreeSet<&EnvironmentId> = unaudited.iter().collect();
     tries.retain(|id, _| present.contains(id));
     for environment in &unaudited {
-        let tried = tries.entry(environment.clone()).or_insert_with(|| Tries::new(clock));
-        if !tried.is_due(clock.elapsed()) {
+        let plan = tries.entry(environment.clone()).or_insert_with(|| Tries::new(clock));
+        if !plan.is_due(clock.elapsed()) {
             continue;
         }
         match audit(ports, environment).await {
             Ok(audit) => {
                 tracing::info!(%environment, outcome = %audit.outcome, "audited an environment");
                 match audit.outcome {
-                    AuditOutcome::Failed { .. } => tried.failed(clock.elapsed()),
+                    AuditOutcome::Failed { .. } => plan.failed(clock.elapsed()),
                     // A tool does not appear while a host works, as a rule.
-                    AuditOutcome::ToolMissing { .. } => tried.next = None,
+                    AuditOutcome::ToolMissing { .. } => plan.next = None,
                     AuditOutcome::Clean { .. } | AuditOutcome::Vulnerable { .. } => {
                         tries.remove(environment);
                     }
@@ -97,7 +97,7 @@ async fn round(ports: &Ports, tries: &mut BTreeMap<EnvironmentId, Tries>) -> Res
             }
             Err(error) => {
                 tracing::warn!(%environment, %error, "an audit could not be kept");
-                tried.failed(clock.elapsed());
+                plan.failed(clock.elapsed());
             }
         }
     }
@@ -105,7 +105,7 @@ async fn round(ports: &Ports, tries: &mut BTreeMap<EnvironmentId, Tries>) -> Res
 }
 
 async fn until_next(clock: &dyn Clock, tries: &BTreeMap<EnvironmentId, Tries>) {
-    match tries.values().filter_map(|tried| tried.next).min() {
+    match tries.values().filter_map(|plan| plan.next).min() {
         Some(next) => clock.sleep(next.saturating_sub(clock.elapsed())).await,
         None => std::future::pending().await,
     }
