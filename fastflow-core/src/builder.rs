@@ -9,9 +9,9 @@ use std::{
 };
 
 use crate::{
-    Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Preheat, Result, Retention,
-    SystemClock,
-    environment::{EnvironmentBuilder, UvConfig, UvEnvironments},
+    AuditPolicy, Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Preheat, Result,
+    Retention, SystemClock,
+    environment::{EnvironmentBuilder, PackageAuditor, PipAudit, PipAuditConfig, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
     host::{
         Blackouts, Executors, Ports, Settings, environments::EnvironmentWork, follow_up::Joins,
@@ -55,13 +55,12 @@ use crate::source::{GitConfig, GitSource};
 #[must_use = "a builder does nothing until `build`"]
 pub struct OrchestratorBuilder {
     data_dir: PathBuf,
-    pipelines: Option<PathBuf>,
-    source: Option<Arc<dyn PipelineSource>>,
-    #[cfg(feature = "git")]
-    git: Option<GitConfig>,
+    sources: Vec<Given>,
     store: Option<Arc<dyn Store>>,
     executors: Vec<(String, Arc<dyn Executor>)>,
     environments: Option<Arc<dyn EnvironmentBuilder>>,
+    auditor: Option<Arc<dyn PackageAuditor>>,
+    audits: AuditPolicy,
     uv: Option<PathBuf>,
     default_python: Option<String>,
     clock: Arc<dyn Clock>,
@@ -85,13 +84,12 @@ impl OrchestratorBuilder {
     pub(crate) fn new(data_dir: PathBuf) -> Self {
         Self {
             data_dir,
-            pipelines: None,
-            source: None,
-            #[cfg(feature = "git")]
-            git: None,
+            sources: Vec::new(),
             store: None,
             executors: Vec::new(),
             environments: None,
+            auditor: None,
+            audits: AuditPolicy::default(),
             uv: None,
             default_python: None,
             clock: Arc::new(SystemClock::new()),
@@ -108,7 +106,7 @@ impl OrchestratorBuilder {
 
     /// The folder of pipelines.
     pub fn pipelines(mut self, folder: impl Into<PathBuf>) -> Self {
-        self.pipelines = Some(folder.into());
+        self.sources.push(Given::Folder(folder.into()));
         self
     }
 
@@ -116,13 +114,13 @@ impl OrchestratorBuilder {
     /// [`sync_interval`](Self::sync_interval).
     #[cfg(feature = "git")]
     pub fn git(mut self, config: GitConfig) -> Self {
-        self.git = Some(config);
+        self.sources.push(Given::Git(Box::new(config)));
         self
     }
 
     /// Another source of pipelines than a folder or a git repository.
     pub fn source(mut self, source: impl PipelineSource) -> Self {
-        self.source = Some(Arc::new(source));
+        self.sources.push(Given::Other(Arc::new(source)));
         self
     }
 
@@ -142,6 +140,19 @@ impl OrchestratorBuilder {
     /// Another maker of environments than `uv`.
     pub fn environments(mut self, environments: impl EnvironmentBuilder) -> Self {
         self.environments = Some(Arc::new(environments));
+        self
+    }
+
+    /// Another auditor of packages than the `pip-audit` on the `PATH`. A [`PipAudit`] with a configuration of its own is
+    /// one, too.
+    pub fn package_auditor(mut self, auditor: impl PackageAuditor) -> Self {
+        self.auditor = Some(Arc::new(auditor));
+        self
+    }
+
+    /// When packages are audited; only when the application asks for it when nothing is said.
+    pub fn audits(mut self, policy: AuditPolicy) -> Self {
+        self.audits = policy;
         self
     }
 
@@ -253,31 +264,12 @@ impl OrchestratorBuilder {
             None => default_store(&data, &self.clock).await?,
         };
         let owner = data.owner(&*self.entropy)?;
-        #[cfg(feature = "git")]
-        let given = match (self.source, self.git) {
-            (None, Some(config)) => {
-                let (mirror, snapshots) = (data.git_dir(), data.snapshots_dir());
-                Some(Arc::new(GitSource::new(config, mirror, snapshots, Arc::clone(&self.clock))?) as _)
-            }
-            (given, _) => given,
+        let source = source(self.sources, &data, &self.clock)?;
+        let environments = match self.environments {
+            Some(environments) => environments,
+            None => uv_environments(&data, self.uv, self.default_python, &self.clock)?,
         };
-        #[cfg(not(feature = "git"))]
-        let given = self.source;
-        let source: Arc<dyn PipelineSource> = if let Some(source) = given {
-            source
-        } else {
-            let folder = self.pipelines.unwrap_or_default();
-            check_apart(&folder, &data)?;
-            Arc::new(DirectorySource::new(folder, data.snapshots_dir()))
-        };
-        let environments = if let Some(environments) = self.environments {
-            environments
-        } else {
-            let mut config = UvConfig::new(data.environments_dir());
-            config.uv = self.uv;
-            config.default_python = self.default_python;
-            Arc::new(UvEnvironments::new(config, Arc::clone(&self.clock))?)
-        };
+        let auditor = self.auditor.unwrap_or_else(|| pip_audit(&data, &self.clock));
         let executors = executors(self.executors, &data, &self.clock)?;
         let signals = Signals::new(store.last_event().await?);
         let settings = Settings {
@@ -286,6 +278,7 @@ impl OrchestratorBuilder {
             blackouts,
             retention: self.retention,
             sync_interval: self.sync_interval,
+            audits: self.audits,
             preheat: self.preheat,
             inherited_env: inherited(&self.inherited),
         };
@@ -294,6 +287,7 @@ impl OrchestratorBuilder {
             source,
             executors,
             environments,
+            auditor,
             clock: self.clock,
             entropy: self.entropy,
             data,
@@ -314,19 +308,10 @@ impl OrchestratorBuilder {
 }
 
 impl OrchestratorBuilder {
-    /// How many sources of pipelines were given.
-    fn sources(&self) -> usize {
-        #[cfg(feature = "git")]
-        let git = usize::from(self.git.is_some());
-        #[cfg(not(feature = "git"))]
-        let git = 0;
-        git + usize::from(self.source.is_some()) + usize::from(self.pipelines.is_some())
-    }
-
     /// What can be seen to be wrong before anything is touched.
     fn check(&self) -> Result<()> {
         let invalid = |message: &'static str| Err(Error::new(ErrorKind::Invalid, message));
-        match self.sources() {
+        match self.sources.len() {
             0 => {
                 return invalid(
                     "an orchestrator needs pipelines: give the builder `.pipelines(folder)`, `.git(config)` or \
@@ -385,6 +370,33 @@ fn blackouts(given: &[(BlackoutCalendar, BlackoutScope)]) -> Result<Blackouts> {
     Ok(blackouts)
 }
 
+/// Where pipelines come from.
+#[derive(Debug)]
+enum Given {
+    Folder(PathBuf),
+    #[cfg(feature = "git")]
+    Git(Box<GitConfig>),
+    Other(Arc<dyn PipelineSource>),
+}
+
+/// The one source that was given.
+fn source(given: Vec<Given>, data: &DataDir, clock: &Arc<dyn Clock>) -> Result<Arc<dyn PipelineSource>> {
+    let snapshots = data.snapshots_dir();
+    match given.into_iter().next() {
+        Some(Given::Folder(folder)) => {
+            check_apart(&folder, data)?;
+            // By the clock of the machine, whatever that of the host is: it is held against the times of files.
+            Ok(Arc::new(DirectorySource::new(folder, snapshots)))
+        }
+        #[cfg(feature = "git")]
+        Some(Given::Git(config)) => {
+            Ok(Arc::new(GitSource::new(*config, data.git_dir(), snapshots, Arc::clone(clock))?))
+        }
+        Some(Given::Other(source)) => Ok(source),
+        None => Err(Error::new(ErrorKind::Internal, "no source of pipelines was given")),
+    }
+}
+
 /// Shows what an earlier host has published, so that a source that cannot be reached stops nothing.
 async fn restore(ports: &Ports, commit: &Commit) -> Result<()> {
     match ports.source.restore(commit).await {
@@ -414,6 +426,25 @@ fn check_apart(folder: &Path, data: &DataDir) -> Result<()> {
         .with("pipeline", pipeline.display()));
     }
     Ok(())
+}
+
+fn uv_environments(
+    data: &DataDir,
+    uv: Option<PathBuf>,
+    default_python: Option<String>,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn EnvironmentBuilder>> {
+    let mut config = UvConfig::new(data.environments_dir());
+    config.uv = uv;
+    config.default_python = default_python;
+    Ok(Arc::new(UvEnvironments::new(config, Arc::clone(clock))?))
+}
+
+/// The one on the `PATH`, with the few variables that every program gets, and none that are given to programs besides.
+fn pip_audit(data: &DataDir, clock: &Arc<dyn Clock>) -> Arc<dyn PackageAuditor> {
+    let mut config = PipAuditConfig::new(data.audit_dir());
+    config.env = inherited(&INHERITED.map(str::to_owned));
+    Arc::new(PipAudit::new(config, Arc::clone(clock)))
 }
 
 #[cfg(feature = "sqlite")]

@@ -6,6 +6,7 @@
 //! <data>/snapshots/          immutable copies of pipelines, one folder a revision
 //! <data>/git/                 our own copy of the repository of pipelines, if they come from one
 //! <data>/environments/       immutable environments, and the locks they were built from
+//! <data>/audit/              what the auditor of packages is given, and its cache
 //! <data>/executor/           what executors keep: the shim, the list of live attempts
 //! <data>/runs/<pipeline>/<run>/<attempt>/        log.ndjson, usage.ndjson, exit.json; guard.json, setup.json, stop.json
 //! <data>/runs/<pipeline>/<run>/<attempt>/work/   the program's working directory
@@ -121,6 +122,11 @@ impl DataDir {
     /// Immutable environments.
     pub fn environments_dir(&self) -> PathBuf {
         self.root.join("environments")
+    }
+
+    /// What the auditor of packages is given, and its cache.
+    pub fn audit_dir(&self) -> PathBuf {
+        self.root.join("audit")
     }
 
     /// What executors keep.

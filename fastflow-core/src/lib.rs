@@ -65,7 +65,7 @@ pub use builder::OrchestratorBuilder;
 pub use clock::{Clock, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Error, ErrorKind, Result};
-pub use host::{Preheat, Retention, dispatcher::Shutdown};
+pub use host::{AuditPolicy, Preheat, Retention, dispatcher::Shutdown};
 pub use id::{AttemptId, ExecutorName, OwnerId, PipelineName, RunId};
 pub use orchestrator::Orchestrator;
 pub use schedule::ScheduleId;

@@ -235,7 +235,8 @@ async fn write_history(path: &Path, runs: u64) -> Fallible<()> {
            epoch, attempt, failed_attempts, start_retries, run_micros, started_at, finished_at)
            SELECT made.id, pipeline, spec, submission, key, priority, created_at, state, status, not_before, detail,
            epoch, attempt, failed_attempts, start_retries, run_micros, started_at, finished_at FROM made, runs ORDER BY i;
-         INSERT INTO attempts SELECT made.id, number, claimed_at, started_at, finished_at, setup, handle, ending, report
+         INSERT INTO attempts (run, number, claimed_at, started_at, finished_at, setup, handle, ending, report)
+           SELECT made.id, number, claimed_at, started_at, finished_at, setup, handle, ending, report
            FROM made, attempts ORDER BY i;
          INSERT INTO events SELECT 4 * i + e.id, at, made.id, pipeline, attempt, name, state FROM made, events AS e
            WHERE e.id <= 4 ORDER BY i, e.id; COMMIT;",

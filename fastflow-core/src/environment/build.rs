@@ -16,7 +16,7 @@ use super::{
     interpreter::Interpreter,
     lock::{self, Form, Lock},
     phase::{Builds, Obedience, Phase, Phased},
-    publish::{Record, publish},
+    publish::{FORMAT, Record, publish},
     tool::{Cache, Call, Site},
 };
 
@@ -70,7 +70,7 @@ impl Build<'_> {
             self.install(site, &building, guard).await?;
         }
         let record = Record {
-            format: 1,
+            format: FORMAT,
             id: self.id.clone(),
             lock_hash: self.lock.hash()?,
             python_version: self.interpreter.details.version.clone(),
@@ -81,10 +81,10 @@ impl Build<'_> {
             packages: 0,
         };
         let (input, target) = (site.folder.input(self.id), site.folder.environment(self.id));
-        let (folder, pythons) = (site.folder.clone(), site.pythons());
+        let (folder, pythons, lock) = (site.folder.clone(), site.pythons(), self.lock.clone());
         blocking(move || {
             remove_tree(&input)?;
-            publish(record, &building, &folder, pythons)
+            publish(record, &lock, &building, &folder, pythons)
                 .map_err(|error| EnvironmentFailure::io("publish", &target, &error))
         })
         .await

@@ -47,6 +47,8 @@ impl Flights {
         let mut outcome = pin!(outcome);
         let mut told = lines.count.subscribe();
         let mut heard = 0;
+        // Who comes late hears at once what was said before: there may be nothing new for long.
+        lines.tell(&mut heard, log);
         loop {
             tokio::select! {
                 ended = &mut outcome => {

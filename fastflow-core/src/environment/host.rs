@@ -5,6 +5,7 @@ use std::{
     os::unix::process::ExitStatusExt,
     process::{ExitStatus, Stdio},
     sync::Arc,
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -97,25 +98,47 @@ impl Workbench for HostWorkbench {
 
     async fn run(&self, call: ToolCall, log: &dyn SetupLog) -> Result<ToolEnd, ToolFailure> {
         let timeout = call.timeout;
-        let mut child = command(call).spawn().map_err(ToolFailure::NotStarted)?;
-        let mut group = Group::of(&child);
-        let listened = async {
-            let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-            let (answer, words) = tokio::join!(answer(stdout), words(stderr, log));
-            (child.wait().await, answer, words)
-        };
-        let (status, answer, words) = tokio::select! {
-            ended = listened => ended,
-            () = self.clock.sleep(timeout) => return Err(ToolFailure::TimedOut),
-        };
-        group.ended();
-        let status = self::status(status.map_err(ToolFailure::NotStarted)?);
-        let answer = answer.ok_or(ToolFailure::Endless(ANSWER_MAX_BYTES))?;
-        Ok(ToolEnd { status, answer, words })
+        run_to_its_end(command(call), timeout, &*self.clock, log).await
     }
 }
 
-/// A child of ours: its own process group, nothing on its input but a lock, gone when we are.
+/// Runs a process of this machine to its end: in its own process group, gone when we are.
+///
+/// # Errors
+///
+/// When it does not come to an end of its own.
+///
+/// # Cancel safety
+///
+/// Dropping the future ends the process and all that it has started.
+pub(super) async fn run_to_its_end(
+    mut command: Command,
+    timeout: Duration,
+    clock: &dyn Clock,
+    log: &dyn SetupLog,
+) -> Result<ToolEnd, ToolFailure> {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).kill_on_drop(true);
+    let mut child = command.spawn().map_err(ToolFailure::NotStarted)?;
+    // It may hold a copy of a lock.
+    drop(command);
+    let mut group = Group::of(&child);
+    let listened = async {
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (answer, words) = tokio::join!(answer(stdout), words(stderr, log));
+        (child.wait().await, answer, words)
+    };
+    let (status, answer, words) = tokio::select! {
+        ended = listened => ended,
+        () = clock.sleep(timeout) => return Err(ToolFailure::TimedOut),
+    };
+    group.ended();
+    let status = self::status(status.map_err(ToolFailure::NotStarted)?);
+    let answer = answer.ok_or(ToolFailure::Endless(ANSWER_MAX_BYTES))?;
+    Ok(ToolEnd { status, answer, words })
+}
+
+/// A call of a tool, with nothing on its input but a lock.
 fn command(call: ToolCall) -> Command {
     let mut command = Command::new(&call.program);
     for name in REMOVED {
@@ -125,8 +148,6 @@ fn command(call: ToolCall) -> Command {
     // As its input a lock is held until the child is gone too: when this process is killed, nobody builds where its
     // orphan still writes. The command keeps a copy of it until it is dropped.
     command.stdin(call.lock.map_or_else(Stdio::null, Stdio::from));
-    command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0).kill_on_drop(true);
     command
 }
 

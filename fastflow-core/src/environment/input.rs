@@ -159,7 +159,7 @@ impl Reader {
                     self.archive(&at, &package)?;
                     collect(lock.as_deref_mut(), &package);
                 }
-                Line::Package(package) => collect(lock.as_deref_mut(), &package),
+                Line::Package(text) | Line::Index(text) => collect(lock.as_deref_mut(), &text),
             }
         }
         Ok(())

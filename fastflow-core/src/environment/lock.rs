@@ -1,6 +1,7 @@
 //! From what a pipeline asks for to the exact packages: locks, resolved once and kept.
 
 use std::{
+    borrow::Cow,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -13,6 +14,7 @@ use super::{
     input::{self, Input},
     interpreter::Interpreter,
     phase::{Builds, Obedience, Phase, Phased},
+    requirement,
     tool::{Call, Ended, Site},
 };
 use crate::pipeline::DependencySource;
@@ -93,8 +95,17 @@ impl Lock {
         if !self.is_empty() {
             digest.add(self.form.file_name());
         }
-        digest.add(self.text.trim());
+        digest.add(self.content().trim());
         named(&digest.finish())
+    }
+
+    /// What is installed. The index that a package came from is no part of it where the hash says which file it is.
+    fn content(&self) -> Cow<'_, str> {
+        if self.form == Form::Pylock {
+            return Cow::Borrowed(&self.text);
+        }
+        let is_content = |line: &&str| requirement::index_of(line.trim()).is_none();
+        Cow::Owned(self.text.lines().filter(is_content).collect::<Vec<_>>().join("\n"))
     }
 
     /// The id of the environment that this makes with `interpreter`, from what `key` names.
@@ -186,7 +197,8 @@ impl Resolution<'_> {
             DependencySource::Requirements { path }
             | DependencySource::RequirementsLock { path }
             | DependencySource::Pylock { path } => {
-                call.args(["pip", "compile", "--generate-hashes"]).arg(self.pipeline.join(path));
+                call.args(["pip", "compile", "--generate-hashes", "--emit-index-annotation"]);
+                call.arg(self.pipeline.join(path));
             }
             DependencySource::None => {}
         }
@@ -265,5 +277,24 @@ fn help(kind: EnvironmentFailureKind) -> Option<&'static str> {
             Some("let this user write where environments and uv's cache are kept")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_index_of_a_package_is_no_part_of_what_is_installed() {
+        let lock = |text: &str| Lock { text: text.into(), form: Form::Requirements }.hash().unwrap();
+        let plain = lock("six==1.17.0 \\\n    --hash=sha256:aa\n");
+        assert_eq!(
+            lock("six==1.17.0 \\\n    --hash=sha256:aa\n    # from https://i.example/simple\n"),
+            plain
+        );
+        assert_ne!(
+            lock("six==1.17.0 \\\n    --hash=sha256:bb\n    # from https://i.example/simple\n"),
+            plain
+        );
     }
 }

@@ -26,6 +26,7 @@ use crate::{
     pipeline::{DependencySource, PythonRequest},
 };
 
+mod audit;
 mod build;
 mod classify;
 mod collect;
@@ -38,6 +39,7 @@ mod host;
 mod input;
 mod interpreter;
 mod lock;
+mod packages;
 mod phase;
 mod publish;
 mod requirement;
@@ -48,10 +50,14 @@ mod turn;
 mod uv;
 mod workbench;
 
+pub use audit::{
+    AuditOutcome, Finding, PackageAuditor, PipAudit, PipAuditConfig, SkippedPackage, VulnerabilityService,
+};
 pub use collect::Collected;
 pub use config::UvConfig;
 pub use failure::{EnvironmentFailure, EnvironmentFailureKind};
 pub use host::HostWorkbench;
+pub use packages::{Package, PackageHash, PackageName, PackageOrigin, VersionRange};
 pub use state::EnvironmentState;
 pub use uv::UvEnvironments;
 pub use workbench::{ToolCall, ToolEnd, ToolFailure, ToolStatus, Workbench};
@@ -82,6 +88,21 @@ pub trait EnvironmentBuilder: fmt::Debug + Send + Sync + 'static {
         request: &EnvironmentRequest,
         log: &dyn SetupLog,
     ) -> Result<Environment, EnvironmentFailure>;
+
+    /// The packages of an environment; none where nobody can say: it is not there, or the builder does not know what it
+    /// made, as those that do not implement this.
+    ///
+    /// # Errors
+    ///
+    /// An [`EnvironmentFailure`] when it is there and cannot be read.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future stops waiting.
+    async fn packages(&self, id: &EnvironmentId) -> Result<Option<Vec<Package>>, EnvironmentFailure> {
+        let _ = id;
+        Ok(None)
+    }
 
     /// The environment that [`prepare`](Self::prepare) would return at once; `None` where it would have to find an
     /// interpreter, resolve or build something first. It starts no tool and costs a few looks at files, so that it can

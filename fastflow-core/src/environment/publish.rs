@@ -12,11 +12,19 @@ use serde::{Deserialize, Serialize};
 use super::{
     Environment, EnvironmentFailure, EnvironmentFailureKind, EnvironmentId, HostWorkbench, LockHash,
     folder::{Folder, sync_directory},
+    lock::Lock,
+    packages,
 };
 use crate::{Timestamp, durable};
 
 /// The name of the record inside an environment.
 pub(super) const RECORD: &str = "fastflow-environment.json";
+
+/// The format of the record from which on a list of the packages lies beside it. Before, one of them could have put
+/// anything there.
+const FORMAT_WITH_PACKAGES: u32 = 2;
+/// The format of records that are written.
+pub(super) const FORMAT: u32 = FORMAT_WITH_PACKAGES;
 
 const DIRECTORY_MODE: u32 = 0o555;
 const FILE_MODE: u32 = 0o444;
@@ -61,6 +69,11 @@ impl Record {
         })
     }
 
+    /// Whether a list of the packages lies beside it.
+    pub(super) fn has_packages(&self) -> bool {
+        self.format >= FORMAT_WITH_PACKAGES
+    }
+
     /// The environment of this record in `folder`, of the place that `pythons` belongs to.
     pub(super) fn into_environment(self, folder: &Folder, pythons: PathBuf, built: bool) -> Environment {
         let directory = folder.environment(&self.id);
@@ -85,10 +98,13 @@ impl Record {
 /// Makes what was built read-only, makes it durable, and only then gives it its name.
 pub(super) fn publish(
     mut record: Record,
+    lock: &Lock,
     building: &Path,
     folder: &Folder,
     pythons: PathBuf,
 ) -> io::Result<Environment> {
+    let list = packages::list(building, lock)?;
+    create_record(&building.join(packages::PACKAGES))?.write_all(&list)?;
     let mut file = create_record(&building.join(RECORD))?;
     record.packages = seal(building)?;
     file.write_all(&serde_json::to_vec_pretty(&record)?)?;

@@ -20,18 +20,31 @@ pub(super) enum Line {
     Local(String),
     /// A package from an index or a URL.
     Package(String),
+    /// The comment of a lock that says which index the package before it is from, as it is written.
+    Index(String),
 }
 
-/// The logical lines of a requirements file.
+/// How the comment begins with which locks say where a package is from.
+const INDEX_COMMENT: &str = "# from ";
+
+/// The lines of a requirements file.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = Line> {
+    logical_lines(text).map(|line| classify(&line))
+}
+
+/// The logical lines of a requirements file: without comments, but for those that say an index.
+pub(super) fn logical_lines(text: &str) -> impl Iterator<Item = String> {
     let mut rest = text.lines();
     std::iter::from_fn(move || {
         let mut joined = String::new();
         loop {
             let Some(line) = rest.next() else {
                 let line = std::mem::take(&mut joined);
-                return (!line.trim().is_empty()).then(|| classify(line.trim()));
+                return (!line.trim().is_empty()).then(|| line.trim().to_owned());
             };
+            if joined.is_empty() && index_of(line.trim()).is_some() {
+                return Some(line.trim().to_owned());
+            }
             let line = without_comment(line);
             if let Some(open) = line.strip_suffix('\\') {
                 joined.push_str(open.trim());
@@ -43,9 +56,14 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = Line> {
                 joined.clear();
                 continue;
             }
-            return Some(classify(std::mem::take(&mut joined).trim()));
+            return Some(std::mem::take(&mut joined).trim().to_owned());
         }
     })
+}
+
+/// The index that a comment of a lock says.
+pub(super) fn index_of(line: &str) -> Option<&str> {
+    line.strip_prefix(INDEX_COMMENT).filter(|index| !index.contains(char::is_whitespace))
 }
 
 fn without_comment(line: &str) -> &str {
@@ -56,6 +74,9 @@ fn without_comment(line: &str) -> &str {
 }
 
 fn classify(line: &str) -> Line {
+    if index_of(line).is_some() {
+        return Line::Index(line.to_owned());
+    }
     if let Some(path) = value(line, &["--requirement", "--constraint", "-r", "-c"]) {
         return Line::Include(path);
     }
@@ -125,7 +146,7 @@ mod tests {
 
     #[test]
     fn lines_are_read_as_tools_read_them() {
-        let text = "# head\nsix==1.17 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb # why\n\n-r other.txt\n\
+        let text = "# head\nsix==1.17 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb # why\n    # from https://i.example\n    # from us all\n\n-r other.txt\n\
                     --constraint=c.txt\n-rshort.txt\n-e ./here\n--editable=x\n--index-url https://i.example\n\
                     -f wheels\n./a.whl\nb @ file:///c/b.whl\nd @ https://e.example/d.whl\ngit+ssh://git@h/x.git\n\
                     e[extra]>=1 ; python_version < '4'\nf @ ./folder\nend \\";
@@ -135,6 +156,7 @@ mod tests {
             found,
             [
                 package("six==1.17 --hash=sha256:aa --hash=sha256:bb"),
+                Line::Index("# from https://i.example".into()),
                 Line::Include("other.txt".into()),
                 Line::Include("c.txt".into()),
                 Line::Include("short.txt".into()),

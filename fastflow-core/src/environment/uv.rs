@@ -13,7 +13,7 @@ use tokio::sync::Semaphore;
 
 use super::{
     Collected, Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind, EnvironmentId,
-    EnvironmentRequest, SetupLog, UvConfig, Workbench,
+    EnvironmentRequest, Package, SetupLog, UvConfig, Workbench,
     build::Build,
     digest::Digest,
     flight::{Flights, Lines, Outcome},
@@ -21,6 +21,7 @@ use super::{
     input::Input,
     interpreter::{Interpreter, Wanted},
     lock::{Lock, Resolution},
+    packages,
     phase::Builds,
     publish::{RECORD, Record},
     stamp::Stamps,
@@ -135,6 +136,15 @@ impl EnvironmentBuilder for UvEnvironments {
         };
         self.inner.remember(request, &environment, stamps).await?;
         Ok(environment)
+    }
+
+    async fn packages(&self, id: &EnvironmentId) -> Result<Option<Vec<Package>>, EnvironmentFailure> {
+        let directory = self.inner.folder.environment(id);
+        let read = blocking(move || {
+            let record = Record::read(&directory)?;
+            record.map(|record| packages::read(&directory, record.has_packages())).transpose()
+        });
+        read.await
     }
 
     async fn find(&self, request: &EnvironmentRequest) -> Result<Option<Environment>, EnvironmentFailure> {

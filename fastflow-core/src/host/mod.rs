@@ -18,6 +18,7 @@ mod interrupted;
 pub(crate) mod janitor;
 mod more_memory;
 mod notes;
+pub(crate) mod packages;
 pub(crate) mod preheat;
 pub(crate) mod program;
 pub(crate) mod reconcile;
@@ -40,10 +41,10 @@ use std::{
 };
 
 use self::signal::Signals;
-pub use self::{preheat::Preheat, retention::Retention};
+pub use self::{packages::AuditPolicy, preheat::Preheat, retention::Retention};
 use crate::{
     Clock, Entropy, Error, ErrorKind, ExecutorName, OwnerId, Result,
-    environment::EnvironmentBuilder,
+    environment::{EnvironmentBuilder, EnvironmentId, PackageAuditor},
     executor::Executor,
     layout::DataDir,
     pipeline::ConfigName,
@@ -60,6 +61,7 @@ pub(crate) struct Ports {
     pub(crate) source: Arc<dyn PipelineSource>,
     pub(crate) executors: Executors,
     pub(crate) environments: Arc<dyn EnvironmentBuilder>,
+    pub(crate) auditor: Arc<dyn PackageAuditor>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) data: DataDir,
@@ -82,6 +84,7 @@ pub(crate) struct Settings {
     /// The times at which nothing starts, by name, and those that all schedules keep.
     pub(crate) blackouts: Blackouts,
     pub(crate) retention: Retention,
+    pub(crate) audits: AuditPolicy,
     /// How often the source is synced without anybody asking.
     pub(crate) sync_interval: Option<Duration>,
     /// Whether environments are made ready ahead of runs.
@@ -129,4 +132,9 @@ impl Executors {
                 .with("registered", known.join(", "))
         })
     }
+}
+
+/// Nobody could say what an environment holds when it was recorded.
+pub(crate) fn unknown_packages(id: &EnvironmentId) -> Error {
+    Error::new(ErrorKind::NotFound, "the packages of this environment are not known").with("environment", id)
 }

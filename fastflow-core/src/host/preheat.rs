@@ -33,7 +33,7 @@ use crate::{
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 /// The longest time between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
-/// How often one revision is tried. All of it takes about an hour.
+/// How often one revision is tried. All of it takes about 40 minutes.
 const MAX_TRIES: u32 = 10;
 
 /// Whether environments are made ready ahead of runs.

@@ -1,7 +1,7 @@
 //! Wake-ups. They carry positions, never data, so that losing one's place is impossible: the store is the truth.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -12,6 +12,8 @@ use tokio::sync::{Notify, futures::Notified, watch};
 
 use crate::{
     PipelineName, RunId,
+    environment::EnvironmentId,
+    run::SetupEnvironment,
     store::{Created, EventId},
 };
 
@@ -31,6 +33,9 @@ pub(crate) struct Signals {
     /// Runs whose stop is in the store and has to be carried out; as many as are in flight, at most, while a host
     /// works.
     stopped: Mutex<BTreeSet<RunId>>,
+    used: Notify,
+    /// Environments in which attempts started; as many as there are, at most.
+    environments_used: Mutex<BTreeMap<EnvironmentId, SetupEnvironment>>,
     published: Notify,
     warm: Notify,
     /// Pipelines that want warm sandboxes and may have used one; as many as there are, at most.
@@ -47,6 +52,8 @@ impl Signals {
             schedules: Notify::new(),
             stops: Notify::new(),
             stopped: Mutex::default(),
+            used: Notify::new(),
+            environments_used: Mutex::default(),
             published: Notify::new(),
             warm: Notify::new(),
             warm_used: Mutex::default(),
@@ -148,6 +155,24 @@ impl Signals {
     /// The pipelines of such attempts since the last call.
     pub(crate) fn take_warm_used(&self) -> BTreeSet<PipelineName> {
         std::mem::take(&mut *self.warm_used.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Says that an attempt in an environment is in the store.
+    pub(crate) fn use_environment(&self, environment: &SetupEnvironment) {
+        let mut used = self.environments_used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.insert(environment.id.clone(), environment.clone());
+        self.used.notify_one();
+    }
+
+    /// Rings when such an attempt is in the store.
+    pub(crate) async fn environment_used(&self) {
+        self.used.notified().await;
+    }
+
+    /// The environments of such attempts since the last call.
+    pub(crate) fn take_environments_used(&self) -> Vec<SetupEnvironment> {
+        let mut used = self.environments_used.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *used).into_values().collect()
     }
 
     /// Rings when `run` (or by chance another) has moved. Registered at the first poll or `enable`.

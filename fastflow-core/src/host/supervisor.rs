@@ -357,6 +357,11 @@ impl Supervisor {
             match self.ports.store.advance(step.clone()).await {
                 Ok(advanced) => {
                     self.ports.signals.moved(self.run.id, advanced.event);
+                    if let Some(environment) =
+                        step.setup.as_ref().and_then(|setup| setup.environment.as_ref())
+                    {
+                        self.ports.signals.use_environment(environment);
+                    }
                     for created in &advanced.created {
                         self.ports.signals.created(created, true);
                     }

@@ -2,11 +2,12 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
+use tokio::task::AbortHandle;
 
 use super::{
     Ports,
@@ -27,23 +28,55 @@ const START_WAIT: Duration = Duration::from_secs(10);
 /// The longest pause between two syncs of a source that fails, unless the interval itself is longer.
 const LONGEST_PAUSE: Duration = Duration::from_hours(1);
 
+/// The findings of each broken pipeline that the log of syncs keeps; the catalog has all of them.
+const MAX_FINDINGS: usize = 5;
+
 /// The syncs of one host: one at work, and at most one for each request that waits for it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Syncs {
     /// Held while a sync works.
     work: Arc<tokio::sync::Mutex<()>>,
     /// Those that have not begun. Whoever asks for the same shares them; who comes later may have changed something
     /// since the one at work looked.
     waiting: Mutex<Vec<(SyncRequest, Waiting)>>,
+    /// How to end those that have not ended; none once there are to be no more.
+    tasks: Mutex<Option<Vec<AbortHandle>>>,
+}
+
+impl Default for Syncs {
+    fn default() -> Self {
+        Self { work: Arc::default(), waiting: Mutex::default(), tasks: Mutex::new(Some(Vec::new())) }
+    }
 }
 
 /// What several callers wait for. Errors are shared, too.
 type Waiting = Shared<BoxFuture<'static, Result<SyncRecord, Arc<Error>>>>;
 
 impl Syncs {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<(SyncRequest, Waiting)>> {
+    fn waiting(&self) -> MutexGuard<'_, Vec<(SyncRequest, Waiting)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    fn tasks(&self) -> MutexGuard<'_, Option<Vec<AbortHandle>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what is going on, and lets nothing begin any more. What a sync has not published is thrown away.
+    pub(crate) fn stop(&self) {
+        for task in self.tasks().take().into_iter().flatten() {
+            task.abort();
+        }
+    }
+
+    /// The same, and waits until nothing is going on.
+    pub(crate) async fn close(&self) {
+        self.stop();
+        drop(self.work.lock().await);
+    }
+}
+
+fn closed() -> Error {
+    Error::new(ErrorKind::Unavailable, "the host is shut down, and syncs nothing any more")
 }
 
 /// Syncs, together with whoever asks for the same before it begins. It goes on when nobody waits for it any more.
@@ -59,7 +92,7 @@ pub(crate) async fn sync(
         if let Some((_, shared)) = waiting.iter().find(|(other, _)| *other == request) {
             shared.clone()
         } else {
-            let shared = begin(Arc::clone(ports), request.clone(), trigger);
+            let shared = begin(Arc::clone(ports), request.clone(), trigger)?;
             waiting.push((request, shared.clone()));
             shared
         }
@@ -67,19 +100,25 @@ pub(crate) async fn sync(
     shared.await.map_err(|error| Error::new(error.kind(), error.message().to_owned()).because(error.chain()))
 }
 
-fn begin(ports: Arc<Ports>, request: SyncRequest, trigger: SyncTrigger) -> Waiting {
+fn begin(ports: Arc<Ports>, request: SyncRequest, trigger: SyncTrigger) -> Result<Waiting> {
+    let owner = Arc::clone(&ports);
+    let mut tasks = owner.syncs.tasks();
+    let Some(tasks) = &mut *tasks else { return Err(closed()) };
+    tasks.retain(|task| !task.is_finished());
     let task = tokio::spawn(async move {
         let lock = Arc::clone(&ports.syncs.work);
         let _alone = lock.lock().await;
         ports.syncs.waiting().retain(|(other, _)| *other != request);
         work(&ports, &request, trigger).await.map_err(Arc::new)
     });
+    tasks.push(task.abort_handle());
     let joined = task.map(|joined| {
         joined.unwrap_or_else(|lost| {
-            Err(Arc::new(Error::new(ErrorKind::Internal, "the sync broke off").because(lost)))
+            let broken = || Error::new(ErrorKind::Internal, "the sync broke off");
+            Err(Arc::new(if lost.is_cancelled() { closed() } else { broken().because(lost) }))
         })
     });
-    joined.boxed().shared()
+    Ok(joined.boxed().shared())
 }
 
 /// One sync, by a caller who is alone.
@@ -187,7 +226,10 @@ fn compare(
             (Some(_), None) => ChangeKind::Added,
             (Some(_), Some(_)) => ChangeKind::Changed,
         };
-        let findings = if kind == ChangeKind::Broken { state.diagnostics.clone() } else { Vec::new() };
+        let findings = match kind {
+            ChangeKind::Broken => state.diagnostics.iter().take(MAX_FINDINGS).cloned().collect(),
+            _ => Vec::new(),
+        };
         changes.push(PipelineChange { name: state.name.clone(), kind, findings });
     }
     let removed = |name| PipelineChange { name, kind: ChangeKind::Removed, findings: Vec::new() };

@@ -1,8 +1,10 @@
 //! The facade: what an application embeds.
 
 mod explain;
+mod packages;
 mod pipelines;
 mod runs;
+mod sbom;
 mod schedules;
 mod source;
 mod waiting;
@@ -17,6 +19,7 @@ use tokio::{
 
 pub use self::{
     explain::Explanation,
+    packages::{Packages, SbomOf},
     pipelines::{PipelineInfo, Pipelines},
     runs::{Rerun, RunLogLine, Runs},
     schedules::{Schedules, Upcoming},
@@ -30,7 +33,7 @@ use crate::{
         Ports,
         dispatcher::{COMMANDS, Command, Dispatcher},
         intake::Asked,
-        janitor, preheat, scheduler, sync, warmer,
+        janitor, packages as recorder, preheat, scheduler, sync, warmer,
     },
     run::{NewRun, Origin, Run, RunEvent, RunState, StopCause},
     store::{Event, EventId, Step},
@@ -80,6 +83,7 @@ struct Host {
     warmer: JoinHandle<()>,
     scheduler: JoinHandle<()>,
     syncer: JoinHandle<()>,
+    recorder: JoinHandle<()>,
 }
 
 impl Drop for Inner {
@@ -88,6 +92,7 @@ impl Drop for Inner {
         if matches!(self.host.get_mut(), HostState::Closed) {
             return;
         }
+        self.ports.syncs.stop();
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let ports = Arc::clone(&self.ports);
         runtime.spawn(async move {
@@ -107,6 +112,7 @@ impl Drop for Host {
         self.warmer.abort();
         self.scheduler.abort();
         self.syncer.abort();
+        self.recorder.abort();
     }
 }
 
@@ -164,6 +170,7 @@ impl Orchestrator {
             warmer: tokio::spawn(warmer::run(Arc::clone(ports))),
             scheduler: tokio::spawn(scheduler::run(Arc::clone(ports))),
             syncer: tokio::spawn(sync::run(Arc::clone(ports))),
+            recorder: tokio::spawn(recorder::run(Arc::clone(ports))),
         });
         Ok(())
     }
@@ -198,6 +205,7 @@ impl Orchestrator {
         let host = std::mem::replace(&mut *state, HostState::Closed);
         if !matches!(host, HostState::Closed) {
             drop(host);
+            self.inner.ports.syncs.close().await;
             let closed = self.inner.ports.store.close().await;
             // Nothing moves here any more: who waits is told by the store.
             self.inner.ports.signals.closed();
@@ -254,6 +262,11 @@ impl Orchestrator {
     /// The pipelines: read, statistics.
     pub fn pipelines(&self) -> Pipelines<'_> {
         Pipelines::new(self)
+    }
+
+    /// The packages: what is installed where, who used it, bills of materials, audits.
+    pub fn packages(&self) -> Packages<'_> {
+        Packages::new(self)
     }
 
     /// The schedules: read, make, change; their instants and their ledger.

@@ -156,6 +156,20 @@ impl<'a> Source<'a> {
         Ok(self.ports().source.probe().await?)
     }
 
+    /// Forgets the key that is pinned for the server, and returns its fingerprint: the next sync trusts the key that the
+    /// server has then. For when the server's operator says that it has another one; [`probe`](Self::probe) shows which.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a source without such a server; else by the file system's word.
+    ///
+    /// # Cancel safety
+    ///
+    /// Whether a dropped call was carried out is unknown; calling again is safe.
+    pub async fn forget_host_key(&self) -> Result<Option<String>> {
+        self.ports().source.forget_host_key().await
+    }
+
     /// What happens to the source from now on. A watcher that is more than 1,000 events behind loses the oldest; the log
     /// of syncs has them.
     pub fn events(&self) -> BoxStream<'static, SourceEvent> {

@@ -126,6 +126,20 @@ pub trait PipelineSource: fmt::Debug + Send + Sync + 'static {
     /// Safe.
     async fn probe(&self) -> Result<Probe, SyncFailure>;
 
+    /// Forgets the key that is pinned for the server, and returns its fingerprint, such as `SHA256:…`: the next connection
+    /// pins the one that the server has then.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for a source without such a server, which is the default; else by the file system's word.
+    ///
+    /// # Cancel safety
+    ///
+    /// Whether a dropped call was carried out is unknown; calling again is safe.
+    async fn forget_host_key(&self) -> Result<Option<String>> {
+        Err(Error::new(ErrorKind::Unsupported, "this source has no server whose key is pinned"))
+    }
+
     /// A folder that holds exactly `revision`, which nobody will change. Where it is not there any more it is made
     /// again, if the source can do that from its `provenance`.
     ///

@@ -502,7 +502,7 @@ pub struct PipelineChange {
     pub name: PipelineName,
     /// What happened to it.
     pub kind: ChangeKind,
-    /// What is wrong with it now, if it is broken.
+    /// What is wrong with it now, if it is broken; the first five.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub findings: Vec<Diagnostic>,
 }

@@ -4,6 +4,7 @@
 pub(crate) mod accept;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod follow;
+mod packages;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod record;
 mod schedule;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 #[cfg(feature = "sqlite")]
 pub use self::sqlite::{SqliteOptions, SqliteStore};
 pub use self::{
+    packages::{Audit, EnvironmentPackages, PackageInEnvironment, PackageQuery, PackageUse},
     schedule::{
         DueSchedule, Fire, Fired, PutSchedule, RemoveSchedule, ScheduleChange, ScheduleRecord, TickQuery,
     },
@@ -29,7 +31,8 @@ pub use self::{
 };
 use crate::{
     PipelineName, Result, RunId, ScheduleId, Timestamp,
-    run::{Attempt, NewRun, Note, Run},
+    environment::EnvironmentId,
+    run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
     source::{Commit, SyncId, SyncRecord},
 };
@@ -273,6 +276,50 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// `Unavailable` when the store cannot be read now.
     async fn last_event(&self) -> Result<EventId>;
+
+    /// Records an environment with its packages. One that is recorded stays as it is, unless its packages were not known
+    /// and are now.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn put_environment(&self, environment: EnvironmentPackages) -> Result<()>;
+
+    /// One environment as it was recorded, its packages by name.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when it is not recorded.
+    async fn environment(&self, id: &EnvironmentId) -> Result<EnvironmentPackages>;
+
+    /// At most `limit` environments in which attempts ran and which are not recorded, by id.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn unrecorded_environments(&self, limit: NonZeroU32) -> Result<Vec<SetupEnvironment>>;
+
+    /// Who used a package. What that costs must not grow with the number of runs.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn package_use(&self, query: &PackageQuery) -> Result<PackageUse>;
+
+    /// Keeps an audit. Of each environment the newest [`Audit::KEPT_MAX`] stay.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn put_audit(&self, audit: Audit) -> Result<()>;
+
+    /// The audits of one environment, or of all, newest first; at most `limit` and never more than
+    /// [`Audit::READ_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn audits(&self, environment: Option<&EnvironmentId>, limit: NonZeroU32) -> Result<Vec<Audit>>;
 
     /// Lets go of the store after everything accepted is written. Later calls fail with `Unavailable`.
     ///

@@ -301,6 +301,11 @@ fn mount(arguments: &[&str], path: &Path) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
+/// What the environment of [`MachinePython`] is called.
+pub(crate) fn environment_id() -> EnvironmentId {
+    "0".repeat(64).parse().unwrap()
+}
+
 /// The Python that is on this machine, as it is.
 #[derive(Debug)]
 pub(crate) struct MachinePython;
@@ -331,7 +336,7 @@ impl EnvironmentBuilder for MachinePython {
 
 fn machine_python() -> Environment {
     Environment {
-        id: "0".repeat(64).parse().unwrap(),
+        id: environment_id(),
         directory: "/usr".into(),
         python: python(),
         reads: vec!["/usr".into()],

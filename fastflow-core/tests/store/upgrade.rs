@@ -4,15 +4,19 @@ use std::{path::Path, sync::Arc};
 
 use fastflow_core::{
     RunId, SystemClock, Timestamp,
+    environment::{EnvironmentId, Package, PackageOrigin},
     pipeline::ByteSize,
     run::{Capacity, Exit, RunEvent, RunState, Status},
-    store::{Claim, RunQuery, SqliteOptions, SqliteStore, Step, Store},
+    store::{Claim, EnvironmentPackages, PackageQuery, RunQuery, SqliteOptions, SqliteStore, Step, Store},
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 /// What runs executed, as the version before schedules wrote it: one with limits, one without.
 const LIMITED: &str = r#"{"pipeline":{"name":"etl","definition":{"tags":["a"],"enabled":true,"kind":"script","network":"bridge","warm":0,"limits":{"cpu":500,"memory":629145600},"log_max_size":1073741824,"stop_grace":10,"retry":{"attempts":2,"strategy":{"fixed":{"delay":60}}},"schedule":{"window":{}},"daemon":{"restart_on_crash":false,"restart_cooldown":60}},"program":{"entry":"main.py","kind":"script"},"dependencies":"none"},"revision":"0000000000000000000000000000000000000000000000000000000000000000","executor":"process"}"#;
 const PLAIN: &str = r#"{"pipeline":{"name":"plain","definition":{"enabled":true,"kind":"script","network":"bridge","warm":0,"limits":{},"log_max_size":1073741824,"stop_grace":10,"retry":{"attempts":0,"strategy":{"fixed":{"delay":60}}},"schedule":{"window":{}},"daemon":{"restart_on_crash":false,"restart_cooldown":60}},"program":{"entry":"main.py","kind":"script"},"dependencies":"none"},"revision":"0000000000000000000000000000000000000000000000000000000000000000","executor":"process"}"#;
+
+/// What was made ready for each attempt of the first.
+const SETUP: &str = r#"{"duration":{"secs":0,"nanos":5},"environment":{"id":"ENVIRONMENT","lock_hash":"aa","python_version":"3.12.4","uv_version":"0.9.1","built":true}}"#;
 
 /// Instants are seconds after this one.
 const BEGIN: i64 = 1_800_000_000;
@@ -23,6 +27,10 @@ fn at(second: i64) -> Timestamp {
 
 fn id(number: u32) -> RunId {
     format!("01800000-0000-7000-8000-{number:012x}").parse().unwrap()
+}
+
+fn environment() -> EnvironmentId {
+    "e".repeat(64).parse().unwrap()
 }
 
 /// A database of schema 2: of each content one run of each kind of end, one in flight, three that are due and one that is not.
@@ -80,11 +88,12 @@ async fn schema_2(path: &Path) {
             if attempt > 0 {
                 let ended = finished.or((state == 0).then(|| at(1).as_microsecond()));
                 sqlx::query(
-                    "INSERT INTO attempts VALUES ($1, 1, 0, 0, $2, NULL, NULL,
+                    "INSERT INTO attempts VALUES ($1, 1, 0, 0, $2, $3, NULL,
                          CASE WHEN $2 IS NULL THEN NULL ELSE '\"succeeded\"' END, NULL)",
                 )
                 .bind(run.as_bytes().to_vec())
                 .bind(ended)
+                .bind((spec == 1).then(|| SETUP.replace("ENVIRONMENT", &environment().to_string())))
                 .execute(&mut connection)
                 .await
                 .unwrap();
@@ -111,6 +120,19 @@ async fn a_database_of_schema_2_goes_on() {
             assert_eq!(store.run(id(first + number)).await.unwrap().status(), status);
         }
     }
+    let used = store.unrecorded_environments(9.try_into().unwrap()).await.unwrap();
+    assert_eq!(used.iter().map(|used| used.id.clone()).collect::<Vec<_>>(), [environment()]);
+    let six = Package {
+        name: "six".parse().unwrap(),
+        version: "1.17.0".into(),
+        hashes: Vec::new(),
+        origin: PackageOrigin::Unknown,
+    };
+    store.put_environment(EnvironmentPackages::new(&used[0], Some(vec![six]), at(0))).await.unwrap();
+    let found = store.package_use(&PackageQuery::new("six".parse().unwrap())).await.unwrap();
+    assert_eq!(found.runs.items, [22, 19, 17, 16].map(id), "what ran before the upgrade is found");
+    assert_eq!(found.pipelines.iter().map(fastflow_core::PipelineName::as_str).collect::<Vec<_>>(), ["etl"]);
+
     let open_before = store.take_over().await.unwrap();
     assert_eq!(open_before.iter().map(|run| run.id).collect::<Vec<_>>(), [id(19), id(35)]);
 

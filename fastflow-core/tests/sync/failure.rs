@@ -1,16 +1,21 @@
 //! Syncs that fail: nothing changes, and it is said why.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use fastflow_core::{
-    ErrorKind, Orchestrator, Shutdown,
+    Clock as _, ErrorKind, Orchestrator, Shutdown, SystemClock,
     run::Status,
-    source::{SyncFailureKind, SyncRequest},
+    source::{DeployKey, GitAccess, GitConfig, SourceEvent, SyncFailureKind, SyncRequest},
+    testing::{
+        git::{Fault, Proxy, SshServer},
+        tool,
+    },
 };
+use futures::StreamExt as _;
 
 use crate::{
-    kit::{run, started_after},
-    place::{Place, TOKEN, changes, sync},
+    kit::{configured, run, started, started_after, within},
+    place::{Place, TOKEN, changes, config, sync},
 };
 
 /// What a sync that must fail says, by the log.
@@ -114,4 +119,75 @@ async fn a_token_that_changes_is_taken_and_none_is_left_anywhere() {
             assert!(!found, "{word:?} is in {}", file.display());
         }
     }
+}
+
+/// A deploy key, and a server whose key changes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_with_another_key_is_not_believed_until_somebody_says_so() {
+    let Some(place) = Place::new() else { return };
+    if tool::sshd().is_none() {
+        tool::require("ssh", "openssh-server is not installed");
+        return;
+    }
+    place.repository.write("etl/main.py", "print(1)");
+    place.repository.commit("One");
+    let server = SshServer::start();
+    let key = DeployKey::ensure(place.root().join("keys/id_ed25519")).unwrap();
+    server.allow(&key.public().unwrap());
+    let mut config = GitConfig::new(server.url(&place.repository.path()));
+    config.access = GitAccess::DeployKey(key);
+    let flow = started(configured(Orchestrator::builder(place.data()).git(config))).await;
+    assert_eq!(run(&flow, "etl").await.status(), Status::Success);
+    let trusted = flow.source().probe().await.unwrap().host_key.unwrap();
+    assert!(trusted.starts_with("SHA256:"));
+
+    server.change_host_key();
+    place.repository.write("etl/main.py", "print(2)");
+    let pushed = place.repository.commit("Two");
+    let (kind, failure, words) = fails(&flow).await;
+    assert_eq!((kind, failure), (ErrorKind::Denied, SyncFailureKind::HostKey), "{words}");
+    assert!(words.contains(&trusted), "{words}");
+    assert_eq!(flow.source().forget_host_key().await.unwrap(), Some(trusted.clone()));
+    assert_eq!(sync(&flow).await.commit.unwrap().id.as_str(), pushed);
+    assert_ne!(flow.source().probe().await.unwrap().host_key.unwrap(), trusted);
+}
+
+/// A server that says nothing keeps nobody: not the shutdown, and not the next host.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_does_not_wait_for_a_server() {
+    let Some(place) = Place::new() else { return };
+    place.repository.write("etl/main.py", "print(1)");
+    place.repository.commit("One");
+    let proxy = Proxy::start(place.server.address());
+    let mut config = config(place.root());
+    config.remote = proxy.url_of(&config.remote);
+    let builder = || configured(Orchestrator::builder(place.data()).git(config.clone()));
+    let flow = started(builder()).await;
+    proxy.set(Fault::StallAfter(0));
+    let mut events = flow.source().events();
+    let syncing = tokio::spawn({
+        let flow = flow.clone();
+        async move { flow.source().sync(SyncRequest::default()).await }
+    });
+    let begun = async { while !matches!(events.next().await, Some(SourceEvent::SyncStarted { .. })) {} };
+    within("a sync to begin", begun).await;
+    let clock = SystemClock::new();
+    let before = clock.elapsed();
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    let error = within("the call to end", syncing).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
+    assert!(
+        clock.elapsed().saturating_sub(before) < Duration::from_secs(20),
+        "the server's silence is a minute long"
+    );
+    refused_after(&flow).await;
+    proxy.set(Fault::None);
+    drop(flow);
+    let flow = started_after(builder).await;
+    assert_eq!(run(&flow, "etl").await.status(), Status::Success);
+}
+
+async fn refused_after(flow: &Orchestrator) {
+    let error = flow.source().sync(SyncRequest::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unavailable);
 }

@@ -1,9 +1,11 @@
 //! What is shown after a sync, and what becomes of what was shown before.
 
-use std::{collections::BTreeSet, fs, num::NonZeroU32, path::Path};
+use std::{collections::BTreeSet, fs, num::NonZeroU32, path::Path, time::Duration};
+
+use async_trait::async_trait;
 
 use fastflow_core::{
-    Orchestrator,
+    Clock, Orchestrator, OrchestratorBuilder, SystemClock, Timestamp,
     journal::LogStream,
     orchestrator::Rerun,
     run::{Run, Status},
@@ -224,4 +226,49 @@ async fn whoever_watches_is_told_of_each_sync() {
     assert_eq!(vec![*record], flow.source().syncs(None, many(5)).await.unwrap());
     let probe = flow.source().probe().await.unwrap();
     assert_eq!((probe.commit.unwrap().as_str(), &probe.branches[..]), (&*commit, &["main".to_owned()][..]));
+}
+
+/// The machine's clock, for somebody who cannot wait: a minute passes in a moment.
+#[derive(Debug)]
+struct Hasty(SystemClock);
+
+#[async_trait]
+impl Clock for Hasty {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let is_pause = duration >= OrchestratorBuilder::MIN_SYNC_INTERVAL;
+        self.0.sleep(if is_pause { Duration::from_millis(50) } else { duration }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_an_interval_what_was_pushed_is_shown_without_anybody_asking() {
+    let Some(place) = Place::new() else { return };
+    place.repository.write("etl/main.py", "print(1)");
+    place.repository.commit("One");
+    let builder = place.builder().clock(Hasty(SystemClock::new()));
+    let flow = crate::kit::started(builder.sync_interval(Duration::from_mins(5))).await;
+    place.repository.write("etl/main.py", "print(2)");
+    let pushed = place.repository.commit("Two");
+    let shown = async || flow.source().status().await.unwrap().commit.unwrap().id.to_string();
+    until("the push to be shown", || async { shown().await == pushed }).await;
+    let log = flow.source().syncs(None, many(1000)).await.unwrap();
+    let published = log.iter().find(|sync| !matches!(sync.outcome, SyncOutcome::Unchanged)).unwrap();
+    assert_eq!(published.trigger, SyncTrigger::Interval);
+    // It goes on through failures.
+    place.server.answer_with(503);
+    let is_well = async || flow.source().status().await.unwrap().is_well();
+    until("a sync to fail", || async { !is_well().await }).await;
+    place.server.serve();
+    until("a sync to be well again", || async { is_well().await }).await;
+
+    let often = place.builder().sync_interval(Duration::from_secs(59)).build().await.unwrap_err();
+    assert_eq!(often.kind(), fastflow_core::ErrorKind::Invalid);
 }

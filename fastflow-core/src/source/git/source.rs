@@ -98,34 +98,6 @@ impl GitSource {
         Ok(Self { worker: Arc::new(worker) })
     }
 
-    /// The fingerprint of the key that is pinned for the server, such as `SHA256:…`; none before the first connection, and
-    /// for servers that have none.
-    ///
-    /// # Errors
-    ///
-    /// By the file system's word.
-    ///
-    /// # Cancel safety
-    ///
-    /// Safe.
-    pub async fn host_key(&self) -> Result<Option<String>> {
-        self.blocking(|worker, _| worker.mirror.host_key()).await?
-    }
-
-    /// Forgets the key that is pinned for the server, and returns its fingerprint: the next connection pins the one that
-    /// the server has then. For when the server's operator says that it has another one.
-    ///
-    /// # Errors
-    ///
-    /// By the file system's word.
-    ///
-    /// # Cancel safety
-    ///
-    /// Whether a dropped call was carried out is unknown; calling again is safe.
-    pub async fn forget_host_key(&self) -> Result<Option<String>> {
-        self.blocking(|worker, _| worker.mirror.forget_host_key()).await?
-    }
-
     /// Does blocking work where it disturbs nobody. When nobody waits for it any more, it ends soon.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -198,6 +170,10 @@ impl PipelineSource for GitSource {
 
     async fn probe(&self) -> Result<Probe, SyncFailure> {
         self.blocking(|worker, interrupt| worker.mirror.probe(&worker.reference(), interrupt)).await?
+    }
+
+    async fn forget_host_key(&self) -> Result<Option<String>> {
+        self.blocking(|worker, _| worker.mirror.forget_host_key()).await?
     }
 
     async fn checkout(&self, revision: &Revision, provenance: Option<&Provenance>) -> Result<PathBuf> {

@@ -4,6 +4,7 @@ use tokio::sync::oneshot;
 
 use super::{
     fault::Fault,
+    packages::{AuditRow, EnvironmentRows},
     schedules::ScheduleRows,
     specs::PreparedSpec,
     syncs::{PublicationRows, SyncRow},
@@ -61,6 +62,14 @@ pub(super) enum Command {
         row: SyncRow,
         reply: Reply<SyncId>,
     },
+    PutEnvironment {
+        rows: EnvironmentRows,
+        reply: Reply<()>,
+    },
+    PutAudit {
+        row: AuditRow,
+        reply: Reply<()>,
+    },
     Close {
         reply: Reply<()>,
     },
@@ -74,9 +83,11 @@ impl Command {
             Self::Claim { reply, .. } | Self::TakeOver { reply } => drop(reply.send(Err(fault.error()))),
             Self::Advance { reply, .. } => drop(reply.send(Err(fault.error()))),
             Self::Fire { reply, .. } => drop(reply.send(Err(fault.error()))),
-            Self::Note { reply, .. } | Self::PutSchedules { reply, .. } | Self::Close { reply } => {
-                drop(reply.send(Err(fault.error())));
-            }
+            Self::Note { reply, .. }
+            | Self::PutSchedules { reply, .. }
+            | Self::PutEnvironment { reply, .. }
+            | Self::PutAudit { reply, .. }
+            | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
             Self::Publish { reply, .. } | Self::RecordSync { reply, .. } => {
                 drop(reply.send(Err(fault.error())));
             }

@@ -112,6 +112,8 @@ impl Writer {
                 Command::PutSchedules { .. }
                 | Command::Publish { .. }
                 | Command::RecordSync { .. }
+                | Command::PutEnvironment { .. }
+                | Command::PutAudit { .. }
                 | Command::Close { .. } => {}
             }
         }

@@ -23,6 +23,7 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 2, min_reader: 1, sql: include_str!("migrations/0002_queue_by_spec.sql") },
     Migration { version: 3, min_reader: 3, sql: include_str!("migrations/0003_schedules.sql") },
     Migration { version: 4, min_reader: 4, sql: include_str!("migrations/0004_sources.sql") },
+    Migration { version: 5, min_reader: 4, sql: include_str!("migrations/0005_packages.sql") },
 ];
 
 const VERSION_TABLE: &str = "CREATE TABLE schema_version (

@@ -22,6 +22,7 @@ mod lock;
 mod migration;
 mod notes;
 mod open;
+mod packages;
 mod queue;
 mod reserve;
 mod runs;
@@ -48,17 +49,20 @@ use self::{
     command::{Command, Reply},
     fault::Fault,
     lock::HostLock,
+    packages::{AuditRow, EnvironmentRows},
     reserve::Reserve,
     specs::Specs,
     writer::{FileIdentity, WAITING_MAX, Writer},
 };
 use super::{
-    Advanced, Claim, Created, DailyStatistics, DueSchedule, Event, EventId, Fire, Fired, FollowUpAction,
-    Page, PipelineRecord, Publication, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
+    Advanced, Audit, Claim, Created, DailyStatistics, DueSchedule, EnvironmentPackages, Event, EventId, Fire,
+    Fired, FollowUpAction, PackageQuery, PackageUse, Page, PipelineRecord, Publication, RunQuery,
+    ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
 };
 use crate::{
     Clock, Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
-    run::{Attempt, NewRun, Note, Run},
+    environment::EnvironmentId,
+    run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
     source::{Commit, SyncId, SyncRecord},
 };
@@ -337,6 +341,32 @@ impl Store for SqliteStore {
 
     async fn last_event(&self) -> Result<EventId> {
         self.read_last_event().await
+    }
+
+    async fn put_environment(&self, environment: EnvironmentPackages) -> Result<()> {
+        let rows = EnvironmentRows::new(environment)?;
+        self.ask(|reply| Command::PutEnvironment { rows, reply }).await
+    }
+
+    async fn environment(&self, id: &EnvironmentId) -> Result<EnvironmentPackages> {
+        self.read_environment(id).await
+    }
+
+    async fn unrecorded_environments(&self, limit: NonZeroU32) -> Result<Vec<SetupEnvironment>> {
+        self.read_unrecorded(limit).await
+    }
+
+    async fn package_use(&self, query: &PackageQuery) -> Result<PackageUse> {
+        self.read_package_use(query).await
+    }
+
+    async fn put_audit(&self, audit: Audit) -> Result<()> {
+        let row = AuditRow::new(&audit)?;
+        self.ask(|reply| Command::PutAudit { row, reply }).await
+    }
+
+    async fn audits(&self, environment: Option<&EnvironmentId>, limit: NonZeroU32) -> Result<Vec<Audit>> {
+        self.read_audits(environment, limit).await
     }
 
     async fn close(&self) -> Result<()> {

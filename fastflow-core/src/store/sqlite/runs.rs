@@ -245,7 +245,7 @@ impl RunRow {
 }
 
 /// The bytes before which a page begins.
-fn before_bytes(before: Option<RunId>) -> Vec<u8> {
+pub(super) fn before_bytes(before: Option<RunId>) -> Vec<u8> {
     before.map_or_else(|| vec![0xff; 17], |id| id.as_bytes().to_vec())
 }
 

@@ -12,6 +12,7 @@ use super::{
     fault::{Fault, result_code},
     lock::HostLock,
     open,
+    packages::{self, AuditRow, EnvironmentRows},
     reserve::Reserve,
     schedules::{self, ScheduleRows},
     specs::SpecId,
@@ -84,6 +85,14 @@ impl Writer {
                         let kept = self.record_sync(&row).await;
                         drop(reply.send(kept.map_err(|fault| fault.error())));
                     }
+                    Command::PutEnvironment { rows, reply } => {
+                        let put = self.put_environment(&rows).await;
+                        drop(reply.send(put.map_err(|fault| fault.error())));
+                    }
+                    Command::PutAudit { row, reply } => {
+                        let put = self.put_audit(&row).await;
+                        drop(reply.send(put.map_err(|fault| fault.error())));
+                    }
                     command => batch.push(command),
                 }
             }
@@ -147,14 +156,7 @@ impl Writer {
         if let Err(fault) = self.check_file() {
             return Err((commands, fault));
         }
-        if !self.reserve.is_spent(self.clock.elapsed()) {
-            return Ok(commands);
-        }
-        let fault = Fault::new(
-            ErrorKind::StorageFull,
-            "the disk of the database is full, and what is left is kept for the runs that are open; make room on it",
-            &self.shared.path,
-        );
+        let Err(fault) = self.check_room() else { return Ok(commands) };
         let (new, open): (Vec<_>, Vec<_>) = commands.into_iter().partition(|command| {
             matches!(command, Command::Create { .. } | Command::Claim { .. } | Command::Fire { .. })
         });
@@ -172,6 +174,17 @@ impl Writer {
         Err(Fault::new(
             ErrorKind::Corrupt,
             "the database file was removed or replaced while it is in use; stop this host and put it back",
+            &self.shared.path,
+        ))
+    }
+
+    fn check_room(&mut self) -> Result<(), Fault> {
+        if !self.reserve.is_spent(self.clock.elapsed()) {
+            return Ok(());
+        }
+        Err(Fault::new(
+            ErrorKind::StorageFull,
+            "the disk of the database is full, and what is left is kept for the runs that are open; make room on it",
             &self.shared.path,
         ))
     }
@@ -296,6 +309,27 @@ impl Writer {
         kept
     }
 
+    async fn put_environment(&mut self, rows: &EnvironmentRows) -> Result<(), Fault> {
+        self.check_file()?;
+        self.check_room()?;
+        let put = packages::put_environment(self.connection().await?, rows).await;
+        self.forget_unless(put).await
+    }
+
+    async fn put_audit(&mut self, row: &AuditRow) -> Result<(), Fault> {
+        self.check_file()?;
+        self.check_room()?;
+        let put = packages::put_audit(self.connection().await?, row).await;
+        self.forget_unless(put).await
+    }
+
+    async fn forget_unless(&mut self, written: Result<(), sqlx::Error>) -> Result<(), Fault> {
+        let Err(error) = written else { return Ok(()) };
+        let fault = self.fault(&error);
+        self.forget(&fault).await;
+        Err(fault)
+    }
+
     pub(super) fn fault(&self, error: &sqlx::Error) -> Fault {
         Fault::of(error, &self.shared.path)
     }
@@ -333,6 +367,8 @@ fn decide(mut batch: Batch, commands: Vec<Command>, claims: Vec<Vec<RunId>>) -> 
             }
             // These are handled before a batch is made.
             Command::PutSchedules { .. }
+            | Command::PutEnvironment { .. }
+            | Command::PutAudit { .. }
             | Command::Publish { .. }
             | Command::RecordSync { .. }
             | Command::Close { .. } => {}

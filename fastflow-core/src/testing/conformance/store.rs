@@ -24,6 +24,7 @@ mod full;
 mod ledger;
 mod life;
 mod model;
+mod packages;
 mod publication;
 mod queries;
 mod queue;
@@ -34,8 +35,8 @@ use std::{num::NonZeroU32, sync::Arc};
 use async_trait::async_trait;
 
 pub use self::{
-    chain::*, concurrency::*, full::*, ledger::*, life::*, model::*, publication::*, queries::*, queue::*,
-    retry::*,
+    chain::*, concurrency::*, full::*, ledger::*, life::*, model::*, packages::*, publication::*, queries::*,
+    queue::*, retry::*,
 };
 use crate::{
     AttemptId, RunId, Timestamp,
@@ -119,6 +120,11 @@ macro_rules! store_conformance {
             the_ledger_says_what_became_of_a_refused_run,
             the_ledger_is_read_in_pages,
             a_fire_that_contradicts_itself_is_refused,
+            an_environment_is_read_as_it_was_recorded,
+            who_used_a_package_is_found,
+            the_users_of_a_package_are_read_in_pages,
+            what_ran_and_is_not_recorded_is_known,
+            the_newest_audits_of_each_environment_are_kept,
             random_operations_agree_with_a_model,
             a_publication_is_shown_whole_or_not_at_all,
             the_log_of_syncs_is_read_in_pages,

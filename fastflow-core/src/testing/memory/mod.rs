@@ -1,5 +1,6 @@
 //! A store in memory: the whole contract of [`Store`], and nothing of it survives the process.
 
+mod packages;
 mod queue;
 mod schedules;
 mod views;
@@ -18,12 +19,14 @@ use async_trait::async_trait;
 pub(crate) use self::world::{Row, World, is_open};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
-    run::{Attempt, NewRun, Note, Run},
+    environment::EnvironmentId,
+    run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
     source::{Commit, SyncId, SyncRecord},
     store::{
-        Advanced, Claim, Created, DailyStatistics, DueSchedule, Event, EventId, Fire, Fired, Page,
-        PipelineRecord, Publication, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
+        Advanced, Audit, Claim, Created, DailyStatistics, DueSchedule, EnvironmentPackages, Event, EventId,
+        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, Publication, RunQuery, ScheduleChange,
+        ScheduleRecord, Step, Store, TickQuery,
     },
 };
 
@@ -188,6 +191,36 @@ impl Store for MemoryStore {
 
     async fn last_event(&self) -> Result<EventId> {
         self.transact(|world| Ok(world.last_event()))
+    }
+
+    async fn put_environment(&self, environment: EnvironmentPackages) -> Result<()> {
+        self.transact(|world| {
+            world.put_environment(environment);
+            Ok(())
+        })
+    }
+
+    async fn environment(&self, id: &EnvironmentId) -> Result<EnvironmentPackages> {
+        self.transact(|world| world.environment(id))
+    }
+
+    async fn unrecorded_environments(&self, limit: NonZeroU32) -> Result<Vec<SetupEnvironment>> {
+        self.transact(|world| Ok(world.unrecorded(limit)))
+    }
+
+    async fn package_use(&self, query: &PackageQuery) -> Result<PackageUse> {
+        self.transact(|world| Ok(world.package_use(query)))
+    }
+
+    async fn put_audit(&self, audit: Audit) -> Result<()> {
+        self.transact(|world| {
+            world.put_audit(audit);
+            Ok(())
+        })
+    }
+
+    async fn audits(&self, environment: Option<&EnvironmentId>, limit: NonZeroU32) -> Result<Vec<Audit>> {
+        self.transact(|world| Ok(world.audits_of(environment, limit)))
     }
 
     async fn close(&self) -> Result<()> {

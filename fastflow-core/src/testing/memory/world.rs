@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{queue::Queue, schedules::Schedules, views::Books};
+use super::{packages::Inventory, queue::Queue, schedules::Schedules, views::Books};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
     run::{Attempt, Decision, IdempotencyKey, NewRun, Note, Run, RunEvent, RunState, StopCause},
@@ -21,6 +21,7 @@ pub(crate) struct World {
     pub(crate) schedules: Schedules,
     pub(super) queue: Queue,
     pub(super) books: Books,
+    pub(super) inventory: Inventory,
     keys: BTreeMap<IdempotencyKey, RunId>,
     /// The runs of each chain, the first of them as well.
     chains: BTreeMap<RunId, Vec<RunId>>,

@@ -96,6 +96,7 @@ impl Living {
             source: Arc::new(SimSource(Arc::clone(stage))),
             executors: Executors { default: name.clone(), by_name: BTreeMap::from([(name, executor)]) },
             environments: Arc::new(NoEnvironments),
+            auditor: Arc::new(NoEnvironments),
             clock: Arc::clone(&host) as Arc<dyn crate::Clock>,
             entropy: Arc::clone(stage) as Arc<dyn crate::Entropy>,
             data: DataDir::new("/simulated"),
@@ -105,6 +106,7 @@ impl Living {
                 capacity: stage.plan.capacity.clone(),
                 blackouts: Blackouts::default(),
                 retention: Retention::default(),
+                audits: crate::AuditPolicy::default(),
                 sync_interval: None,
                 // It starts only the tasks that it looks at.
                 preheat: Preheat::Off,

@@ -8,8 +8,8 @@ use super::stage::Stage;
 use crate::{
     Error, ErrorKind, PipelineName, Result,
     environment::{
-        Collected, Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind,
-        EnvironmentId, EnvironmentRequest, SetupLog,
+        AuditOutcome, Collected, Environment, EnvironmentBuilder, EnvironmentFailure, EnvironmentFailureKind,
+        EnvironmentId, EnvironmentRequest, Package, PackageAuditor, SetupLog,
     },
     run::RunSpec,
     source::{
@@ -95,5 +95,12 @@ impl EnvironmentBuilder for NoEnvironments {
         _: usize,
     ) -> Result<Collected, EnvironmentFailure> {
         Ok(Collected::default())
+    }
+}
+
+#[async_trait]
+impl PackageAuditor for NoEnvironments {
+    async fn audit(&self, _: &[Package]) -> AuditOutcome {
+        AuditOutcome::ToolMissing { program: "none".into() }
     }
 }

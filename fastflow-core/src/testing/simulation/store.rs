@@ -8,12 +8,14 @@ use futures::FutureExt as _;
 use super::{Bug, host::Host};
 use crate::{
     PipelineName, Result, RunId, ScheduleId, Timestamp,
-    run::{Attempt, NewRun, Note, Run, RunEvent, StopCause},
+    environment::EnvironmentId,
+    run::{Attempt, NewRun, Note, Run, RunEvent, SetupEnvironment, StopCause},
     schedule::Tick,
     source::{Commit, SyncId, SyncRecord},
     store::{
-        Advanced, Claim, Created, DailyStatistics, DueSchedule, Event, EventId, Fire, Fired, Page,
-        PipelineRecord, Publication, RunQuery, ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
+        Advanced, Audit, Claim, Created, DailyStatistics, DueSchedule, EnvironmentPackages, Event, EventId,
+        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, Publication, RunQuery, ScheduleChange,
+        ScheduleRecord, Step, Store, TickQuery,
     },
     testing::memory::is_open,
 };
@@ -222,6 +224,44 @@ impl Store for SimStore {
 
     async fn last_event(&self) -> Result<EventId> {
         self.call("last_event", |store| store.last_event(), |_, _| {}).await
+    }
+
+    async fn put_environment(&self, environment: EnvironmentPackages) -> Result<()> {
+        self.call("put_environment", |store| store.put_environment(environment), |_, ()| {}).await
+    }
+
+    async fn environment(&self, id: &EnvironmentId) -> Result<EnvironmentPackages> {
+        let id = id.clone();
+        self.call("environment", move |store| async move { store.environment(&id).await }.boxed(), |_, _| {})
+            .await
+    }
+
+    async fn unrecorded_environments(&self, limit: NonZeroU32) -> Result<Vec<SetupEnvironment>> {
+        self.call("unrecorded_environments", |store| store.unrecorded_environments(limit), |_, _| {}).await
+    }
+
+    async fn package_use(&self, query: &PackageQuery) -> Result<PackageUse> {
+        let query = query.clone();
+        self.call(
+            "package_use",
+            move |store| async move { store.package_use(&query).await }.boxed(),
+            |_, _| {},
+        )
+        .await
+    }
+
+    async fn put_audit(&self, audit: Audit) -> Result<()> {
+        self.call("put_audit", |store| store.put_audit(audit), |_, ()| {}).await
+    }
+
+    async fn audits(&self, environment: Option<&EnvironmentId>, limit: NonZeroU32) -> Result<Vec<Audit>> {
+        let environment = environment.cloned();
+        self.call(
+            "audits",
+            move |store| async move { store.audits(environment.as_ref(), limit).await }.boxed(),
+            |_, _| {},
+        )
+        .await
     }
 
     async fn close(&self) -> Result<()> {

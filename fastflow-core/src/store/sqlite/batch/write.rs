@@ -46,11 +46,14 @@ FROM (SELECT unhex(value->>0) AS id, value->>1 AS old_state, value->>2 AS old_ep
       FROM jsonb_each($4)) AS c
 WHERE runs.id = c.id AND runs.state = c.old_state AND runs.epoch = c.old_epoch AND runs.state < 4;
 INSERT OR REPLACE INTO temp.fence (id, matched) SELECT 1, changes() = json_array_length($4);
-INSERT INTO attempts (run, number, claimed_at, started_at, finished_at, setup, handle, ending, report)
-SELECT unhex(value->>0), value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8
+INSERT INTO attempts (run, number, claimed_at, started_at, finished_at, setup, handle, ending, report,
+                      environment)
+SELECT unhex(value->>0), value->>1, value->>2, value->>3, value->>4, value->>5, value->>6, value->>7, value->>8,
+       value->>9
 FROM jsonb_each($5) WHERE true
 ON CONFLICT (run, number) DO UPDATE SET started_at = excluded.started_at, finished_at = excluded.finished_at,
-   setup = excluded.setup, handle = excluded.handle, ending = excluded.ending, report = excluded.report;
+   setup = excluded.setup, handle = excluded.handle, ending = excluded.ending, report = excluded.report,
+   environment = excluded.environment;
 INSERT INTO events (id, at, run, pipeline, attempt, name, state)
 SELECT value->>0, value->>1, unhex(value->>2), value->>3, value->>4, value->>5, value->>6 FROM jsonb_each($6);
 UPDATE pipelines SET last_submitted_at = max(coalesce(last_submitted_at, c.at), c.at)
@@ -209,6 +212,7 @@ fn update_row(entry: &Entry, (old_state, old_epoch): (i64, u64)) -> Result<Value
 
 fn attempt_row(record: &RunRecord) -> Result<Option<Value>> {
     let Some(attempt) = &record.newest else { return Ok(None) };
+    let environment = attempt.setup.as_ref().and_then(|setup| setup.environment.as_ref());
     Ok(Some(json!([
         hex(attempt.id.run.as_bytes()),
         attempt.id.number,
@@ -219,6 +223,7 @@ fn attempt_row(record: &RunRecord) -> Result<Option<Value>> {
         attempt.handle.as_ref().map(codec::to_json).transpose()?,
         attempt.end.as_ref().map(codec::to_json).transpose()?,
         attempt.report.as_ref().map(codec::to_json).transpose()?,
+        environment.map(|environment| environment.id.as_str()),
     ])))
 }
 
