@@ -41,7 +41,7 @@ pub(crate) async fn measure(common: &Common, arguments: &Arguments) -> Result<Re
     let (place, small) = (Place::new(count), Place::new(1));
     let [mut first, mut one, mut all] = [Taken::default(), Taken::default(), Taken::default()];
     let (mut restored, mut bare) = (Samples::default(), Samples::default());
-    // Removed in the end: where ext4 has no journal, making a file is slow for minutes after many were removed.
+    // Removed in the end, so that no round pays for the removal of another.
     let rounds = tempfile::tempdir_in(common.made()?)?;
     for round in 0..arguments.rounds {
         let dir = rounds.path().join(round.to_string());
