@@ -4,10 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, mpsc::RecvTimeoutError},
     time::Duration,
 };
 
@@ -16,18 +13,26 @@ use fastflow_core::{
     source::{Commit, SyncRecord, SyncRequest},
     testing::torture::{HostProcess, Part},
 };
+use notify::Watcher as _;
 use sqlx::Connection as _;
 
 use crate::{
-    kit::{started_after, until, variable},
+    kit::{started_after, until, variable, within},
     place::{Place, builder},
 };
 
-const PIPELINES: usize = 12;
+const PIPELINES: usize = 6;
 /// How often a host is killed, unless `FASTFLOW_KILLS` says otherwise.
 const KILLS: u64 = 100;
-/// A host is killed so long after its first sync at most: several syncs of a commit each.
-const LONGEST_LIFE_MS: u64 = 400;
+/// A host that is killed while it starts lives so long at most.
+const LONGEST_START_MS: u64 = 400;
+/// A host is killed at one of so many changes that it makes in its data directory: several syncs of a commit each.
+const CHANGES: u64 = 200;
+/// The same for changes of the store alone, of which there are few, and which are close together.
+const STORE_CHANGES: u64 = 20;
+
+/// Between two commits.
+const PUSH_PAUSE: Duration = Duration::from_millis(50);
 
 /// Not a test of its own: the host that is killed. It syncs as often as it can.
 #[tokio::test(flavor = "multi_thread")]
@@ -115,6 +120,26 @@ fn number_of(snapshot: &Path) -> String {
     number.trim_matches(['#', '\n']).to_owned()
 }
 
+/// Returns at this change, counted from now, of files below `data` whose names end so.
+fn changed(data: &Path, name: &'static str, change: u64) {
+    let (tell, told) = std::sync::mpsc::sync_channel(1);
+    let mut left = change;
+    let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        let event = event.unwrap();
+        let is_change = !matches!(event.kind, notify::EventKind::Access(_));
+        if is_change && event.paths.iter().any(|path| path.to_string_lossy().ends_with(name)) {
+            left = left.saturating_sub(1);
+            if left == 0 {
+                // It may be the second one that comes too late.
+                let _ = tell.try_send(());
+            }
+        }
+    })
+    .unwrap();
+    watcher.watch(data, notify::RecursiveMode::Recursive).unwrap();
+    told.recv().unwrap();
+}
+
 /// What holds at every moment: all that is shown is of one commit, and every snapshot with a name is whole.
 async fn check(place: &Place) -> Option<String> {
     let snapshots = place.data().join("snapshots");
@@ -172,12 +197,13 @@ async fn a_host_that_is_killed_at_any_step_of_a_sync_shows_one_commit_and_leaves
     let Some(place) = Place::new() else { return };
     let place = Arc::new(place);
     push(&place, 1);
-    let stop = Arc::new(AtomicBool::new(false));
+    let (stop, stopped) = std::sync::mpsc::sync_channel::<()>(1);
     let pushing = std::thread::spawn({
-        let (place, stop) = (Arc::clone(&place), Arc::clone(&stop));
+        let place = Arc::clone(&place);
         move || {
             let mut number = 1;
-            while !stop.load(Ordering::Acquire) {
+            // The hosts that sync need the processor, too.
+            while stopped.recv_timeout(PUSH_PAUSE) == Err(RecvTimeoutError::Timeout) {
                 number += 1;
                 push(&place, number);
             }
@@ -191,19 +217,28 @@ async fn a_host_that_is_killed_at_any_step_of_a_sync_shows_one_commit_and_leaves
         let _ = fs::remove_file(&up);
         let host =
             HostProcess::start(concat!(module_path!(), "::as_another_host"), "sync", place.root(), kill);
-        // Every third one dies while it starts, which is a sync as well.
-        if kill % 3 != 0 {
-            until("the host to be up", || async { up.exists() }).await;
+        // Spread over all there are, in an order that looks like none.
+        let spread = |most: u64| kill.wrapping_mul(2_654_435_761) % most;
+        match kill % 3 {
+            // It starts, which is a sync as well.
+            0 => clock.sleep(Duration::from_millis(spread(LONGEST_START_MS))).await,
+            which => {
+                until("the host to be up", || async { up.exists() }).await;
+                let (name, change) = match which {
+                    1 => ("", 1 + spread(CHANGES)),
+                    _ => ("fastflow.db-wal", 1 + spread(STORE_CHANGES)),
+                };
+                let data = place.data();
+                let changed = tokio::task::spawn_blocking(move || changed(&data, name, change));
+                within("the host to change something", changed).await.unwrap();
+            }
         }
-        // Spread over the whole time, in an order that looks like none.
-        let life = kill.wrapping_mul(2_654_435_761) % LONGEST_LIFE_MS;
-        clock.sleep(Duration::from_millis(life)).await;
         host.kill(false);
         if place.data().join("snapshots").exists() && place.data().join("fastflow.db").exists() {
             commits.extend(check(&place).await);
         }
     }
-    stop.store(true, Ordering::Release);
+    drop(stop);
     pushing.join().unwrap();
     assert!(u64::try_from(commits.len()).unwrap() > kills / 10, "{} commits in {kills} lives", commits.len());
 
