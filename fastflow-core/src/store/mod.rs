@@ -307,6 +307,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` when the store cannot be read now.
     async fn package_use(&self, query: &PackageQuery) -> Result<PackageUse>;
 
+    /// Environments with known packages of which no audit that is kept came to an answer; those recorded last first, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn unaudited_environments(&self, limit: NonZeroU32) -> Result<Vec<EnvironmentId>>;
+
     /// Keeps an audit. Of each environment the newest [`Audit::KEPT_MAX`] stay.
     ///
     /// # Errors
