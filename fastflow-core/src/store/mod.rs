@@ -227,7 +227,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// can be written now.
     async fn publish(&self, publication: Publication) -> Result<SyncId>;
 
-    /// Keeps a sync that changed nothing: there was nothing new, or it failed. The log keeps its newest
+    /// Keeps a sync that changed nothing: there was nothing new, or it failed. With an id that is not 0 it takes the place
+    /// of that line, for which it stands as well. The log keeps its newest
     /// [`SyncRecord::MAX_KEPT`](crate::source::SyncRecord::MAX_KEPT) lines.
     ///
     /// # Errors
