@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, and an error it does not expect is one")]
 
 mod access;
+mod age;
 mod damage;
 mod fault;
 mod fetch;
@@ -10,6 +11,7 @@ mod github_app;
 mod host_key;
 mod https;
 mod servers;
+mod source;
 
 use std::{os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
 
