@@ -10,6 +10,7 @@ mod fetch;
 mod github_app;
 mod host_key;
 mod https;
+mod large;
 mod servers;
 mod source;
 

@@ -18,7 +18,7 @@ use super::{Desk, repository};
 const PIPELINES: usize = 300;
 
 impl Desk {
-    fn source(&self) -> GitSource {
+    pub(super) fn source(&self) -> GitSource {
         let clock = Arc::new(SystemClock::new());
         GitSource::new(self.config.clone(), self.path(), self.snapshots(), clock).unwrap()
     }
@@ -45,7 +45,7 @@ impl Desk {
     }
 }
 
-async fn published(source: &GitSource) -> Fetched {
+pub(super) async fn published(source: &GitSource) -> Fetched {
     let fetched = source.fetch(&SyncRequest::default()).await.unwrap();
     source.publish(&fetched).await;
     fetched
