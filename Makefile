@@ -15,6 +15,7 @@ bench: ## The benchmarks, each against a floor measured in the same run
 	@tools/check-machine
 	cargo bench --package fastflow-benches --locked
 	cargo run --release --locked --package fastflow-benches --bin load -- all --uv "$$(tools/setup-uv)"
+	cargo run --release --locked --package fastflow-benches --features sources --bin sync-load -- all --uv "$$(tools/setup-uv)"
 
 clean: ## Remove what was built and what the demo left; the tools in .tools stay
 	@chmod -R u+w target/demo target/embed 2>/dev/null || true

@@ -16,6 +16,9 @@ use sqlx::{
 
 use crate::engine::Started;
 
+const INSERT: &str =
+    "INSERT INTO rows (body) VALUES ('a row about as long as the row of a run: 0123456789abcdef')";
+
 /// A Python program, started by fork and exec and waited for, with nothing between.
 #[derive(Clone, Debug)]
 pub struct Direct {
@@ -91,10 +94,23 @@ impl PlainSqlite {
     ///
     /// When it cannot be written.
     pub async fn commit(&mut self) -> Result<()> {
-        let insert =
-            "INSERT INTO rows (body) VALUES ('a row about as long as the row of a run: 0123456789abcdef')";
-        sqlx::query(insert).execute(&mut self.connection).await.map_err(broken)?;
+        sqlx::query(INSERT).execute(&mut self.connection).await.map_err(broken)?;
         Ok(())
+    }
+
+    /// So many rows in one transaction, durable when it returns, and how long that took.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be written.
+    pub async fn commit_rows(&mut self, count: u32) -> Result<Duration> {
+        let clock = SystemClock::new();
+        let mut transaction = self.connection.begin().await.map_err(broken)?;
+        for _ in 0..count {
+            sqlx::query(INSERT).execute(&mut *transaction).await.map_err(broken)?;
+        }
+        transaction.commit().await.map_err(broken)?;
+        Ok(clock.elapsed())
     }
 
     /// How many such transactions it does in a second, measured over `count`.

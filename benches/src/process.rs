@@ -47,6 +47,17 @@ pub fn cpu_time(pid: u32) -> io::Result<Duration> {
     Ok(total)
 }
 
+/// How many threads of this machine wanted a processor at one time, on average over the last minute.
+///
+/// # Errors
+///
+/// When the kernel does not say.
+pub fn load_average() -> io::Result<f64> {
+    let text = fs::read_to_string("/proc/loadavg")?;
+    let load = text.split(' ').next().and_then(|load| load.parse().ok());
+    load.ok_or_else(|| io::Error::other("loadavg has no number"))
+}
+
 /// The clock that programs share: Python calls it `time.monotonic_ns`.
 pub fn monotonic() -> Duration {
     let now = clock_gettime(ClockId::Monotonic);

@@ -152,6 +152,12 @@ pub fn latency(samples: &Samples) -> String {
     format!("{median:.2} ms (p95 {p95:.2}, n {})", samples.count())
 }
 
+/// Median, 99th percentile and the longest, in milliseconds.
+pub fn spread(samples: &Samples) -> String {
+    let [median, p99, longest] = [samples.median(), samples.p99(), samples.longest()].map(milliseconds);
+    format!("{median:.1} ms (p99 {p99:.1}, longest {longest:.1}, n {})", samples.count())
+}
+
 /// How many times `floor` the `value` is.
 pub fn ratio(value: f64, floor: f64) -> String {
     format!("{:.2}x", value / floor)

@@ -212,8 +212,8 @@ impl OrchestratorBuilder {
         self
     }
 
-    /// How often the source is synced without anybody asking; at least once a minute is too often. Never, when nothing is
-    /// said; folders are watched all the same.
+    /// How often the source is synced without anybody asking: every minute or less often. Never, when nothing is said;
+    /// folders are watched all the same.
     pub fn sync_interval(mut self, interval: Duration) -> Self {
         self.sync_interval = Some(interval);
         self

@@ -19,14 +19,18 @@ impl Backoff {
     }
 
     pub(crate) async fn wait(&mut self, clock: &dyn Clock) {
-        // The nanosecond at which the first wait begins spreads them: no two begin at one, and a test can repeat it.
         let delays = self.0.get_or_insert_with(|| {
-            let seed = clock.now().as_nanosecond().to_le_bytes();
-            let seed = seed.first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
-            let builder = ExponentialBuilder::default().with_min_delay(FIRST).with_max_delay(LONGEST);
-            builder.with_jitter().with_jitter_seed(seed).without_max_times().build()
+            exponential(clock).with_min_delay(FIRST).with_max_delay(LONGEST).without_max_times().build()
         });
         let delay = delays.next().unwrap_or(LONGEST);
         clock.sleep(delay).await;
     }
+}
+
+/// Waits that begin now, with jitter.
+pub(super) fn exponential(clock: &dyn Clock) -> ExponentialBuilder {
+    // The nanosecond at which the first wait begins spreads them: no two begin at one, and a test can repeat it.
+    let seed = clock.now().as_nanosecond().to_le_bytes();
+    let seed = seed.first_chunk().map_or(0, |low| u64::from_le_bytes(*low));
+    ExponentialBuilder::default().with_jitter().with_jitter_seed(seed)
 }

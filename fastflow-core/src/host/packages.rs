@@ -5,8 +5,6 @@
 
 use std::{collections::BTreeSet, num::NonZeroU32, sync::Arc};
 
-use tokio::sync::mpsc;
-
 use super::{Ports, backoff::Backoff};
 use crate::{
     ErrorKind, Result,
@@ -15,14 +13,14 @@ use crate::{
     store::{Audit, EnvironmentPackages},
 };
 
+mod audits;
+
 /// Environments that an earlier host left, looked at when this one begins.
 const LEFT_MAX: NonZeroU32 = NonZeroU32::new(10_000).expect("it is not 0");
 /// Environments that are known to be recorded. The table is emptied when it is full.
 const REMEMBERED_MAX: usize = 4096;
 /// How often one is tried to be recorded before it is left to the next host.
 const TRIES_MAX: u32 = 5;
-/// Environments that wait to be audited. More are left out; anybody may ask for them.
-const AUDITS_WAITING_MAX: usize = 1024;
 
 /// When packages are audited.
 ///
@@ -37,17 +35,17 @@ pub enum AuditPolicy {
     /// When the application asks for it.
     #[default]
     OnRequest,
-    /// Also in the background, when an environment was used for the first time.
+    /// Also in the background, until there is one answer: what is recorded without one when a host begins, and what is
+    /// recorded while it works.
     NewEnvironments,
 }
 
 /// Works until it is dropped.
 pub(crate) async fn run(ports: Arc<Ports>) {
-    let (recorded, waiting) = mpsc::channel(AUDITS_WAITING_MAX);
-    tokio::join!(record_used(&ports, &recorded), audit_recorded(&ports, waiting));
+    tokio::join!(record_used(&ports), audits::run(&ports));
 }
 
-async fn record_used(ports: &Ports, recorded: &mpsc::Sender<EnvironmentId>) {
+async fn record_used(ports: &Ports) {
     let mut known = BTreeSet::new();
     let mut used = match ports.store.unrecorded_environments(LEFT_MAX).await {
         Ok(left) => left,
@@ -58,7 +56,7 @@ async fn record_used(ports: &Ports, recorded: &mpsc::Sender<EnvironmentId>) {
     };
     loop {
         for environment in used {
-            if !known.contains(&environment.id) && record(ports, &environment, recorded).await {
+            if !known.contains(&environment.id) && record(ports, &environment).await {
                 if known.len() >= REMEMBERED_MAX {
                     known.clear();
                 }
@@ -71,19 +69,11 @@ async fn record_used(ports: &Ports, recorded: &mpsc::Sender<EnvironmentId>) {
 }
 
 /// Records one, trying again for a while. Whether it is recorded now.
-async fn record(ports: &Ports, used: &SetupEnvironment, recorded: &mpsc::Sender<EnvironmentId>) -> bool {
+async fn record(ports: &Ports, used: &SetupEnvironment) -> bool {
     let mut backoff = Backoff::new();
     for _ in 0..TRIES_MAX {
-        match look_up(ports, used).await {
-            Ok(Known::Before(_)) => return true,
-            Ok(Known::Now(environment)) => {
-                let is_wanted = ports.settings.audits == AuditPolicy::NewEnvironments;
-                if is_wanted && environment.packages.is_some() && recorded.try_send(used.id.clone()).is_err()
-                {
-                    tracing::warn!(environment = %used.id, "too many environments wait to be audited");
-                }
-                return true;
-            }
+        match packages_of(ports, used).await {
+            Ok(_) => return true,
             Err(error) if error.is_transient() => {
                 tracing::warn!(environment = %used.id, %error, "an environment could not be recorded yet");
             }
@@ -97,22 +87,10 @@ async fn record(ports: &Ports, used: &SetupEnvironment, recorded: &mpsc::Sender<
     false
 }
 
-/// Since when an environment is recorded.
-enum Known {
-    Before(EnvironmentPackages),
-    Now(EnvironmentPackages),
-}
-
 /// What is known of an environment that an attempt used; it is recorded if it was not.
 pub(crate) async fn packages_of(ports: &Ports, used: &SetupEnvironment) -> Result<EnvironmentPackages> {
-    Ok(match look_up(ports, used).await? {
-        Known::Before(environment) | Known::Now(environment) => environment,
-    })
-}
-
-async fn look_up(ports: &Ports, used: &SetupEnvironment) -> Result<Known> {
     match ports.store.environment(&used.id).await {
-        Ok(known) if known.packages.is_some() => return Ok(Known::Before(known)),
+        Ok(known) if known.packages.is_some() => return Ok(known),
         Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
         // Nobody could say then; somebody may now.
         Ok(_) | Err(_) => {}
@@ -123,16 +101,10 @@ async fn look_up(ports: &Ports, used: &SetupEnvironment) -> Result<Known> {
     });
     let environment = EnvironmentPackages::new(used, packages, ports.clock.now());
     ports.store.put_environment(environment.clone()).await?;
-    Ok(Known::Now(environment))
-}
-
-async fn audit_recorded(ports: &Ports, mut waiting: mpsc::Receiver<EnvironmentId>) {
-    while let Some(environment) = waiting.recv().await {
-        match audit(ports, &environment).await {
-            Ok(audit) => tracing::info!(%environment, outcome = %audit.outcome, "audited an environment"),
-            Err(error) => tracing::warn!(%environment, %error, "an audit could not be kept"),
-        }
+    if environment.packages.is_some() {
+        ports.signals.record_environment();
     }
+    Ok(environment)
 }
 
 /// Audits an environment that is recorded, and keeps what is found.

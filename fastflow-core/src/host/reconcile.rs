@@ -49,10 +49,7 @@ pub(crate) async fn publish(
         let again = pipelines.clone().unwrap_or_else(|| states(catalog));
         let publication = Publication { pipelines: again, schedules: change, sync: sync.clone() };
         match ports.store.publish(publication).await {
-            Ok(id) => {
-                ports.signals.reschedule();
-                return Ok(Shown::Now(id));
-            }
+            Ok(id) => return Ok(Shown::Now(id)),
             Err(error) if error.kind() == ErrorKind::Conflict && tries < MAX_TRIES => tries += 1,
             Err(error) => return Err(error),
         }
@@ -77,6 +74,11 @@ pub(crate) async fn look_again(ports: &Ports, catalog: &Catalog) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the schedules are what the catalog says.
+pub(crate) fn is_settled(catalog: &Catalog, known: Vec<ScheduleRecord>, now: Timestamp) -> Result<bool> {
+    Ok(change(catalog, known, now)?.is_empty())
 }
 
 /// What must change of the schedules, and which of them are due now.

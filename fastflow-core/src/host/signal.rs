@@ -36,6 +36,7 @@ pub(crate) struct Signals {
     used: Notify,
     /// Environments in which attempts started; as many as there are, at most.
     environments_used: Mutex<BTreeMap<EnvironmentId, SetupEnvironment>>,
+    recorded: Notify,
     published: Notify,
     warm: Notify,
     /// Pipelines that want warm sandboxes and may have used one; as many as there are, at most.
@@ -54,6 +55,7 @@ impl Signals {
             stopped: Mutex::default(),
             used: Notify::new(),
             environments_used: Mutex::default(),
+            recorded: Notify::new(),
             published: Notify::new(),
             warm: Notify::new(),
             warm_used: Mutex::default(),
@@ -173,6 +175,16 @@ impl Signals {
     pub(crate) fn take_environments_used(&self) -> Vec<SetupEnvironment> {
         let mut used = self.environments_used.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *used).into_values().collect()
+    }
+
+    /// Says that the packages of an environment are in the store.
+    pub(crate) fn record_environment(&self) {
+        self.recorded.notify_one();
+    }
+
+    /// Rings when the packages of an environment are in the store.
+    pub(crate) async fn environment_recorded(&self) {
+        self.recorded.notified().await;
     }
 
     /// Rings when `run` (or by chance another) has moved. Registered at the first poll or `enable`.

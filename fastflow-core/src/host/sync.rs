@@ -2,12 +2,16 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    num::NonZeroU32,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
     time::Duration,
 };
 
 use futures::future::{BoxFuture, FutureExt as _, Shared};
-use tokio::task::AbortHandle;
+use tokio::{sync::Notify, task::AbortHandle};
 
 use super::{
     Ports,
@@ -41,11 +45,26 @@ pub(crate) struct Syncs {
     waiting: Mutex<Vec<(SyncRequest, Waiting)>>,
     /// How to end those that have not ended; none once there are to be no more.
     tasks: Mutex<Option<Vec<AbortHandle>>>,
+    /// Failures in a row.
+    failures: AtomicU32,
+    /// Rings when a sync goes well after failures.
+    recovered: Notify,
+    /// The machinery failed in a sync, and something may be written that is not acted upon yet.
+    is_unsettled: AtomicBool,
+    unsettled: Notify,
 }
 
 impl Default for Syncs {
     fn default() -> Self {
-        Self { work: Arc::default(), waiting: Mutex::default(), tasks: Mutex::new(Some(Vec::new())) }
+        Self {
+            work: Arc::default(),
+            waiting: Mutex::default(),
+            tasks: Mutex::new(Some(Vec::new())),
+            failures: AtomicU32::new(0),
+            recovered: Notify::new(),
+            is_unsettled: AtomicBool::new(false),
+            unsettled: Notify::new(),
+        }
     }
 }
 
@@ -59,6 +78,33 @@ impl Syncs {
 
     fn tasks(&self) -> MutexGuard<'_, Option<Vec<AbortHandle>>> {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Counts how a sync ended.
+    fn ended(&self, done: Result<&SyncRecord, &Error>) {
+        match done.map(|record| record.outcome.failure()) {
+            Ok(None) => {
+                if self.failures.swap(0, Ordering::AcqRel) > 0 {
+                    self.recovered.notify_one();
+                }
+            }
+            Ok(Some(_)) => drop(self.failures.fetch_add(1, Ordering::AcqRel)),
+            Err(_) => {
+                self.failures.fetch_add(1, Ordering::AcqRel);
+                self.unsettle();
+            }
+        }
+    }
+
+    /// Has the source synced again soon.
+    fn unsettle(&self) {
+        self.is_unsettled.store(true, Ordering::Release);
+        self.unsettled.notify_one();
+    }
+
+    /// Whether an earlier sync left something to be acted upon; it is taken to be settled now.
+    fn is_unsettled(&self) -> bool {
+        self.is_unsettled.swap(false, Ordering::AcqRel)
     }
 
     /// Ends what is going on, and lets nothing begin any more. What a sync has not published is thrown away.
@@ -121,28 +167,52 @@ fn begin(ports: Arc<Ports>, request: SyncRequest, trigger: SyncTrigger) -> Resul
     Ok(joined.boxed().shared())
 }
 
-/// One sync, by a caller who is alone.
+/// One sync, by a caller who is alone. Whoever watches is told of its end, however it ends.
 pub(crate) async fn work(ports: &Ports, request: &SyncRequest, trigger: SyncTrigger) -> Result<SyncRecord> {
     let (started_at, began) = (ports.clock.now(), ports.clock.elapsed());
     ports.source_events.tell(SourceEvent::SyncStarted { trigger, branch: request.branch.clone() });
+    let record = SyncRecord {
+        id: SyncId::default(),
+        started_at,
+        since: started_at,
+        repeated: 1,
+        duration_micros: 0,
+        trigger,
+        branch: request.branch.clone(),
+        outcome: SyncOutcome::Unchanged,
+        previous: None,
+        commit: None,
+        distance: None,
+        bytes: 0,
+    };
+    let done = one(ports, request, (record.clone(), began)).await;
+    let told = match &done {
+        Ok(record) => record.clone(),
+        Err(error) => SyncRecord { outcome: SyncOutcome::Failed(SyncFailure::of(error)), ..record },
+    };
+    ports.syncs.ended(done.as_ref());
+    ports.source_events.tell(SourceEvent::SyncEnded(Box::new(told)));
+    done
+}
+
+async fn one(
+    ports: &Ports,
+    request: &SyncRequest,
+    (record, began): (SyncRecord, Duration),
+) -> Result<SyncRecord> {
     let published = ports.store.published().await?;
     let duration = || {
         let took = ports.clock.elapsed().saturating_sub(began);
         u64::try_from(took.as_micros()).unwrap_or(u64::MAX)
     };
-    let record = SyncRecord {
-        id: SyncId::default(),
-        started_at,
-        duration_micros: 0,
-        trigger,
-        branch: request.branch.clone(),
-        outcome: SyncOutcome::Unchanged,
-        previous: published.as_ref().map(|commit| commit.id.clone()),
-        commit: published.clone(),
-        distance: None,
-        bytes: 0,
-    };
-    let fetched = match ports.source.fetch(request).await {
+    let previous = published.as_ref().map(|commit| commit.id.clone());
+    let record = SyncRecord { previous, commit: published.clone(), ..record };
+    // What is known is read while the source looks. It decides only whether there is anything to do: what is written is
+    // decided by what is read then.
+    let known = futures::future::try_join(ports.store.pipelines(), ports.store.schedules(None));
+    let (fetched, known) = futures::future::join(ports.source.fetch(request), known).await;
+    let (pipelines, schedules) = known?;
+    let fetched = match fetched {
         Ok(fetched) => fetched,
         Err(failure) => {
             let outcome = SyncOutcome::Failed(failure);
@@ -150,7 +220,7 @@ pub(crate) async fn work(ports: &Ports, request: &SyncRequest, trigger: SyncTrig
         }
     };
     let catalog = &fetched.catalog;
-    let (states, changes) = compare(ports.store.pipelines().await?, catalog);
+    let (states, changes) = compare(pipelines, catalog);
     let is_new = states.is_some() || catalog.commit != published;
     let mut record = SyncRecord {
         duration_micros: duration(),
@@ -161,30 +231,47 @@ pub(crate) async fn work(ports: &Ports, request: &SyncRequest, trigger: SyncTrig
         ..record
     };
     let states = is_new.then(|| states.unwrap_or_else(|| reconcile::states(catalog)));
-    let shown = reconcile::publish(ports, catalog, states, &record).await?;
+    let shown = if !is_new && reconcile::is_settled(catalog, schedules, ports.clock.now())? {
+        Shown::Already
+    } else {
+        match reconcile::publish(ports, catalog, states, &record).await {
+            Ok(shown) => shown,
+            Err(error) => Shown::Now(written(ports, &record).await.ok_or(error)?),
+        }
+    };
     ports.source.publish(&fetched).await;
     ports.joins.learn(catalog);
     wake_warmer(ports, &record);
-    if matches!(shown, Shown::Now(_)) {
+    let is_shown_now = matches!(shown, Shown::Now(_));
+    if is_shown_now || ports.syncs.is_unsettled() {
+        // What is due at once finds the pipeline that it is due for.
+        ports.signals.reschedule();
         ports.signals.publish();
     }
     match shown {
         Shown::Now(id) => {
             record.id = id;
-            reconcile::look_again(ports, catalog).await?;
-            ports.source_events.tell(SourceEvent::SyncEnded(Box::new(record.clone())));
+            if let Err(error) = reconcile::look_again(ports, catalog).await {
+                tracing::warn!(%error, "a schedule that came back may not be whole yet; the next sync looks again");
+                ports.syncs.unsettle();
+            }
+            Ok(record)
         }
         // A folder tells of changes that are none.
-        Shown::Already if trigger == SyncTrigger::Change => {
-            record.outcome = SyncOutcome::Unchanged;
-            ports.source_events.tell(SourceEvent::SyncEnded(Box::new(record.clone())));
+        Shown::Already if record.trigger == SyncTrigger::Change => {
+            Ok(SyncRecord { outcome: SyncOutcome::Unchanged, ..record })
         }
         Shown::Already => {
             let outcome = SyncOutcome::Unchanged;
-            record = keep(ports, SyncRecord { outcome, duration_micros: duration(), ..record }).await?;
+            keep(ports, SyncRecord { outcome, duration_micros: duration(), ..record }).await
         }
     }
-    Ok(record)
+}
+
+/// The line of a publication whose answer got lost, if it was written all the same.
+async fn written(ports: &Ports, record: &SyncRecord) -> Option<SyncId> {
+    let newest = ports.store.syncs(None, NonZeroU32::MIN).await.ok()?.pop()?;
+    (SyncRecord { id: newest.id, ..record.clone() } == newest).then_some(newest.id)
 }
 
 /// A pipeline that is new may want sandboxes that are ready.
@@ -197,10 +284,13 @@ fn wake_warmer(ports: &Ports, record: &SyncRecord) {
     }
 }
 
-/// Keeps a sync that changed nothing.
+/// Keeps a sync that changed nothing. Several in a row that come to the same are one line of the log.
 async fn keep(ports: &Ports, mut record: SyncRecord) -> Result<SyncRecord> {
+    let newest = ports.store.syncs(None, NonZeroU32::MIN).await?.pop();
+    if let Some(newest) = newest.filter(|newest| newest.is_repeated_by(&record)) {
+        (record.id, record.since, record.repeated) = (newest.id, newest.since, newest.repeated + 1);
+    }
     record.id = ports.store.record_sync(record.clone()).await?;
-    ports.source_events.tell(SourceEvent::SyncEnded(Box::new(record.clone())));
     Ok(record)
 }
 
@@ -264,42 +354,43 @@ pub(crate) async fn at_start(ports: &Arc<Ports>) -> Result<()> {
 
 /// Syncs whenever it is time or the source says that something has changed, until it is dropped.
 pub(crate) async fn run(ports: Arc<Ports>) {
-    let interval = ports.settings.sync_interval;
     let mut backoff = Backoff::new();
-    let mut failures = 0_u32;
     loop {
-        let pause = async {
-            match interval {
-                Some(interval) => {
-                    let longest = LONGEST_PAUSE.max(interval);
-                    let pause = interval.saturating_mul(1 << failures.min(16)).min(longest);
-                    ports.clock.sleep(jittered(&ports, pause)).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
         let trigger = tokio::select! {
             () = ports.source.changed() => SyncTrigger::Change,
-            () = pause => SyncTrigger::Interval,
+            () = pause(&ports) => SyncTrigger::Interval,
+            // It is all well again, by somebody's call: the pause is another one.
+            () = ports.syncs.recovered.notified() => continue,
+            () = ports.syncs.unsettled.notified() => {
+                backoff.wait(&*ports.clock).await;
+                SyncTrigger::Change
+            }
         };
-        loop {
+        for tries in 1.. {
             let failure = match sync(&ports, SyncRequest::default(), trigger).await {
                 Ok(SyncRecord { outcome: SyncOutcome::Failed(failure), .. }) => failure,
                 Ok(_) => {
-                    (failures, backoff) = (0, Backoff::new());
+                    backoff = Backoff::new();
                     break;
                 }
-                Err(error) => SyncFailure::from(error),
+                Err(error) => SyncFailure::of(&error),
             };
-            failures = failures.saturating_add(1);
             tracing::warn!(%failure, %trigger, "the source could not be synced; nothing has changed");
             // What changed is told once. Whoever waits for an interval has another one.
-            if trigger != SyncTrigger::Change || !failure.kind.is_transient() || failures > MAX_TRIES {
+            if trigger != SyncTrigger::Change || !failure.kind.is_transient() || tries >= MAX_TRIES {
                 break;
             }
             backoff.wait(&*ports.clock).await;
         }
     }
+}
+
+/// Waits for the next interval, longer after each failure in a row; for ever, without intervals.
+async fn pause(ports: &Ports) {
+    let Some(interval) = ports.settings.sync_interval else { return std::future::pending().await };
+    let failures = ports.syncs.failures.load(Ordering::Acquire);
+    let pause = interval.saturating_mul(1 << failures.min(16)).min(LONGEST_PAUSE.max(interval));
+    ports.clock.sleep(jittered(ports, pause)).await;
 }
 
 /// Up to a tenth more, so that many hosts do not come at one instant.

@@ -14,6 +14,9 @@ use crate::{
     },
 };
 
+/// The lines of the log of syncs that a status is made from.
+const LOOKED_AT: NonZeroU32 = NonZeroU32::new(100).expect("it is not 0");
+
 /// Where the pipelines of an [`Orchestrator`] come from.
 ///
 /// ```no_run
@@ -46,7 +49,7 @@ pub struct SourceStatus {
     pub commit: Option<Commit>,
     /// When the last sync began that did not fail.
     pub last_success_at: Option<Timestamp>,
-    /// When the last sync began that failed, and why, among the last 1,000 syncs. It is over when
+    /// When the last sync began that failed, and why, among the newest 100 lines of the log. It is over when
     /// [`last_success_at`](Self::last_success_at) is later.
     pub last_failure: Option<(Timestamp, SyncFailure)>,
     /// The newest sync.
@@ -109,8 +112,7 @@ impl<'a> Source<'a> {
     /// Cancel-safe; it only reads.
     pub async fn status(&self) -> Result<SourceStatus> {
         let store = &self.ports().store;
-        let kept = NonZeroU32::new(SyncRecord::MAX_KEPT).unwrap_or(NonZeroU32::MIN);
-        let syncs = store.syncs(None, kept).await?;
+        let syncs = store.syncs(None, LOOKED_AT).await?;
         let well = syncs.iter().find(|sync| sync.outcome.failure().is_none());
         let failed = syncs.iter().find_map(|sync| Some((sync.started_at, sync.outcome.failure()?.clone())));
         let pipelines = store.pipelines().await?;
@@ -130,7 +132,8 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// The log of syncs, newest first: those older than `before`, at most `limit`. It keeps 1,000.
+    /// The log of syncs, newest first: those older than `before`, at most `limit`. It keeps 1,000 lines; syncs in a row
+    /// that came to the same and changed nothing share one.
     ///
     /// # Errors
     ///

@@ -3,7 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap},
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, TryLockError},
     time::Duration,
 };
 
@@ -18,13 +18,16 @@ const HANDED_OUT_FOR: Duration = Duration::from_mins(10);
 /// A copy that was not finished for so long never will be.
 const STALE_AFTER: Duration = Duration::from_hours(1);
 
+/// So many lose their names while nobody else can find one. That takes a few milliseconds.
+const UNNAMED_AT_ONCE: usize = 100;
+
 /// The snapshots of one source, handed out and taken away.
 #[derive(Debug)]
 pub(super) struct Shelf {
     pub(super) snapshots: Snapshots,
     clock: Arc<dyn Clock>,
     handed_out: Mutex<HashMap<Revision, Duration>>,
-    /// Held shared while a revision is found and handed out, and alone while others are removed.
+    /// Held shared while a revision is found and handed out, and alone while others lose their names.
     collecting: RwLock<()>,
 }
 
@@ -69,43 +72,75 @@ impl Shelf {
     }
 
     /// Removes what nobody needs: all but what is in `keep`, what `shown` returns, and what was handed out a short while
-    /// ago. Blocks.
+    /// ago. Blocks, but keeps nobody else waiting for longer than a few names take: what somebody holds now is left to
+    /// the next time.
     pub(super) fn collect(
         &self,
         keep: &BTreeSet<Revision>,
-        shown: impl FnOnce() -> BTreeSet<Revision>,
+        shown: impl Fn() -> BTreeSet<Revision>,
     ) -> Result<Collected> {
-        let _alone = self.collecting.write().unwrap_or_else(PoisonError::into_inner);
-        let mut used = shown();
-        let now = self.clock.elapsed();
-        {
-            let mut handed_out = self.handed_out();
-            handed_out.retain(|_, at| now.saturating_sub(*at) < HANDED_OUT_FOR);
-            used.extend(handed_out.keys().cloned());
-        }
         let mut collected = Collected::default();
         let mut failed = None;
-        for revision in self.snapshots.revisions()? {
-            if !keep.contains(&revision) && !used.contains(&revision) {
-                match self.snapshots.remove(&revision) {
+        for path in self.stale()? {
+            match removed(&path) {
+                Ok(()) => collected.stale += 1,
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        let mut unneeded = self.snapshots.revisions()?;
+        unneeded.retain(|revision| !keep.contains(revision));
+        for some in unneeded.chunks(UNNAMED_AT_ONCE) {
+            for unnamed in self.unname(some, &shown) {
+                match unnamed.and_then(|path| removed(&path)) {
                     Ok(()) => collected.removed += 1,
                     Err(error) => failed = failed.or(Some(error)),
                 }
             }
         }
-        let now = self.clock.now();
-        for path in self.snapshots.partials()?.into_iter().filter(|path| is_stale(path, now)) {
-            match snapshot::remove(&path) {
-                Ok(()) => collected.stale += 1,
-                Err(error) => failed = failed.or(Some(Error::from(error).with("path", path.display()))),
-            }
-        }
         failed.map_or(Ok(collected), Err)
+    }
+
+    /// The copies that will never be finished. While nobody else holds this none is being written.
+    fn stale(&self) -> Result<Vec<PathBuf>> {
+        let Some(_alone) = self.alone() else { return Ok(Vec::new()) };
+        let now = self.clock.now();
+        Ok(self.snapshots.partials()?.into_iter().filter(|path| is_stale(path, now)).collect())
+    }
+
+    /// Takes the names of those away that are not used, and says where their content is now. It is removed when nobody
+    /// waits for that.
+    fn unname(&self, unneeded: &[Revision], shown: &impl Fn() -> BTreeSet<Revision>) -> Vec<Result<PathBuf>> {
+        let Some(_alone) = self.alone() else { return Vec::new() };
+        let mut used = shown();
+        used.extend(self.handed_out_lately());
+        let unused = unneeded.iter().filter(|revision| !used.contains(revision));
+        let present = unused.filter(|revision| self.snapshots.has(revision));
+        present.map(|revision| self.snapshots.unname(revision)).collect()
+    }
+
+    /// Whoever waited for this would make all wait that come after it, for as long as the longest reading takes.
+    fn alone(&self) -> Option<RwLockWriteGuard<'_, ()>> {
+        match self.collecting.try_write() {
+            Ok(alone) => Some(alone),
+            Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    fn handed_out_lately(&self) -> Vec<Revision> {
+        let now = self.clock.elapsed();
+        let mut handed_out = self.handed_out();
+        handed_out.retain(|_, at| now.saturating_sub(*at) < HANDED_OUT_FOR);
+        handed_out.keys().cloned().collect()
     }
 
     fn handed_out(&self) -> MutexGuard<'_, HashMap<Revision, Duration>> {
         self.handed_out.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn removed(path: &Path) -> Result<()> {
+    snapshot::remove(path).map_err(|error| snapshot::at(error, path))
 }
 
 fn is_stale(path: &Path, now: Timestamp) -> bool {
@@ -115,3 +150,6 @@ fn is_stale(path: &Path, now: Timestamp) -> bool {
         now.duration_since(changed) > STALE_AFTER.try_into().unwrap_or(jiff::SignedDuration::MAX)
     })
 }
+
+#[cfg(test)]
+mod tests;

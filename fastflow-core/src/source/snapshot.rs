@@ -123,27 +123,45 @@ impl Snapshots {
         list.filter_map(|entry| name(entry).transpose()).collect()
     }
 
-    /// Removes a snapshot: first its name, then its content, so that a half of it is never found.
-    pub(super) fn remove(&self, revision: &Revision) -> Result<()> {
+    /// Takes the name of a snapshot away, so that a half of it is never found, and says where its content is now.
+    pub(super) fn unname(&self, revision: &Revision) -> Result<PathBuf> {
         let partial = self.new_partial()?;
         let path = self.path(revision);
         fs::rename(&path, &partial).map_err(|error| at(error, &path))?;
+        Ok(partial)
+    }
+
+    #[cfg(all(test, feature = "git"))]
+    pub(super) fn remove(&self, revision: &Revision) -> Result<()> {
+        let partial = self.unname(revision)?;
         remove(&partial).map_err(|error| at(error, &partial))
     }
 }
 
-/// Removes a folder whose folders are not writable.
+/// Removes a folder whose folders are not writable. Another one may remove it at the same time.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
-    fs::set_permissions(path, Permissions::from_mode(0o700))?;
-    for entry in fs::read_dir(path)? {
+    gone(fs::set_permissions(path, Permissions::from_mode(0o700)))?;
+    let entries = match fs::read_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
         let entry = entry?;
         if entry.file_type()?.is_dir() {
             remove(&entry.path())?;
         } else {
-            fs::remove_file(entry.path())?;
+            gone(fs::remove_file(entry.path()))?;
         }
     }
-    fs::remove_dir(path)
+    gone(fs::remove_dir(path))
+}
+
+/// What is not there any more needs nothing done to it.
+fn gone(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
 }
 
 pub(super) fn at(error: io::Error, path: &Path) -> Error {

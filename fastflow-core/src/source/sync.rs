@@ -247,6 +247,13 @@ impl std::error::Error for SyncFailure {}
 
 impl From<Error> for SyncFailure {
     fn from(error: Error) -> Self {
+        Self::of(&error)
+    }
+}
+
+impl SyncFailure {
+    /// An error of the machinery, as a failure.
+    pub(crate) fn of(error: &Error) -> Self {
         let kind = match error.kind() {
             ErrorKind::Unavailable => SyncFailureKind::Unreachable,
             ErrorKind::Denied => SyncFailureKind::Denied,
@@ -385,8 +392,12 @@ pub struct SyncId(pub u64);
 pub struct SyncRecord {
     /// Its position; the store gives it.
     pub id: SyncId,
-    /// When it began.
+    /// When it began; the last one, where the line stands for several.
     pub started_at: Timestamp,
+    /// When the first one began of those that the line stands for.
+    pub since: Timestamp,
+    /// How many syncs in a row the line stands for: those that all came to the same and changed nothing.
+    pub repeated: u64,
     /// How long it took, in microseconds.
     pub duration_micros: u64,
     /// What it was made for.
@@ -408,6 +419,15 @@ pub struct SyncRecord {
 impl SyncRecord {
     /// The lines of the log that are kept.
     pub const MAX_KEPT: u32 = 1000;
+
+    /// Whether another one came to the same, and both changed nothing.
+    pub(crate) fn is_repeated_by(&self, later: &Self) -> bool {
+        !matches!(self.outcome, SyncOutcome::Published { .. })
+            && self.outcome == later.outcome
+            && self.trigger == later.trigger
+            && self.branch == later.branch
+            && self.commit == later.commit
+    }
 
     /// How long it took.
     pub fn duration(&self) -> Duration {

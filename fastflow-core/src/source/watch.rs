@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use futures::FutureExt as _;
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
     event::{AccessKind, AccessMode, ModifyKind},
@@ -27,8 +29,10 @@ use crate::Clock;
 const QUIET: Duration = Duration::from_millis(200);
 /// A change is told after this long even where changes never stop.
 const LONGEST_DELAY: Duration = Duration::from_secs(2);
-/// Between two looks where the system cannot tell of changes.
-const POLL_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks at what the system does not tell of.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+/// How many readings are made without a watch until one is tried again: about a minute.
+const BLIND_READINGS: u32 = 12;
 
 /// How a folder in the folder of pipelines is watched.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -65,10 +69,19 @@ struct Seen {
 enum Eye {
     /// Nothing is watched yet.
     Closed,
-    /// The system tells of changes.
-    Open(RecommendedWatcher),
-    /// The system cannot tell of changes: there is no room for more watches, or it never could.
-    Blind,
+    /// The system tells of changes in this folder.
+    Open(RecommendedWatcher, Identity),
+    /// The system cannot tell of changes: there is no room for more watches, or it never could. It is tried again at
+    /// each so many readings.
+    Blind { readings: u32 },
+}
+
+/// Which folder a path led to: its device and its number there.
+type Identity = (u64, u64);
+
+/// Where the folder of pipelines is now; it may be a link that leads elsewhere than before.
+fn identity(meta: &std::fs::Metadata) -> Identity {
+    (meta.dev(), meta.ino())
 }
 
 impl Watch {
@@ -82,8 +95,11 @@ impl Watch {
     /// changed just before. Blocks.
     pub(super) fn arm(&self, folders: &BTreeMap<PathBuf, Depth>) -> bool {
         let mut eye = self.eye.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*eye, Eye::Blind) {
-            return false;
+        if let Eye::Blind { readings } = &mut *eye {
+            *readings += 1;
+            if !readings.is_multiple_of(BLIND_READINGS) {
+                return false;
+            }
         }
         match self.rearm(&mut eye, folders) {
             Ok(is_new) => is_new,
@@ -92,7 +108,8 @@ impl Watch {
                     folder = %self.root.display(), %error,
                     "changes cannot be watched; the folder is read every few seconds instead"
                 );
-                *eye = Eye::Blind;
+                let readings = if let Eye::Blind { readings } = *eye { readings } else { 0 };
+                *eye = Eye::Blind { readings };
                 // Whoever waits must begin to look.
                 self.seen.changed();
                 false
@@ -102,17 +119,21 @@ impl Watch {
 
     fn rearm(&self, eye: &mut Eye, folders: &BTreeMap<PathBuf, Depth>) -> notify::Result<bool> {
         let mut is_new = false;
-        if matches!(eye, Eye::Closed) || self.seen.is_gone.swap(false, Ordering::AcqRel) {
+        let here = identity(&std::fs::metadata(&self.root).map_err(notify::Error::io)?);
+        let is_gone = self.seen.is_gone.swap(false, Ordering::AcqRel);
+        if is_gone || !matches!(eye, Eye::Open(_, there) if *there == here) {
             // One that is made again under the same name is another folder.
             self.seen.folders().clear();
             let seen = Arc::clone(&self.seen);
             let root = self.root.clone();
-            let mut watcher = notify::recommended_watcher(move |event| seen.event(&root, &event))?;
+            // What a link leads to is no part of a pipeline unless it lies in its folder, which is watched anyway.
+            let config = notify::Config::default().with_follow_symlinks(false);
+            let mut watcher = RecommendedWatcher::new(move |event| seen.event(&root, &event), config)?;
             watcher.watch(&self.root, RecursiveMode::NonRecursive)?;
-            *eye = Eye::Open(watcher);
+            *eye = Eye::Open(watcher, here);
             is_new = true;
         }
-        let Eye::Open(watcher) = eye else { return Ok(false) };
+        let Eye::Open(watcher, _) = eye else { return Ok(false) };
         let (gone, new) = self.seen.differ(folders);
         for name in gone {
             // It may not be there any more, and its watch with it.
@@ -129,7 +150,12 @@ impl Watch {
                 Err(notify::Error { kind: notify::ErrorKind::PathNotFound, .. }) => {
                     self.seen.folders().remove(&name);
                 }
-                Err(error) => return Err(error),
+                Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => return Err(error),
+                // It keeps no other from being watched, and is tried again with the next reading.
+                Err(error) => {
+                    tracing::warn!(folder = %self.root.join(&name).display(), %error, "changes in a folder cannot be watched");
+                    self.seen.folders().remove(&name);
+                }
             }
         }
         Ok(is_new)
@@ -139,18 +165,17 @@ impl Watch {
     pub(super) async fn changed(&self, clock: &dyn Clock) {
         let mut changes = self.seen.changes.subscribe();
         let told = self.told.load(Ordering::Acquire);
-        let is_new = |changes: &u64| *changes != told;
-        if !is_new(&changes.borrow_and_update()) && self.looks() {
-            loop {
-                clock.sleep(POLL_INTERVAL).await;
-                // Until it is there again there is nothing to be read.
-                if self.root.is_dir() {
-                    return;
+        loop {
+            tokio::select! {
+                // The sender lives as long as this.
+                () = changes.wait_for(|changes| *changes != told).map(drop) => break,
+                () = clock.sleep(LOOK_INTERVAL) => {
+                    if self.looks().await {
+                        return;
+                    }
                 }
             }
         }
-        // The sender lives as long as this.
-        let _ = changes.wait_for(is_new).await;
         let seen = self.settled(&mut changes, clock).await;
         self.told.store(seen, Ordering::Release);
     }
@@ -168,10 +193,18 @@ impl Watch {
         }
     }
 
-    /// Whether it has to look by itself, because nobody tells it.
-    fn looks(&self) -> bool {
+    /// Whether there is something to be read that nobody tells of: because nobody can, or because the path leads to
+    /// another folder now.
+    async fn looks(&self) -> bool {
+        // Until it is there again there is nothing to be read.
+        let Ok(meta) = tokio::fs::metadata(&self.root).await else { return false };
         let eye = self.eye.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(*eye, Eye::Blind) || self.seen.is_gone.load(Ordering::Acquire)
+        let is_other = match &*eye {
+            Eye::Closed => false,
+            Eye::Open(_, there) => *there != identity(&meta),
+            Eye::Blind { .. } => true,
+        };
+        is_other || self.seen.is_gone.load(Ordering::Acquire)
     }
 }
 

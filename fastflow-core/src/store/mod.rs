@@ -227,7 +227,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// can be written now.
     async fn publish(&self, publication: Publication) -> Result<SyncId>;
 
-    /// Keeps a sync that changed nothing: there was nothing new, or it failed. The log keeps its newest
+    /// Keeps a sync that changed nothing: there was nothing new, or it failed. With an id that is not 0 it takes the place
+    /// of that line, for which it stands as well. The log keeps its newest
     /// [`SyncRecord::MAX_KEPT`](crate::source::SyncRecord::MAX_KEPT) lines.
     ///
     /// # Errors
@@ -305,6 +306,14 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// `Unavailable` when the store cannot be read now.
     async fn package_use(&self, query: &PackageQuery) -> Result<PackageUse>;
+
+    /// Environments with known packages of which no audit that is kept came to an answer; those recorded last first, at
+    /// most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn unaudited_environments(&self, limit: NonZeroU32) -> Result<Vec<EnvironmentId>>;
 
     /// Keeps an audit. Of each environment the newest [`Audit::KEPT_MAX`] stay.
     ///

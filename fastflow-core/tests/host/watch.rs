@@ -141,3 +141,53 @@ async fn a_folder_of_pipelines_that_is_made_anew_is_watched_again() {
     };
     within("it to be watched again", found).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_links_lead_to_is_not_watched() {
+    let place = Place::new();
+    let outside = place.root().join("outside");
+    for number in 0..200 {
+        std::fs::create_dir_all(outside.join(number.to_string())).unwrap();
+    }
+    place.pipeline("etl", "print(1)").pipeline("linked", "print(1)");
+    std::os::unix::fs::symlink(&outside, place.pipelines().join("linked/data")).unwrap();
+    let before = watches();
+    let flow = place.start().await;
+    assert!(watches() - before < 20, "{} watches", watches() - before);
+    let mut events = flow.source().events();
+    std::fs::write(outside.join("7/file"), "x").unwrap();
+    place.pipeline("etl", "print(2)");
+    assert_eq!(next_shown(&mut events).await.1, 1);
+}
+
+/// How many watches this process has.
+fn watches() -> usize {
+    let infos = std::fs::read_dir("/proc/self/fdinfo").unwrap().flatten();
+    let texts = infos.filter_map(|info| std::fs::read_to_string(info.path()).ok());
+    texts.map(|text| text.lines().filter(|line| line.starts_with("inotify ")).count()).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_leads_to_another_release_is_noticed() {
+    let place = Place::new();
+    for release in ["one", "two"] {
+        let folder = place.root().join("releases").join(release).join(release);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("main.py"), "pass").unwrap();
+    }
+    let (current, next) = (place.root().join("current"), place.root().join("next"));
+    std::os::unix::fs::symlink("releases/one", &current).unwrap();
+    let flow = started(configured(Orchestrator::builder(place.data()).pipelines(&current))).await;
+    assert_eq!(names(&flow).await, ["one"]);
+    let mut events = flow.source().events();
+    std::os::unix::fs::symlink("releases/two", &next).unwrap();
+    std::fs::rename(&next, &current).unwrap();
+    let (record, _) = next_shown(&mut events).await;
+    let expected = [("one".to_owned(), ChangeKind::Removed), ("two".to_owned(), ChangeKind::Added)];
+    assert_eq!(changes(&record), expected);
+    // The new one is watched, and the old one is not.
+    std::fs::write(place.root().join("releases/one/one/main.py"), "print(1)").unwrap();
+    std::fs::write(place.root().join("releases/two/two/main.py"), "print(2)").unwrap();
+    let (record, began) = next_shown(&mut events).await;
+    assert_eq!((changes(&record), began), (vec![("two".to_owned(), ChangeKind::Changed)], 1));
+}

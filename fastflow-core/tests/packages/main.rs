@@ -8,4 +8,5 @@ mod kit;
 mod record;
 mod sbom;
 mod shop;
+mod unasked;
 mod used;

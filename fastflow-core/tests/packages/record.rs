@@ -27,21 +27,23 @@ use crate::{
 
 /// What a builder answers when it is asked for packages.
 #[derive(Clone, Copy, Debug)]
-enum Answer {
+pub(crate) enum Answer {
     Packages,
+    /// Only from the second time on; the first one never ends.
+    PackagesLater,
     Failure,
     Never,
 }
 
 /// The Python of the machine, with packages that it says.
 #[derive(Clone, Debug)]
-struct Told {
+pub(crate) struct Told {
     answer: Answer,
-    asked: Arc<AtomicUsize>,
+    pub(crate) asked: Arc<AtomicUsize>,
 }
 
 impl Told {
-    fn new(answer: Answer) -> Self {
+    pub(crate) fn new(answer: Answer) -> Self {
         Self { answer, asked: Arc::default() }
     }
 }
@@ -70,9 +72,10 @@ impl EnvironmentBuilder for Told {
     }
 
     async fn packages(&self, _: &EnvironmentId) -> Result<Option<Vec<Package>>, EnvironmentFailure> {
-        self.asked.fetch_add(1, Ordering::SeqCst);
+        let asked_before = self.asked.fetch_add(1, Ordering::SeqCst);
         match self.answer {
-            Answer::Packages => Ok(Some(vec![six()])),
+            Answer::PackagesLater if asked_before == 0 => std::future::pending().await,
+            Answer::Packages | Answer::PackagesLater => Ok(Some(vec![six()])),
             Answer::Failure => {
                 Err(EnvironmentFailure::new(EnvironmentFailureKind::Internal, "it is not readable"))
             }
@@ -82,11 +85,11 @@ impl EnvironmentBuilder for Told {
 
     async fn collect(
         &self,
-        _: &BTreeSet<EnvironmentId>,
-        _: Duration,
-        _: usize,
+        keep: &BTreeSet<EnvironmentId>,
+        unused_for: Duration,
+        at_most: usize,
     ) -> Result<Collected, EnvironmentFailure> {
-        Ok(Collected::default())
+        MachinePython.collect(keep, unused_for, at_most).await
     }
 }
 

@@ -175,7 +175,7 @@ async fn a_folder_that_keeps_changing_is_unavailable_and_stops_no_other() {
     let busy = place.write("busy/main.py", "");
     place.write("good/main.py", "");
     // Large enough that one reading takes longer than one change.
-    fs::write(place.pipelines.join("busy/data"), vec![7; 8 << 20]).unwrap();
+    fs::write(place.pipelines.join("busy/data"), vec![7; 64 << 20]).unwrap();
     let stop = Arc::new(AtomicU64::new(0));
     let writer = std::thread::spawn({
         let stop = Arc::clone(&stop);

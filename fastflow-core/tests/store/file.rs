@@ -108,6 +108,8 @@ async fn a_file_that_is_gone_takes_no_more_writes() {
         sync: SyncRecord {
             id: SyncId::default(),
             started_at: at,
+            since: at,
+            repeated: 1,
             duration_micros: 0,
             trigger: SyncTrigger::Call,
             branch: None,

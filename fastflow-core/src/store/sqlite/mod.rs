@@ -360,6 +360,10 @@ impl Store for SqliteStore {
         self.read_package_use(query).await
     }
 
+    async fn unaudited_environments(&self, limit: NonZeroU32) -> Result<Vec<EnvironmentId>> {
+        self.read_unaudited(limit).await
+    }
+
     async fn put_audit(&self, audit: Audit) -> Result<()> {
         let row = AuditRow::new(&audit)?;
         self.ask(|reply| Command::PutAudit { row, reply }).await

@@ -86,6 +86,13 @@ const SELECT_UNKNOWN: &str = "
 SELECT count(*) FROM (SELECT DISTINCT environment FROM environment_uses) AS u
 WHERE NOT EXISTS (SELECT 1 FROM environments AS e WHERE e.digest = u.environment AND e.known = 1)";
 
+/// Environments that could be audited and have no answer.
+const SELECT_UNAUDITED: &str = "
+SELECT e.digest FROM environments AS e WHERE e.known = 1 AND NOT EXISTS (
+    SELECT 1 FROM audits AS a WHERE a.environment = e.digest
+    AND (a.body->'$.outcome.clean' IS NOT NULL OR a.body->'$.outcome.vulnerable' IS NOT NULL))
+ORDER BY e.id DESC LIMIT $1";
+
 /// Keeps an audit, and of each environment the newest.
 const PUT_AUDIT: &str = "
 BEGIN IMMEDIATE;
@@ -249,6 +256,15 @@ impl SqliteStore {
             runs: page(&runs, query.runs_max())?,
             unknown_environments: Columns::of(&unknown).count()?,
         })
+    }
+
+    pub(super) async fn read_unaudited(&self, limit: NonZeroU32) -> Result<Vec<EnvironmentId>> {
+        let rows = sqlx::query(SELECT_UNAUDITED)
+            .bind(i64::from(limit.get()))
+            .fetch_all(self.readers())
+            .await
+            .map_err(|error| self.fault(&error))?;
+        rows.iter().map(|row| Columns::of(row).text()?.parse()).collect()
     }
 
     pub(super) async fn read_audits(

@@ -19,6 +19,7 @@ use crate::{
 /// A line of the log, as parameters.
 #[derive(Debug)]
 pub(super) struct SyncRow {
+    id: i64,
     started_at: i64,
     body: String,
 }
@@ -45,14 +46,16 @@ pub(super) const PUBLISH: &str = concat!(
 );
 const RECORD_SYNC: &str = "
 BEGIN IMMEDIATE;
-INSERT INTO syncs (started_at, body) VALUES ($1, $2);
-DELETE FROM syncs WHERE id <= last_insert_rowid() - $3;
+INSERT INTO syncs (id, started_at, body) VALUES (nullif($4, 0), $1, $2)
+ON CONFLICT (id) DO UPDATE SET started_at = excluded.started_at, body = excluded.body;
+DELETE FROM syncs WHERE id <= (SELECT max(id) FROM syncs) - $3;
 COMMIT;";
 pub(super) const SELECT_SYNCS: &str = "SELECT id, body FROM syncs WHERE id < $1 ORDER BY id DESC LIMIT $2";
 const SELECT_PUBLISHED: &str = "SELECT published FROM source WHERE id = 1";
 
 pub(super) fn row(sync: &SyncRecord) -> Result<SyncRow> {
-    Ok(SyncRow { started_at: sync.started_at.as_microsecond(), body: codec::to_json(sync)? })
+    let id = i64::try_from(sync.id.0).unwrap_or_default();
+    Ok(SyncRow { id, started_at: sync.started_at.as_microsecond(), body: codec::to_json(sync)? })
 }
 
 pub(super) fn publication_rows(publication: &Publication) -> Result<PublicationRows> {
@@ -87,9 +90,10 @@ pub(super) async fn record(
         .bind(row.started_at)
         .bind(row.body.clone())
         .bind(i64::from(SyncRecord::MAX_KEPT))
+        .bind(row.id)
         .execute(connection)
         .await?;
-    Ok(sync_id(written.last_insert_rowid()))
+    Ok(sync_id(if row.id > 0 { row.id } else { written.last_insert_rowid() }))
 }
 
 fn sync_id(row: i64) -> SyncId {

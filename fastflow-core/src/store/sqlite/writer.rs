@@ -284,19 +284,23 @@ impl Writer {
     async fn publish(&mut self, rows: &PublicationRows) -> Result<SyncId> {
         self.check_file().map_err(|fault| fault.error())?;
         let connection = self.connection().await.map_err(|fault| fault.error())?;
-        let published = match syncs::publish(connection, rows).await {
-            Ok(id) => self.load_next().await.map(|()| id),
+        let fault = match syncs::publish(connection, rows).await {
+            Ok(id) => {
+                // It is written, whatever comes after it: what is not known of it is read anew.
+                if let Err(fault) = self.load_next().await {
+                    self.forget(&fault).await;
+                }
+                return Ok(id);
+            }
             Err(error) if schedules::is_stale(&error) => {
                 // The caller is late, and the store is well.
                 self.roll_back().await;
                 return Err(schedules::stale());
             }
-            Err(error) => Err(self.fault(&error)),
+            Err(error) => self.fault(&error),
         };
-        if let Err(fault) = &published {
-            self.forget(fault).await;
-        }
-        published.map_err(|fault| fault.error())
+        self.forget(&fault).await;
+        Err(fault.error())
     }
 
     async fn record_sync(&mut self, row: &SyncRow) -> Result<SyncId, Fault> {

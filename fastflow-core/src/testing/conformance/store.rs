@@ -125,6 +125,7 @@ macro_rules! store_conformance {
             the_users_of_a_package_are_read_in_pages,
             what_ran_and_is_not_recorded_is_known,
             the_newest_audits_of_each_environment_are_kept,
+            an_environment_is_unaudited_until_there_is_an_answer,
             random_operations_agree_with_a_model,
             a_publication_is_shown_whole_or_not_at_all,
             the_log_of_syncs_is_read_in_pages,

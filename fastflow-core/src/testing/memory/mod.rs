@@ -212,6 +212,10 @@ impl Store for MemoryStore {
         self.transact(|world| Ok(world.package_use(query)))
     }
 
+    async fn unaudited_environments(&self, limit: NonZeroU32) -> Result<Vec<EnvironmentId>> {
+        self.transact(|world| Ok(world.unaudited(limit)))
+    }
+
     async fn put_audit(&self, audit: Audit) -> Result<()> {
         self.transact(|world| {
             world.put_audit(audit);

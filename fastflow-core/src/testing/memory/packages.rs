@@ -103,6 +103,16 @@ impl World {
         }
     }
 
+    pub(super) fn unaudited(&self, limit: NonZeroU32) -> Vec<EnvironmentId> {
+        let Inventory { environments, recorded, audits } = &self.inventory;
+        let answers = audits.iter().filter(|audit| audit.outcome.is_answer());
+        let answered: BTreeSet<&EnvironmentId> = answers.map(|audit| &audit.environment).collect();
+        let is_known =
+            |id: &EnvironmentId| environments.get(id).is_some_and(|found| found.packages.is_some());
+        let unaudited = recorded.iter().rev().filter(|id| is_known(id) && !answered.contains(id));
+        unaudited.take(usize::try_from(limit.get()).unwrap_or(usize::MAX)).cloned().collect()
+    }
+
     pub(super) fn put_audit(&mut self, audit: Audit) {
         let audits = &mut self.inventory.audits;
         let environment = audit.environment.clone();

@@ -68,11 +68,15 @@ impl World {
         let pipelines = publication.pipelines.into_iter();
         catalog.extend(pipelines.map(|state| (state.name.clone(), (state, true))));
         self.books.published.clone_from(&publication.sync.commit);
-        Ok(self.record_sync(publication.sync))
+        Ok(self.record_sync(SyncRecord { id: SyncId::default(), ..publication.sync }))
     }
 
     pub(super) fn record_sync(&mut self, sync: SyncRecord) -> SyncId {
         let books = &mut self.books;
+        if let Some(line) = books.syncs.iter_mut().find(|line| line.id == sync.id) {
+            *line = sync;
+            return line.id;
+        }
         books.last_sync.0 += 1;
         books.syncs.push_back(SyncRecord { id: books.last_sync, ..sync });
         let surplus = books.syncs.len().saturating_sub(SyncRecord::MAX_KEPT as usize);

@@ -250,6 +250,10 @@ impl Store for SimStore {
         .await
     }
 
+    async fn unaudited_environments(&self, limit: NonZeroU32) -> Result<Vec<EnvironmentId>> {
+        self.call("unaudited_environments", |store| store.unaudited_environments(limit), |_, _| {}).await
+    }
+
     async fn put_audit(&self, audit: Audit) -> Result<()> {
         self.call("put_audit", |store| store.put_audit(audit), |_, ()| {}).await
     }

@@ -225,3 +225,28 @@ pub async fn the_newest_audits_of_each_environment_are_kept(store: Arc<dyn Store
     assert_eq!(store.audits(Some(&environment(2)), many(9)).await.unwrap(), [audit(2, 900), audit(2, 0)]);
     assert!(store.audits(Some(&environment(3)), many(9)).await.unwrap().is_empty());
 }
+
+/// Kills: an audit that failed and is taken for an answer, one environment's answer that is taken for another's, and one
+/// that is forgotten for what came after it.
+pub async fn an_environment_is_unaudited_until_there_is_an_answer(store: Arc<dyn Store>) {
+    let unaudited = async |limit| store.unaudited_environments(many(limit)).await.unwrap();
+    let audit = async |of: u8, number: u32| {
+        let audit = Audit { environment: environment(of), at: at(1), outcome: outcome(number) };
+        store.put_audit(audit).await.unwrap();
+    };
+    assert!(unaudited(9).await.is_empty());
+    for number in [3, 1, 2] {
+        put(&store, number, &[package("six", "1", &[])]).await;
+    }
+    store.put_environment(EnvironmentPackages::new(&used(4), None, at(1))).await.unwrap();
+    assert_eq!(unaudited(9).await, [2, 1, 3].map(environment), "nobody can audit what nobody knows");
+    assert_eq!(unaudited(2).await, [2, 1].map(environment));
+    for (of, number) in [(1, 0), (1, 1), (2, 2), (2, 1), (4, 3)] {
+        audit(of, number).await;
+    }
+    assert_eq!(unaudited(9).await, [1, 3].map(environment), "an answer stands whatever fails after it");
+    audit(1, 3).await;
+    put(&store, 4, &[]).await;
+    put(&store, 5, &[]).await;
+    assert_eq!(unaudited(9).await, [5, 3].map(environment));
+}

@@ -17,8 +17,10 @@ pub(crate) fn publication(second: i64) -> Publication {
 
 fn sync(second: i64) -> SyncRecord {
     SyncRecord {
-        id: SyncId(7),
+        id: SyncId::default(),
         started_at: at(second),
+        since: at(second),
+        repeated: 1,
         duration_micros: 1500,
         trigger: SyncTrigger::Interval,
         branch: None,
@@ -121,6 +123,13 @@ pub async fn the_log_of_syncs_is_read_in_pages(store: Arc<dyn Store>) {
     assert_eq!(newest, written[..2]);
     assert_eq!(store.syncs(Some(newest[1].id), many(9)).await.unwrap(), written[2..]);
     assert_eq!(store.published().await.unwrap(), None, "a sync that shows nothing shows nothing");
+
+    // One that came to the same stands in the place of the last.
+    let again = SyncRecord { id: newest[0].id, repeated: 2, since: at(4), ..sync(9) };
+    assert_eq!(store.record_sync(again.clone()).await.unwrap(), newest[0].id);
+    written[0] = again;
+    assert_eq!(store.syncs(None, many(9)).await.unwrap(), written);
+    assert!(store.record_sync(sync(10)).await.unwrap() > newest[0].id);
 }
 
 /// Kills: a log that grows without end.
