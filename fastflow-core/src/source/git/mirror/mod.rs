@@ -252,3 +252,6 @@ fn object(id: &CommitId) -> Result<ObjectId> {
 fn unreadable(error: &gix::Error) -> Error {
     Error::new(ErrorKind::Corrupt, "the copy of the repository cannot be read").because(failure::words(error))
 }
+
+#[cfg(test)]
+mod tests;
