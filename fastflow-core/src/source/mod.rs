@@ -30,9 +30,13 @@ use crate::{
 
 #[cfg(feature = "git")]
 pub use self::git::{
-    AppKey, DeployKey, GitAccess, GitArrived, GitConfig, GitHubApp, GitLimits, GitMirror, GitReference,
-    GitSource, HostKeyPolicy, InsecureScheme, Token, TokenAccess, TokenProvider,
+    AppKey, DeployKey, GitAccess, GitConfig, GitHubApp, GitLimits, GitReference, GitSource, HostKeyPolicy,
+    InsecureScheme, Token, TokenAccess, TokenProvider,
 };
+/// For tests alone.
+#[cfg(all(feature = "git", feature = "testing"))]
+#[doc(hidden)]
+pub use self::git::{GitArrived, GitMirror};
 pub use self::{
     copy::{CopyStats, copy_tree},
     directory::DirectorySource,

@@ -4,11 +4,15 @@ use std::{
     fs,
     os::unix::fs::{MetadataExt, PermissionsExt},
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use fastflow_core::{
     ErrorKind,
-    source::SyncFailureKind,
+    source::{GitReference, SyncFailureKind},
     testing::git::{DaemonServer, HttpServer, Repository},
 };
 
@@ -86,7 +90,6 @@ fn a_damaged_pack_is_fetched_again_and_what_is_whole_stays() {
         let desk = Desk::of_http(&server);
         let mirror = desk.mirror();
         let kept = fetch(&mirror).unwrap().commit;
-        mirror.keep(&kept.id).unwrap();
         let before = desk.packs();
         repository.write("etl/main.py", "print(2)\n");
         repository.commit("Change etl");
@@ -177,10 +180,14 @@ fn what_a_process_that_died_has_left_is_in_nobody_s_way() {
         assert!(!path.exists(), "{}", path.display());
     }
     assert_eq!(desk.identity(), before);
-    // It died between the two steps of a swap.
-    fs::rename(&inside, desk.path().join("old")).unwrap();
-    fetch(&desk.mirror()).unwrap();
-    assert_eq!(desk.mirror().commit(&published.id, "refs/heads/main").unwrap(), published);
+    // It died between the two steps of a swap, and somebody has made a folder since.
+    for folders in ["", "repository/objects/pack"] {
+        fs::rename(&inside, desk.path().join("old")).unwrap();
+        fs::create_dir_all(desk.path().join(folders)).unwrap();
+        fetch(&desk.mirror()).unwrap();
+        assert_eq!(desk.identity(), before);
+        assert_eq!(desk.mirror().commit(&published.id, "refs/heads/main").unwrap(), published);
+    }
 }
 
 #[test]
@@ -201,4 +208,35 @@ fn a_server_whose_repository_is_damaged_changes_nothing() {
     assert_eq!(mirror.commit(&published.id, "refs/heads/main").unwrap(), published);
     let missing = mirror.commit(&repository.id("HEAD").parse().unwrap(), "refs/heads/main").unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::NotFound);
+}
+
+#[test]
+fn whoever_reads_makes_nothing_and_is_not_in_the_way_of_who_makes_it_anew() {
+    let Some((repository, _)) = repository() else { return };
+    let server = DaemonServer::start(repository.root());
+    let desk = Desk::of_daemon(&server);
+    let mirror = desk.mirror();
+    let nothing = mirror.commit(&repository.id("HEAD").parse().unwrap(), "refs/heads/main").unwrap_err();
+    assert_eq!(nothing.kind(), ErrorKind::NotFound);
+    assert!(!desk.path().exists());
+
+    let published = fetch(&mirror).unwrap().commit;
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reading = scope.spawn(|| {
+            while !is_over.load(Ordering::SeqCst) {
+                assert_eq!(mirror.commit(&published.id, "refs/heads/main").unwrap(), published);
+            }
+        });
+        for round in 0..10 {
+            let before = desk.identity();
+            repository.write("etl/main.py", format!("print('round {round}')\n"));
+            repository.commit("Change etl");
+            mirror.fetch_anew(&GitReference::Head, &Arc::default()).unwrap();
+            assert_ne!(desk.identity(), before);
+        }
+        is_over.store(true, Ordering::SeqCst);
+        reading.join().unwrap();
+    });
+    assert_eq!(mirror.commit(&published.id, "refs/heads/main").unwrap(), published);
 }

@@ -69,7 +69,6 @@ fn a_history_that_was_rewritten_replaces_the_old_one() {
     repository.write("etl/main.py", "print(2)\n");
     repository.commit("Change etl");
     let published = fetch(&mirror).unwrap().commit;
-    mirror.keep(&published.id).unwrap();
 
     repository.reset(&first);
     repository.write("etl/main.py", "print(3)\n");

@@ -3,13 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by a panic, and an error it does not expect is one")]
 
 mod access;
+mod age;
 mod damage;
 mod fault;
 mod fetch;
 mod github_app;
 mod host_key;
 mod https;
+mod large;
 mod servers;
+mod source;
 
 use std::{os::unix::fs::MetadataExt, path::PathBuf, sync::Arc};
 

@@ -1,9 +1,11 @@
 //! A git repository as a source of pipelines: `git push` is the deployment.
 
 mod access;
+mod claim;
 mod config;
 mod github_app;
 mod http;
+#[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "tests reach it"))]
 mod mirror;
 mod names;
 mod pipe;
@@ -15,11 +17,12 @@ mod ssh;
 mod tree;
 mod watch;
 
+#[cfg(feature = "testing")]
+pub use self::mirror::{Arrived as GitArrived, Mirror as GitMirror};
 pub use self::{
     access::{GitAccess, Token, TokenAccess, TokenProvider},
     config::{GitConfig, GitLimits},
     github_app::{AppKey, GitHubApp},
-    mirror::{Arrived as GitArrived, Mirror as GitMirror},
     reference::GitReference,
     remote::InsecureScheme,
     source::GitSource,

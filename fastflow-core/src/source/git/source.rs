@@ -13,8 +13,10 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    GitConfig, GitMirror, GitReference,
-    tree::{self, Known},
+    GitConfig, GitReference,
+    claim::Claims,
+    mirror::Mirror,
+    tree::{self, Known, Terms},
 };
 use crate::{
     Clock, Error, ErrorKind, PipelineName, Result,
@@ -31,7 +33,8 @@ use crate::{
 /// - The remote always wins, also after its history was rewritten.
 /// - It holds the same as a [`DirectorySource`](crate::source::DirectorySource) of the same files would, with the same
 ///   revisions. Nothing is checked out, and no filter, hook, attribute or submodule of the repository has any effect.
-/// - The folders of the mirror and of the snapshots belong to one source at a time.
+/// - The folders of the mirror and of the snapshots belong to one source at a time: another one waits for ten seconds until
+///   work there is over, and fails then.
 ///
 /// ```no_run
 /// use std::sync::Arc;
@@ -52,7 +55,8 @@ pub struct GitSource {
 
 struct Worker {
     config: GitConfig,
-    mirror: GitMirror,
+    claims: Claims,
+    mirror: Mirror,
     shelf: Shelf,
     state: Mutex<State>,
     /// One reads trees at a time: what an earlier process has left is removed by the first.
@@ -87,9 +91,11 @@ impl GitSource {
         snapshots: impl Into<PathBuf>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
-        let mirror = GitMirror::new(mirror, config.clone(), Arc::clone(&clock))?;
+        let folder = mirror.into();
+        let mirror = Mirror::new(&folder, config.clone(), Arc::clone(&clock))?;
         let worker = Worker {
             config,
+            claims: Claims::new(folder),
             mirror,
             shelf: Shelf::new(snapshots.into(), clock),
             state: Mutex::default(),
@@ -165,7 +171,7 @@ impl PipelineSource for GitSource {
 
     async fn restore(&self, published: &Commit) -> Result<()> {
         let published = published.clone();
-        self.blocking(move |worker, _| worker.restore(&published)).await?
+        self.blocking(move |worker, interrupt| worker.restore(&published, interrupt)).await?
     }
 
     async fn probe(&self) -> Result<Probe, SyncFailure> {
@@ -178,12 +184,17 @@ impl PipelineSource for GitSource {
 
     async fn checkout(&self, revision: &Revision, provenance: Option<&Provenance>) -> Result<PathBuf> {
         let (revision, provenance) = (revision.clone(), provenance.cloned());
-        self.blocking(move |worker, _| worker.checkout(&revision, provenance.as_ref())).await?
+        self.blocking(move |worker, interrupt| worker.checkout(&revision, provenance.as_ref(), interrupt))
+            .await?
     }
 
     async fn collect(&self, keep: &BTreeSet<Revision>) -> Result<Collected> {
         let keep = keep.clone();
-        self.blocking(move |worker, _| worker.shelf.collect(&keep, || worker.revisions_shown())).await?
+        self.blocking(move |worker, interrupt| {
+            let _claim = worker.claims.take(interrupt)?;
+            worker.shelf.collect(&keep, || worker.revisions_shown())
+        })
+        .await?
     }
 }
 
@@ -211,24 +222,23 @@ impl Worker {
     }
 
     fn fetch(&self, branch: Option<String>, interrupt: &Arc<AtomicBool>) -> Result<Fetched, SyncFailure> {
+        let _claim = self.claims.take(interrupt)?;
         let named = branch.map(GitReference::Branch);
         let following = named.clone().or_else(|| self.state().following.clone());
         let reference = named.unwrap_or_else(|| self.reference());
         let shown = self.state().shown.clone();
         let mut arrived = self.mirror.fetch(&reference, interrupt)?;
-        let catalog = match self.read(&arrived.commit) {
+        let catalog = match self.read(&arrived.commit, interrupt) {
             // Only now is it seen that something is missing.
             Err(failure) if failure.kind == SyncFailureKind::Corrupt => {
                 tracing::warn!(%failure, "the copy of the repository is damaged; fetching all anew");
                 let earlier = arrived.bytes;
                 arrived = self.mirror.fetch_anew(&reference, interrupt)?;
                 arrived.bytes += earlier;
-                self.read(&arrived.commit)?
+                self.read(&arrived.commit, interrupt)?
             }
             read => read?,
         };
-        // What is published must stay, whatever becomes of the branch.
-        self.mirror.keep(&arrived.commit.id)?;
         let before = shown.as_ref().and_then(|shown| shown.commit.as_ref());
         let distance = match before {
             Some(before) => self.mirror.distance(&before.id, &arrived.commit.id)?,
@@ -239,7 +249,7 @@ impl Worker {
     }
 
     /// Reads all pipelines of a commit, and makes the snapshots that are missing.
-    fn read(&self, commit: &Commit) -> Result<Catalog, SyncFailure> {
+    fn read(&self, commit: &Commit, interrupt: &AtomicBool) -> Result<Catalog, SyncFailure> {
         let mut opened = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         if !*opened {
             self.shelf.snapshots.clear_partials()?;
@@ -247,9 +257,9 @@ impl Worker {
         }
         let _held = self.shelf.hold();
         let known = Arc::clone(&self.state().known);
-        let repository = self.mirror.repository()?;
-        let place = (self.config.subdirectory.as_deref(), &self.config.limits);
-        let read = tree::read(&repository, commit, place, &self.shelf.snapshots, &known)?;
+        let opened = self.mirror.opened()?;
+        let place = (self.config.subdirectory.as_deref(), self.terms(interrupt));
+        let read = tree::read(&opened.repository, commit, place, &self.shelf.snapshots, &known)?;
         for found in read.catalog.entries.iter().filter_map(|entry| entry.pipeline.as_ref().ok()) {
             self.shelf.hand_out(&found.revision);
         }
@@ -257,22 +267,34 @@ impl Worker {
         Ok(read.catalog)
     }
 
-    fn restore(&self, published: &Commit) -> Result<()> {
+    fn terms<'a>(&'a self, interrupt: &'a AtomicBool) -> Terms<'a> {
+        Terms { limits: &self.config.limits, interrupt }
+    }
+
+    fn restore(&self, published: &Commit, interrupt: &AtomicBool) -> Result<()> {
+        let _claim = self.claims.take(interrupt)?;
+        self.mirror.check_origin()?;
         // The repository may have been made anew since.
         self.mirror.commit(&published.id, &published.reference)?;
-        let catalog = self.read(published)?;
+        let catalog = self.read(published, interrupt)?;
         self.state().shown = Some(Arc::new(catalog));
         Ok(())
     }
 
-    fn checkout(&self, revision: &Revision, provenance: Option<&Provenance>) -> Result<PathBuf> {
+    fn checkout(
+        &self,
+        revision: &Revision,
+        provenance: Option<&Provenance>,
+        interrupt: &AtomicBool,
+    ) -> Result<PathBuf> {
         let Some(provenance) = provenance.filter(|_| !self.shelf.snapshots.has(revision)) else {
             return self.shelf.checkout(revision);
         };
         {
+            let _claim = self.claims.take(interrupt)?;
             let _held = self.shelf.hold();
-            let (repository, snapshots) = (self.mirror.repository()?, &self.shelf.snapshots);
-            tree::restore(&repository, provenance, revision, &self.config.limits, snapshots)?;
+            let (opened, snapshots) = (self.mirror.opened()?, &self.shelf.snapshots);
+            tree::restore(&opened.repository, provenance, revision, self.terms(interrupt), snapshots)?;
             self.shelf.hand_out(revision);
         }
         self.shelf.checkout(revision)

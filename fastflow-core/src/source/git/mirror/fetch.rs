@@ -24,7 +24,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     Arrived, Mirror,
     failure::{Stage, failure},
-    read,
+    place, read,
 };
 use crate::source::{
     GitAccess, GitReference, SyncFailure, SyncFailureKind as Kind,
@@ -73,7 +73,8 @@ impl Mirror {
         watch: &Arc<Watch>,
     ) -> Result<Arrived, SyncFailure> {
         let wanted = Wanted::of(reference)?;
-        self.with_access(watch, |token, watch| {
+        place::make(folder)?;
+        let arrived = self.with_access(watch, |token, watch| {
             let errand = Errand { folder, wanted: &wanted, history: History::New };
             match self.fetch_once(errand, token, watch) {
                 // A history that was rewritten comes as a whole. Only its end is needed.
@@ -83,7 +84,9 @@ impl Mirror {
                 }
                 first => first,
             }
-        })
+        })?;
+        self.origin().write(folder)?;
+        Ok(arrived)
     }
 
     fn fetch_once(

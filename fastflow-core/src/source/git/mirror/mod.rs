@@ -2,7 +2,9 @@
 
 mod failure;
 mod fetch;
+mod join;
 mod line;
+mod origin;
 mod place;
 mod probe;
 mod read;
@@ -10,12 +12,13 @@ mod renew;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
+    sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, atomic::AtomicBool},
 };
 
-use gix::{ObjectId, Repository, refs::transaction::PreviousValue};
+use gix::{ObjectId, Repository};
 
-use self::place::Place;
+pub(super) use self::place::make_closed;
+use self::{origin::Origin, place::Place};
 use super::{
     GitAccess, GitConfig, GitReference,
     http::Trust,
@@ -28,26 +31,11 @@ use crate::{
     source::{Commit, CommitId, Distance, SyncFailure, SyncFailureKind},
 };
 
-/// Where the references of commits lie that are to stay.
-const KEPT: &str = "refs/fastflow/kept";
-
 /// Our own bare copy of a repository. It is closed to others, has no files checked out, and nothing in it or in what is
 /// fetched is ever executed. Everything here blocks.
 ///
-/// One process uses its folder at a time.
-///
-/// ```no_run
-/// use std::sync::Arc;
-/// use fastflow_core::{SystemClock, source::{GitConfig, GitMirror, GitReference}};
-///
-/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let config = GitConfig::new("https://git.example.org/team/pipelines.git");
-/// let mirror = GitMirror::new("/var/lib/fast-flow/mirror", config, Arc::new(SystemClock::new()))?;
-/// let arrived = mirror.fetch(&GitReference::Head, &Arc::default())?;
-/// println!("{} by {}", arrived.commit.subject, arrived.commit.author);
-/// # Ok(())
-/// # }
-/// ```
+/// One source uses its folder at a time. No object that was fetched is ever removed from it as long as it can be read, so
+/// that a commit that was published stays, whatever becomes of its branch.
 #[derive(Debug)]
 pub struct Mirror {
     place: Place,
@@ -60,15 +48,17 @@ pub struct Mirror {
     fetching: Mutex<()>,
     /// Taken by whoever looks which key a server has.
     looking: Mutex<()>,
+    /// Held shared by whoever reads, and alone while files go away that are read.
+    replacing: RwLock<()>,
+}
+
+/// The repository while somebody reads in it: nothing goes away from it.
+pub(crate) struct Opened<'a> {
+    pub(crate) repository: Repository,
+    _held: RwLockReadGuard<'a, ()>,
 }
 
 /// What a fetch has brought.
-///
-/// ```
-/// # fn of(arrived: &fastflow_core::source::GitArrived) {
-/// println!("{} bytes for {}", arrived.bytes, arrived.commit.id);
-/// # }
-/// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub struct Arrived {
@@ -102,8 +92,8 @@ impl Mirror {
         let place = Place::new(folder.into());
         let known = KnownHosts::new(place.ssh());
         let trust = Trust::new(config.ca_certificates.clone());
-        let (fetching, looking) = (Mutex::new(()), Mutex::new(()));
-        Ok(Self { place, remote, config, clock, trust, known, fetching, looking })
+        let (fetching, looking, replacing) = (Mutex::default(), Mutex::default(), RwLock::default());
+        Ok(Self { place, remote, config, clock, trust, known, fetching, looking, replacing })
     }
 
     /// Fetches what the server has under a name, if it is not here. A repository that is damaged is made anew once.
@@ -117,10 +107,15 @@ impl Mirror {
         interrupt: &Arc<AtomicBool>,
     ) -> Result<Arrived, SyncFailure> {
         let _turn = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        self.place.prepare()?;
-        self.place.tidy()?;
+        self.prepare()?;
         let watch = self.watch(interrupt);
-        match self.fetch_into(&self.place.repository(), reference, &watch) {
+        let repository = self.place.repository();
+        // Objects of two repositories are not mixed.
+        if Origin::read(&repository).is_some_and(|origin| !origin.is_same_repository(&self.origin())) {
+            return self.move_on(reference, &watch);
+        }
+        self.join_packs(&repository, interrupt);
+        match self.fetch_into(&repository, reference, &watch) {
             Err(failure) if failure.kind == SyncFailureKind::Corrupt => {
                 tracing::warn!(remote = %self.remote, %failure, "fetching all anew");
                 self.renew(reference, &watch)
@@ -140,19 +135,52 @@ impl Mirror {
         interrupt: &Arc<AtomicBool>,
     ) -> Result<Arrived, SyncFailure> {
         let _turn = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        self.place.prepare()?;
-        self.place.tidy()?;
+        self.prepare()?;
         self.renew(reference, &self.watch(interrupt))
+    }
+
+    /// Ends what an earlier process has left half done. Not while anything is fetched.
+    fn prepare(&self) -> Result<()> {
+        self.place.prepare()?;
+        let _alone = self.replacing.write().unwrap_or_else(PoisonError::into_inner);
+        self.place.tidy()
+    }
+
+    /// Makes sure that what is here is what the configuration says, and whole, for whoever reads before anything was
+    /// fetched.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` when nothing was fetched from there yet.
+    pub(crate) fn check_origin(&self) -> Result<()> {
+        let _turn = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
+        self.prepare()?;
+        let found = Origin::read(&self.place.repository()).ok_or_else(nothing_yet)?;
+        if found == self.origin() {
+            return Ok(());
+        }
+        let message =
+            "what was published is of another repository or folder than the configuration names now";
+        Err(Error::new(ErrorKind::NotFound, message).with("found", format!("{found:?}")))
+    }
+
+    fn origin(&self) -> Origin {
+        Origin::of(&self.remote, &self.config)
     }
 
     /// The repository, to read objects from. Another one each time: it may be replaced.
     ///
     /// # Errors
     ///
-    /// `Corrupt` when it cannot be opened.
-    pub(crate) fn repository(&self) -> Result<Repository> {
-        self.place.prepare()?;
-        read::open(&self.place.repository()).map_err(|error| unreadable(&error))
+    /// `NotFound` when nothing was fetched yet, `Corrupt` when it cannot be opened.
+    pub(crate) fn opened(&self) -> Result<Opened<'_>> {
+        let held = self.replacing.read().unwrap_or_else(PoisonError::into_inner);
+        let folder = self.place.repository();
+        if !folder.is_dir() {
+            return Err(nothing_yet());
+        }
+        let repository = read::open(&folder).map_err(|error| unreadable(&error))?;
+        Ok(Opened { repository, _held: held })
     }
 
     /// What a commit says of itself, when it is here.
@@ -161,11 +189,11 @@ impl Mirror {
     ///
     /// `NotFound` when it is not here, `Corrupt` when it cannot be read.
     pub fn commit(&self, id: &CommitId, reference: &str) -> Result<Commit> {
-        let (repository, id) = (self.repository()?, object(id)?);
-        if !read::is_whole(&repository, id).map_err(|error| unreadable(&error))? {
+        let (opened, id) = (self.opened()?, object(id)?);
+        if !read::is_whole(&opened.repository, id).map_err(|error| unreadable(&error))? {
             return Err(Error::new(ErrorKind::NotFound, "this commit is not here").with("commit", id));
         }
-        read::commit(&repository, id, reference).map_err(|error| unreadable(&error))
+        read::commit(&opened.repository, id, reference).map_err(|error| unreadable(&error))
     }
 
     /// How what was published lies to what is there now. None where their common history is not here.
@@ -174,20 +202,8 @@ impl Mirror {
     ///
     /// `Corrupt` when it cannot be read.
     pub fn distance(&self, from: &CommitId, to: &CommitId) -> Result<Option<Distance>> {
-        let repository = self.repository()?;
-        read::distance(&repository, object(from)?, object(to)?).map_err(|error| unreadable(&error))
-    }
-
-    /// Keeps a commit here for good, whatever becomes of the branch it came with.
-    ///
-    /// # Errors
-    ///
-    /// By the file system's word.
-    pub fn keep(&self, id: &CommitId) -> Result<()> {
-        let _turn = self.fetching.lock().unwrap_or_else(PoisonError::into_inner);
-        let (repository, id) = (self.repository()?, object(id)?);
-        let kept = repository.reference(format!("{KEPT}/{id}"), id, PreviousValue::Any, "");
-        kept.map(drop).map_err(|error| unreadable(&error))
+        let opened = self.opened()?;
+        read::distance(&opened.repository, object(from)?, object(to)?).map_err(|error| unreadable(&error))
     }
 
     /// The fingerprint of the key that is pinned for the server, such as `SHA256:…`.
@@ -195,6 +211,7 @@ impl Mirror {
     /// # Errors
     ///
     /// By the file system's word.
+    #[cfg(feature = "testing")]
     pub fn host_key(&self) -> Result<Option<String>> {
         Ok(self.known.pinned(&self.remote.known_name())?.map(|key| key.fingerprint()))
     }
@@ -221,6 +238,10 @@ impl Mirror {
     }
 }
 
+fn nothing_yet() -> Error {
+    Error::new(ErrorKind::NotFound, "nothing was fetched from the repository yet")
+}
+
 fn object(id: &CommitId) -> Result<ObjectId> {
     ObjectId::from_hex(id.as_str().as_bytes()).map_err(|error| {
         Error::new(ErrorKind::Unsupported, "commits of this kind are not supported")
@@ -231,3 +252,6 @@ fn object(id: &CommitId) -> Result<ObjectId> {
 fn unreadable(error: &gix::Error) -> Error {
     Error::new(ErrorKind::Corrupt, "the copy of the repository cannot be read").because(failure::words(error))
 }
+
+#[cfg(test)]
+mod tests;

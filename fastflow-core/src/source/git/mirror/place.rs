@@ -8,6 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use super::origin::Origin;
 use crate::{Error, Result};
 
 /// All that may be in the repository's configuration. Written anew whenever it is opened: nothing that somebody else has
@@ -76,18 +77,16 @@ impl Place {
 
     /// Makes the folders, closed to others.
     pub(super) fn prepare(&self) -> Result<()> {
-        for folder in [&self.folder, &self.ssh()] {
-            let made = make_folder(folder, 0o700);
-            let closed = made.and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)));
-            closed.map_err(|error| failed(error, folder))?;
-        }
-        Ok(())
+        make_closed(&self.folder)?;
+        make_closed(&self.ssh())
     }
 
-    /// Ends what a process that died has begun: a swap, a fetch, an update of a reference. Only one may use it then.
+    /// Ends what a process that died has begun: a swap, a fetch, an update of a reference. Only one may change it then.
     pub(super) fn tidy(&self) -> Result<()> {
         let (repository, old) = (self.repository(), self.old());
-        if !exists(&repository)? && exists(&old)? {
+        // What is given up goes only once the other one is there, with all that was fetched into it.
+        if Origin::read(&repository).is_none() && Origin::read(&old).is_some() {
+            remove(&repository)?;
             fs::rename(&old, &repository).map_err(|error| failed(error, &repository))?;
         }
         for left in [old, self.fresh()] {
@@ -96,24 +95,43 @@ impl Place {
         remove_left_overs(&repository)
     }
 
-    /// Makes the fresh repository the one that is used.
+    /// Makes the fresh repository the one that is used. Nobody may read the old one meanwhile.
     pub(super) fn swap(&self) -> Result<()> {
         let (repository, fresh, old) = (self.repository(), self.fresh(), self.old());
         remove(&old)?;
         if exists(&repository)? {
             fs::rename(&repository, &old).map_err(|error| failed(error, &old))?;
         }
-        fs::rename(&fresh, &repository).map_err(|error| failed(error, &repository))?;
+        fs::rename(&fresh, &repository).map_err(|error| {
+            // Where this fails as well, the next use of the folder does it.
+            let _ = fs::rename(&old, &repository);
+            failed(error, &repository)
+        })?;
         remove(&old)
     }
 }
 
-/// Makes an empty repository of a folder, or makes one sound that is there.
-pub(super) fn settle(repository: &Path) -> Result<()> {
-    let settle = || -> io::Result<()> {
+/// Makes a folder that is closed to others.
+pub(in crate::source::git) fn make_closed(folder: &Path) -> Result<()> {
+    let made = make_folder(folder, 0o700);
+    let closed = made.and_then(|()| fs::set_permissions(folder, fs::Permissions::from_mode(0o700)));
+    closed.map_err(|error| failed(error, folder))
+}
+
+/// Makes an empty repository of a folder, if it is none yet.
+pub(super) fn make(repository: &Path) -> Result<()> {
+    let make = || -> io::Result<()> {
         for folder in ["objects/pack", "objects/info", "refs/heads"] {
             make_folder(&repository.join(folder), 0o700)?;
         }
+        Ok(())
+    };
+    make().map_err(|error| failed(error, repository))
+}
+
+/// Makes a repository sound that is there.
+pub(super) fn settle(repository: &Path) -> Result<()> {
+    let settle = || -> io::Result<()> {
         for strange in STRANGE {
             discard(&repository.join(strange))?;
         }
@@ -161,7 +179,7 @@ fn remove_locks(folder: &Path, depth: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn list(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
+pub(super) fn list(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
     match fs::read_dir(folder) {
         Ok(entries) => entries.collect(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -170,7 +188,7 @@ fn list(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
 }
 
 /// Writes a file whole, where it does not say that already.
-fn write_if_other(path: &Path, content: &str) -> io::Result<()> {
+pub(super) fn write_if_other(path: &Path, content: &str) -> io::Result<()> {
     let is_file = fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file());
     if is_file && fs::read(path).is_ok_and(|found| found == content.as_bytes()) {
         return Ok(());

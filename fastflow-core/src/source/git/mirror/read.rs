@@ -13,7 +13,7 @@ use crate::{
 /// The most commits that are counted in each direction.
 const MAX_DISTANCE: usize = 100_000;
 
-/// Opens a repository of ours, which is sound by then, with nobody's configuration.
+/// Opens a repository of ours, which is sound by then, with nobody's configuration. Makes none.
 pub(super) fn open(folder: &Path) -> gix::Result<Repository> {
     place::settle(folder).map_err(gix::Error::from_error)?;
     let options = gix::open::Options::isolated().open_path_as_is(true).with(gix::sec::Trust::Full);

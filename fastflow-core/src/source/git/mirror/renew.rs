@@ -5,33 +5,52 @@ use std::{
     ffi::OsStr,
     fs,
     path::Path,
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, PoisonError, atomic::AtomicBool},
 };
 
-use gix::{
-    ObjectId, Repository, hash, odb::pack::Bundle, progress::Discard, refs::transaction::PreviousValue,
-};
+use gix::{ObjectId, hash, odb::pack::Bundle, progress::Discard};
 
-use super::{Arrived, KEPT, Mirror, place, read};
+use super::{Arrived, Mirror, place};
 use crate::{
-    Error, ErrorKind, Result,
+    Result,
     source::{GitReference, SyncFailure, git::watch::Watch},
 };
 
 impl Mirror {
     /// Fetches all anew beside what is here, takes what is whole of that along, and puts it in its place.
     pub(super) fn renew(&self, reference: &GitReference, watch: &Arc<Watch>) -> Result<Arrived, SyncFailure> {
-        let (old, fresh) = (self.place.repository(), self.place.fresh());
-        place::remove(&fresh)?;
-        let arrived = self.fetch_into(&fresh, reference, watch)?;
-        carry(&old, &fresh)?;
-        self.place.swap()?;
+        let arrived = self.fetch_beside(reference, watch)?;
+        carry(&self.place.repository(), &self.place.fresh())?;
+        self.swap()?;
         tracing::warn!(remote = %self.remote, "the copy of the repository was damaged, and was fetched anew");
         Ok(arrived)
     }
+
+    /// Fetches all of another repository, and puts that in place of what is here.
+    pub(super) fn move_on(
+        &self,
+        reference: &GitReference,
+        watch: &Arc<Watch>,
+    ) -> Result<Arrived, SyncFailure> {
+        let arrived = self.fetch_beside(reference, watch)?;
+        self.swap()?;
+        tracing::info!(remote = %self.remote, "the copy of another repository was replaced");
+        Ok(arrived)
+    }
+
+    fn fetch_beside(&self, reference: &GitReference, watch: &Arc<Watch>) -> Result<Arrived, SyncFailure> {
+        let fresh = self.place.fresh();
+        place::remove(&fresh)?;
+        self.fetch_into(&fresh, reference, watch)
+    }
+
+    fn swap(&self) -> Result<()> {
+        let _alone = self.replacing.write().unwrap_or_else(PoisonError::into_inner);
+        self.place.swap()
+    }
 }
 
-/// Takes packs that are as they were written along, and the commits that are kept, if all of them is in there.
+/// Takes packs that are as they were written along: commits that were published may be in there.
 fn carry(old: &Path, fresh: &Path) -> Result<()> {
     let (from, to) = (old.join("objects/pack"), fresh.join("objects/pack"));
     let failed = |error| place::failed(error, &from);
@@ -49,10 +68,7 @@ fn carry(old: &Path, fresh: &Path) -> Result<()> {
             }
         }
     }
-    carry_boundary(old, fresh)?;
-    carry_kept(old, fresh).map_err(|error| {
-        Error::new(ErrorKind::Corrupt, "the kept commits could not be taken along").because(error)
-    })
+    carry_boundary(old, fresh)
 }
 
 /// Whether a pack and its index are as they were written.
@@ -79,17 +95,4 @@ fn carry_boundary(old: &Path, fresh: &Path) -> Result<()> {
     let path = fresh.join("shallow");
     let text = ends.into_iter().map(|end| end + "\n").collect::<String>();
     fs::write(&path, text).map_err(|error| place::failed(error, &path))
-}
-
-fn carry_kept(old: &Path, fresh: &Path) -> gix::Result<()> {
-    let Ok(names) = fs::read_dir(old.join(KEPT)) else { return Ok(()) };
-    let repository: Repository = read::open(fresh)?;
-    for name in names.flatten() {
-        let name = name.file_name();
-        let Ok(id) = ObjectId::from_hex(name.as_encoded_bytes()) else { continue };
-        if read::is_whole(&repository, id).unwrap_or(false) {
-            repository.reference(format!("{KEPT}/{id}"), id, PreviousValue::Any, "")?;
-        }
-    }
-    Ok(())
 }

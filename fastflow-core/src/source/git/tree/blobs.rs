@@ -19,6 +19,8 @@ use crate::{
 
 /// Files of a pipeline that are kept in memory between its hash and its copy, if all of them are no more: 4 MiB.
 const MAX_KEPT_BYTES: u64 = 4 << 20;
+/// Nobody waits longer for this to end than this many bytes take: 1 MiB.
+const PIECE_BYTES: usize = 1 << 20;
 /// A pointer of LFS is shorter.
 const MAX_POINTER_BYTES: u64 = 1024;
 const POINTERS: &[&[u8]] =
@@ -76,7 +78,11 @@ impl Contents for Blobs<'_> {
         let _alone = is_large.then(|| self.large.lock().unwrap_or_else(PoisonError::into_inner));
         let mut buffer = Vec::new();
         self.objects.read(self.ids[index], &mut buffer)?;
-        Ok(into.put(&buffer)?)
+        for piece in buffer.chunks(PIECE_BYTES) {
+            self.objects.budget.go_on()?;
+            into.put(piece)?;
+        }
+        Ok(())
     }
 
     fn unstable(&self) -> Error {

@@ -11,7 +11,7 @@ mod parallel;
 mod top;
 mod walk;
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
 use gix::ObjectId;
 
@@ -38,6 +38,13 @@ use crate::{
     },
 };
 
+/// What is taken, and whether anybody still waits for it.
+#[derive(Clone, Copy)]
+pub(super) struct Terms<'a> {
+    pub(super) limits: &'a GitLimits,
+    pub(super) interrupt: &'a AtomicBool,
+}
+
 /// What a commit holds.
 #[derive(Debug)]
 pub(super) struct Read {
@@ -52,16 +59,17 @@ pub(super) struct Read {
 /// # Errors
 ///
 /// `Missing` when there is no such folder, `Refused` when it is not a folder, `TooLarge` when its pipelines are more
-/// than `limits` allow together, `Corrupt` when the repository lacks what it names, and others by the file system's
-/// word. There are no new snapshots then, or some whole ones.
+/// than the limits allow together, `Corrupt` when the repository lacks what it names, `Unreachable` when nobody waits for
+/// it any more, and others by the file system's word. There are no new snapshots then, or some whole ones.
 pub(super) fn read(
     repo: &gix::Repository,
     commit: &Commit,
-    (subdirectory, limits): (Option<&str>, &GitLimits),
+    (subdirectory, terms): (Option<&str>, Terms<'_>),
     snapshots: &Snapshots,
     known: &Known,
 ) -> Result<Read, SyncFailure> {
-    let budget = Budget::new(*limits);
+    let limits = terms.limits;
+    let budget = Budget::new(*limits, terms.interrupt);
     let objects = Objects { repo, budget: &budget };
     let read = Reading { objects, commit, limits, snapshots, known }.read(subdirectory);
     read.map_err(|failure| match budget.spent() {
@@ -74,19 +82,21 @@ pub(super) fn read(
 ///
 /// # Errors
 ///
-/// `NotFound` when the commit is not there any more, `Corrupt` when what it holds is not `revision`, `Invalid` when the
-/// rules do not allow it any more, and others by the file system's word.
+/// `NotFound` when the commit is not there any more with all its files, `Corrupt` when what it holds is not `revision`,
+/// `Invalid` when the rules do not allow it any more, `Unavailable` when nobody waits for it any more, and others by the
+/// file system's word.
 pub(super) fn restore(
     repo: &gix::Repository,
     provenance: &Provenance,
     revision: &Revision,
-    limits: &GitLimits,
+    terms: Terms<'_>,
     snapshots: &Snapshots,
 ) -> Result<()> {
+    let limits = terms.limits;
     let context = |error: Error| {
         error.with("commit", &provenance.commit.id).with("path", &provenance.path).with("revision", revision)
     };
-    let budget = Budget::new(*limits);
+    let budget = Budget::new(*limits, terms.interrupt);
     let objects = Objects { repo, budget: &budget };
     let other = || Error::new(ErrorKind::Corrupt, "the commit does not hold this revision");
     let taken = || -> Result<(), Refusal> {
@@ -101,9 +111,14 @@ pub(super) fn restore(
         if batch.add(&Blobs::new(objects, &walked, &large_blob)?, &walked.tree)?.0 != *revision {
             return Err(other().into());
         }
+        budget.go_on()?;
         Ok(batch.publish()?)
     };
     taken().map_err(|refusal| match refusal {
+        // The copy of the repository was made anew since, and the server has not all of this any more.
+        Refusal::Failed(error) if budget.is_lacking() => context(
+            Error::new(ErrorKind::NotFound, "not all files of the commit are there any more").because(error),
+        ),
         Refusal::Failed(error) => context(error),
         Refusal::Content(findings) => {
             let findings: Vec<String> = findings.iter().map(ToString::to_string).collect();
@@ -207,12 +222,14 @@ impl Reading<'_> {
         let taking =
             Taking { limits: self.limits, batch: self.snapshots.batch(), large_blob: Mutex::new(()) };
         let outcomes = parallel::for_each(self.objects, sources, |objects, source| {
+            objects.budget.go_on()?;
             match taking.take(objects, source) {
                 Ok(outcome) => Ok(outcome),
                 Err(Refusal::Content(findings)) => Ok(Outcome::Refused(findings)),
                 Err(Refusal::Failed(error)) => Err(error),
             }
         })?;
+        self.objects.budget.go_on()?;
         taking.batch.publish()?;
         Ok(outcomes)
     }

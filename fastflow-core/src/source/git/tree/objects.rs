@@ -1,6 +1,6 @@
 //! Reads objects out of a repository, none of them larger than is allowed.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use gix::{
     ObjectId,
@@ -10,7 +10,7 @@ use gix::{
 use super::mode::Mode;
 use crate::{
     Error, ErrorKind, Result,
-    source::{CommitId, GitLimits},
+    source::{CommitId, GitLimits, git::claim::broken_off},
 };
 
 /// The largest list of names that is decoded: 8 MiB. 20,000 names of the longest kind are less.
@@ -19,22 +19,38 @@ const MAX_COMMIT_BYTES: u64 = 1 << 20;
 /// Two threads do not hold blobs of more than 4 MiB at the same time: gix has each of them in memory as a whole.
 pub(super) const LARGE_BLOB_BYTES: u64 = 4 << 20;
 
-/// What all pipelines of one commit may hold together.
+/// What all pipelines of one commit may hold together, and whether anybody still wants them.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub(super) struct Budget<'a> {
     entries_left: AtomicU64,
     bytes_left: AtomicU64,
     limits: GitLimits,
+    /// Of the caller, who wants all of this to end.
+    interrupt: &'a AtomicBool,
+    /// Whether the repository turned out not to have all that it names.
+    is_lacking: AtomicBool,
 }
 
-impl Budget {
-    pub(super) fn new(limits: GitLimits) -> Self {
+impl<'a> Budget<'a> {
+    pub(super) fn new(limits: GitLimits, interrupt: &'a AtomicBool) -> Self {
         Self {
+            interrupt,
+            is_lacking: AtomicBool::new(false),
             // One more, so that nothing is left only when the limit was passed.
             entries_left: AtomicU64::new(limits.max_total_files.saturating_add(1)),
             bytes_left: AtomicU64::new(limits.max_total_bytes.saturating_add(1)),
             limits,
         }
+    }
+
+    /// Whether anybody still waits for this.
+    pub(super) fn go_on(&self) -> Result<()> {
+        if self.interrupt.load(Ordering::Acquire) { Err(broken_off()) } else { Ok(()) }
+    }
+
+    /// Whether the repository turned out not to have all that it names.
+    pub(super) fn is_lacking(&self) -> bool {
+        self.is_lacking.load(Ordering::Relaxed)
     }
 
     /// Takes one file, folder or link.
@@ -98,7 +114,7 @@ impl Misfit {
 #[derive(Clone, Copy)]
 pub(super) struct Objects<'a> {
     pub(super) repo: &'a gix::Repository,
-    pub(super) budget: &'a Budget,
+    pub(super) budget: &'a Budget<'a>,
 }
 
 impl Objects<'_> {
@@ -130,13 +146,14 @@ impl Objects<'_> {
 
     /// Reads an object whose kind and size were looked at before.
     pub(super) fn read(&self, id: ObjectId, buffer: &mut Vec<u8>) -> Result<()> {
+        self.budget.go_on()?;
         // gix knows the empty tree without having it.
         if id.is_empty_tree() {
             buffer.clear();
             return Ok(());
         }
         let found = self.repo.objects.try_find(&id, buffer).map_err(|error| unreadable(id, error))?;
-        found.map(|_| ()).ok_or_else(|| missing(id))
+        found.map(|_| ()).ok_or_else(|| self.missing(id))
     }
 
     /// The tree of a commit; none when the commit is not there.
@@ -184,13 +201,14 @@ impl Objects<'_> {
 
     fn header(&self, id: ObjectId) -> Result<(Kind, u64)> {
         let header = self.repo.try_find_header(id).map_err(|error| unreadable(id, error))?;
-        header.map(|header| (header.kind(), header.size())).ok_or_else(|| missing(id))
+        header.map(|header| (header.kind(), header.size())).ok_or_else(|| self.missing(id))
     }
-}
 
-/// The repository itself is damaged when what it names cannot be found in it.
-fn missing(id: ObjectId) -> Error {
-    Error::new(ErrorKind::Corrupt, "the repository lacks an object that it names").with("object", id)
+    /// The repository itself is damaged when what it names cannot be found in it.
+    fn missing(&self, id: ObjectId) -> Error {
+        self.budget.is_lacking.store(true, Ordering::Relaxed);
+        Error::new(ErrorKind::Corrupt, "the repository lacks an object that it names").with("object", id)
+    }
 }
 
 fn unreadable(id: ObjectId, error: gix::Error) -> Error {

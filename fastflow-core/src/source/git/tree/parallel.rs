@@ -24,7 +24,7 @@ pub(super) fn for_each<T: Sync, R: Send>(
         return Ok(Vec::new());
     }
     let shared = objects.repo.clone().into_sync();
-    let budget: &Budget = objects.budget;
+    let budget: &Budget<'_> = objects.budget;
     let next = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
     let run = || -> Result<Vec<(usize, R)>> {

@@ -10,7 +10,7 @@ use std::{
 
 use proptest::{prelude::*, test_runner::TestRunner};
 
-use super::{Item, Place, entry, file, folder, read, revision};
+use super::{Item, Place, entry, file, folder, read, revision, terms};
 use crate::{
     ErrorKind,
     source::{
@@ -120,7 +120,7 @@ fn an_unchanged_pipeline_is_not_read_again_and_gets_the_new_commit() {
         ("other", good("print(3)\n")),
     ]));
     let repo = place.open();
-    let two = read(&repo, &second, (None, &limits), &place.snapshots, &one.known).unwrap();
+    let two = read(&repo, &second, (None, terms(&limits)), &place.snapshots, &one.known).unwrap();
     assert_eq!(revision(&two, "etl"), revision(&one, "etl"));
     assert_ne!(revision(&two, "other"), revision(&one, "other"));
     assert_eq!(super::findings(&two, "broken"), super::findings(&one, "broken"));
@@ -132,7 +132,7 @@ fn an_unchanged_pipeline_is_not_read_again_and_gets_the_new_commit() {
     assert_eq!(after.len(), 3);
     // What is known is of no use once its snapshot is gone.
     place.snapshots.remove(&revision(&two, "etl")).unwrap();
-    let failure = read(&repo, &second, (None, &limits), &place.snapshots, &two.known).unwrap_err();
+    let failure = read(&repo, &second, (None, terms(&limits)), &place.snapshots, &two.known).unwrap_err();
     assert_eq!(failure.kind, SyncFailureKind::Corrupt);
 }
 
@@ -165,7 +165,8 @@ fn a_renamed_script_is_another_pipeline_with_another_name_in_its_snapshot() {
     assert_eq!(revision(&first, "a"), revision(&first, "b"), "one content is one snapshot");
     assert_eq!(entry(&first, "b").runnable().unwrap().pipeline.name.as_str(), "b");
     let commit = place.commit(&folder([("two.py", file("print(1)\n")), ("a", good(""))]));
-    let second = read(&place.open(), &commit, (None, &limits), &place.snapshots, &first.known).unwrap();
+    let second =
+        read(&place.open(), &commit, (None, terms(&limits)), &place.snapshots, &first.known).unwrap();
     assert_ne!(revision(&second, "two"), revision(&first, "one"));
     assert!(place.snapshots.path(&revision(&second, "two")).join("two.py").is_file());
     assert!(second.catalog.get(&"b".parse().unwrap()).is_none());
@@ -215,7 +216,7 @@ fn a_snapshot_that_was_removed_is_made_again_from_its_commit() {
         let before = content(&path);
         assert!(!before.is_empty());
         place.snapshots.remove(&found.revision).unwrap();
-        restore(&repo, &provenance, &found.revision, &limits, &place.snapshots).unwrap();
+        restore(&repo, &provenance, &found.revision, terms(&limits), &place.snapshots).unwrap();
         assert_eq!(content(&path), before);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o555);
     }
@@ -228,7 +229,7 @@ fn a_snapshot_that_was_removed_is_made_again_from_its_commit() {
     }
     let provenance = Provenance::clone(etl.provenance.as_ref().unwrap());
     let refused = |provenance: &Provenance, revision| {
-        restore(&repo, provenance, revision, &limits, &place.snapshots).unwrap_err().kind()
+        restore(&repo, provenance, revision, terms(&limits), &place.snapshots).unwrap_err().kind()
     };
     let count = place.snapshots.revisions().unwrap().len();
     let other = "ab".repeat(32).parse().unwrap();

@@ -7,14 +7,14 @@ use std::{
     time::Duration,
 };
 
-use super::{Item, Known, Place, Read, entry, file, findings, folder, pipeline_with, read, revision};
+use super::{Item, Known, Place, Read, entry, file, findings, folder, pipeline_with, read, revision, terms};
 use crate::{
     Clock, SystemClock,
     source::{Commit, GitLimits, SyncFailure, SyncFailureKind, TreeLimits},
 };
 
 fn read_with(place: &Place, commit: &Commit, limits: GitLimits) -> Result<Read, SyncFailure> {
-    read(&place.open(), commit, (None, &limits), &place.snapshots, &Known::default())
+    read(&place.open(), commit, (None, terms(&limits)), &place.snapshots, &Known::default())
 }
 
 fn small(tree: TreeLimits) -> GitLimits {

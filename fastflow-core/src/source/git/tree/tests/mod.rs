@@ -12,14 +12,21 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    sync::atomic::AtomicBool,
 };
 
-use super::{Known, Read, read};
+use super::{Known, Read, Terms, read};
 use crate::{
     Timestamp,
     pipeline::Diagnostic,
     source::{CatalogEntry, Commit, GitLimits, Revision, SyncFailure, snapshot::Snapshots},
 };
+
+/// For whoever waits as long as it takes.
+fn terms(limits: &GitLimits) -> Terms<'_> {
+    static NEVER: AtomicBool = AtomicBool::new(false);
+    Terms { limits, interrupt: &NEVER }
+}
 
 /// A bare repository and a folder of snapshots beside it.
 struct Place {
@@ -149,7 +156,7 @@ impl Place {
 
     fn try_read(&self, commit: &Commit, subdirectory: Option<&str>) -> Result<Read, SyncFailure> {
         let limits = GitLimits::default();
-        read(&self.open(), commit, (subdirectory, &limits), &self.snapshots, &Known::default())
+        read(&self.open(), commit, (subdirectory, terms(&limits)), &self.snapshots, &Known::default())
     }
 
     fn read(&self, commit: &Commit) -> Read {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Known, Place, read, revision};
+use super::{Known, Place, read, revision, terms};
 use crate::{Clock, SystemClock, source::GitLimits};
 
 const PIPELINES: usize = 2_000;
@@ -43,7 +43,7 @@ fn two_thousand_pipelines_and_then_one_that_changed() {
     let repo = place.open();
     let timed = |what: &str, commit, known: &Known| {
         let began = clock.elapsed();
-        let found = read(&repo, commit, (None, &limits), &place.snapshots, known).unwrap();
+        let found = read(&repo, commit, (None, terms(&limits)), &place.snapshots, known).unwrap();
         println!("{PIPELINES} pipelines, {what}: {:?}", clock.elapsed().saturating_sub(began));
         assert_eq!(found.catalog.entries.iter().filter(|entry| entry.runnable().is_ok()).count(), PIPELINES);
         found
