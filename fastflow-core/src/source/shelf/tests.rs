@@ -1,5 +1,3 @@
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
 use std::{cell::Cell, fs, sync::mpsc, thread, time::Duration};
 
 use super::*;
@@ -28,7 +26,7 @@ fn collecting_waits_for_nobody_so_that_nobody_waits_behind_it() {
     let folder = tempfile::tempdir().unwrap();
     let shelf = shelf(&folder, 3);
     let keep = BTreeSet::from([revision(0)]);
-    let (told, tells) = mpsc::channel();
+    let (told, tells) = mpsc::sync_channel(1);
     thread::scope(|scope| {
         let reading = shelf.hold();
         let (shelf, keep) = (&shelf, &keep);
