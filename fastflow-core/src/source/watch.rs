@@ -76,6 +76,14 @@ enum Eye {
     Blind { readings: u32 },
 }
 
+fn has_vanished(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
+}
+
 /// Which folder a path led to: its device and its number there.
 type Identity = (u64, u64);
 
@@ -146,9 +154,10 @@ impl Watch {
             };
             match watcher.watch(&self.root.join(&name), mode) {
                 Ok(()) => is_new = true,
-                // Removed since it was listed.
-                Err(notify::Error { kind: notify::ErrorKind::PathNotFound, .. }) => {
+                // It, or a folder in it, was removed since it was listed: it is listed again.
+                Err(error) if has_vanished(&error) => {
                     self.seen.folders().remove(&name);
+                    is_new = true;
                 }
                 Err(error) if matches!(error.kind, notify::ErrorKind::MaxFilesWatch) => return Err(error),
                 // It keeps no other from being watched, and is tried again with the next reading.

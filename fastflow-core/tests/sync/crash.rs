@@ -125,7 +125,7 @@ fn changed(data: &Path, name: &'static str, change: u64) {
     let (tell, told) = std::sync::mpsc::sync_channel(1);
     let mut left = change;
     let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-        let event = event.unwrap();
+        let Ok(event) = event else { return };
         let is_change = !matches!(event.kind, notify::EventKind::Access(_));
         if is_change && event.paths.iter().any(|path| path.to_string_lossy().ends_with(name)) {
             left = left.saturating_sub(1);
@@ -136,8 +136,19 @@ fn changed(data: &Path, name: &'static str, change: u64) {
         }
     })
     .unwrap();
-    watcher.watch(data, notify::RecursiveMode::Recursive).unwrap();
+    // A folder may vanish while all of them are listed.
+    while let Err(error) = watcher.watch(data, notify::RecursiveMode::Recursive) {
+        assert!(vanished(&error), "{error}");
+    }
     told.recv().unwrap();
+}
+
+fn vanished(error: &notify::Error) -> bool {
+    match &error.kind {
+        notify::ErrorKind::PathNotFound => true,
+        notify::ErrorKind::Io(error) => error.kind() == std::io::ErrorKind::NotFound,
+        _ => false,
+    }
 }
 
 /// What holds at every moment: all that is shown is of one commit, and every snapshot with a name is whole.
