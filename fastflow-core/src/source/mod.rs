@@ -3,10 +3,12 @@
 #[cfg(feature = "git")]
 mod batch;
 mod chain;
+mod commit;
 mod content;
 mod copy;
 mod directory;
 mod event;
+mod failure;
 #[cfg(feature = "git")]
 mod git;
 mod limit;
@@ -38,13 +40,15 @@ pub use self::git::{
 #[doc(hidden)]
 pub use self::git::{GitArrived, GitMirror};
 pub use self::{
+    commit::{Commit, CommitId, Provenance},
     copy::{CopyStats, copy_tree},
     directory::DirectorySource,
     event::SourceEvent,
+    failure::{SyncFailure, SyncFailureKind},
     limit::TreeLimits,
     sync::{
-        ChangeKind, Commit, CommitId, Distance, Fetched, PipelineChange, Probe, Provenance, SyncFailure,
-        SyncFailureKind, SyncId, SyncOutcome, SyncRecord, SyncRequest, SyncTrigger,
+        ChangeKind, Distance, Fetched, PipelineChange, Probe, SyncId, SyncOutcome, SyncRecord, SyncRequest,
+        SyncTrigger,
     },
 };
 
