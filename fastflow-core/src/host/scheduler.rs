@@ -46,6 +46,8 @@ pub(crate) async fn run(ports: Arc<Ports>) {
                 let left = next.map(|next| next.duration_since(ports.clock.now()));
                 let left = left.map_or(LONGEST_SLEEP, |left| Duration::try_from(left).unwrap_or_default());
                 tokio::select! {
+                    // In this order, so that the same events lead to the same steps.
+                    biased;
                     () = ports.signals.rescheduled() => {}
                     () = ports.clock.sleep(left.min(LONGEST_SLEEP)) => {}
                 }
