@@ -37,6 +37,7 @@ pub mod clock;
 mod durable;
 pub mod entropy;
 pub mod error;
+mod hex;
 pub mod id;
 
 pub mod pipeline;
@@ -45,6 +46,7 @@ pub mod schedule;
 
 pub mod environment;
 pub mod executor;
+pub mod secret;
 pub mod shim;
 pub mod source;
 pub mod store;

@@ -1,7 +1,6 @@
 //! The executable that every attempt runs under, carried inside this crate.
 
 use std::{
-    fmt::Write as _,
     fs::{self, File, OpenOptions},
     io::{self, Write as _},
     os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
@@ -12,7 +11,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, hex::hex};
 
 /// The executable: Linux, static, for the architecture that this crate was built for.
 pub static SHIM_BYTES: &[u8] = include_bytes!(env!("FASTFLOW_SHIM_PATH"));
@@ -24,13 +23,7 @@ const MODE: u32 = 0o555;
 /// How many unfinished copies of this process may lie around before an install fails.
 const MAX_ASIDE: u32 = 100;
 
-static SHA256: LazyLock<String> = LazyLock::new(|| {
-    Sha256::digest(SHIM_BYTES).iter().fold(String::new(), |mut hex, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
-});
+static SHA256: LazyLock<String> = LazyLock::new(|| hex(&Sha256::digest(SHIM_BYTES)));
 
 /// The executable that every attempt runs under.
 ///

@@ -14,12 +14,14 @@ pub mod proc;
 pub mod record;
 pub mod regular;
 pub mod reply;
+pub mod secret;
 pub mod usage;
 
 pub use exit::{ExitRecord, LogSummary, Outcome, StopCause};
 pub use guard::{Guard, GuardState};
 pub use jiff::Timestamp;
-pub use order::{LogLimits, MaskPolicy, Order, OrderError, Rlimits, UsagePolicy};
+pub use order::{LogLimits, MaskPolicy, Order, OrderError, Rlimits, SecretFiles, UsagePolicy};
 pub use record::{LogRecord, Stream};
 pub use reply::Reply;
+pub use secret::Secret;
 pub use usage::{SoftLimits, UsageRecord};

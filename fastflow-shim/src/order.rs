@@ -2,14 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{Secret, secret::exposed};
 
 /// The version of the format that this code writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The largest order that is read, in bytes. Far above what an environment block may hold.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -37,6 +40,12 @@ pub struct Order {
     /// The whole environment of the program; nothing is inherited.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// Variables of the program beside [`env`](Self::env) whose values are secret; they win over it.
+    #[serde(default, with = "exposed")]
+    pub secret_env: BTreeMap<String, Secret>,
+    /// Secrets that the program finds as files.
+    #[serde(default)]
+    pub secret_files: Option<SecretFiles>,
     /// The program's working directory, absolute.
     pub working_dir: PathBuf,
     /// Where the files of [`layout`](crate::layout) are written, absolute.
@@ -75,6 +84,8 @@ impl Order {
             attempt: attempt.into(),
             argv: argv.into_iter().map(Into::into).collect(),
             env: BTreeMap::new(),
+            secret_env: BTreeMap::new(),
+            secret_files: None,
             working_dir: working_dir.into(),
             run_dir: run_dir.into(),
             timeout_ms: None,
@@ -87,13 +98,18 @@ impl Order {
         }
     }
 
-    /// The order as the bytes the shim reads.
+    /// The order as the bytes the shim reads, wiped when they are dropped.
     ///
     /// # Errors
     /// When a path is not UTF-8.
-    pub fn to_vec(&self) -> Result<Vec<u8>, OrderError> {
-        serde_json::to_vec(self)
-            .map_err(|error| OrderError::new(format!("the order cannot be written as JSON: {error}")))
+    pub fn to_vec(&self) -> Result<Zeroizing<Vec<u8>>, OrderError> {
+        let failed = |error| OrderError::new(format!("the order cannot be written as JSON: {error}"));
+        let mut size = Counter(0);
+        serde_json::to_writer(&mut size, self).map_err(failed)?;
+        // A vector that grows leaves copies of what was in it.
+        let mut bytes = Zeroizing::new(Vec::with_capacity(size.0));
+        serde_json::to_writer(&mut *bytes, self).map_err(failed)?;
+        Ok(bytes)
     }
 
     /// Reads and checks an order.
@@ -225,15 +241,67 @@ pub struct Rlimits {
     pub file_bytes: Option<u64>,
 }
 
-/// What is taken out of the log before it reaches the disk. Nothing, as yet.
+/// Secrets that the program finds as files, one each, which only its user can read. The program finds the folder in
+/// `FASTFLOW_SECRETS_DIR`.
 ///
 /// ```
-/// assert_eq!(fastflow_shim::MaskPolicy::default(), fastflow_shim::MaskPolicy::default());
+/// use fastflow_shim::{Secret, SecretFiles};
+///
+/// let mut secrets = SecretFiles::new("/dev/shm/fastflow-1");
+/// secrets.files.insert("TOKEN".into(), Secret::new("s3cret"));
+/// ```
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretFiles {
+    /// The folder, absolute, on a file system in memory. The shim makes it, and removes it when the program has ended.
+    pub dir: PathBuf,
+    /// The files by name, with what is in them.
+    #[serde(with = "exposed")]
+    pub files: BTreeMap<String, Secret>,
+}
+
+impl SecretFiles {
+    /// No file yet.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), files: BTreeMap::new() }
+    }
+}
+
+impl fmt::Debug for SecretFiles {
+    /// Shows no value.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SecretFiles").field("dir", &self.dir).field("files", &self.files.keys()).finish()
+    }
+}
+
+/// Where secrets are masked beside the log, in which they always are: those of the order, and those that the program
+/// adds with a line `::add-mask::<value>`.
+///
+/// ```
+/// assert!(fastflow_shim::MaskPolicy::default().files.is_empty());
 /// ```
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
-pub struct MaskPolicy {}
+pub struct MaskPolicy {
+    /// Files that the program may leave and others read, absolute. When it has ended, secrets are masked in them, too.
+    #[serde(default)]
+    pub files: Vec<PathBuf>,
+}
+
+/// Counts what is written to it.
+struct Counter(usize);
+
+impl io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
 
 /// Why an order cannot be carried out.
 ///

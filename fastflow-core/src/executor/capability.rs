@@ -39,6 +39,8 @@ pub struct Capabilities {
     pub warm: bool,
     /// It writes logs and usage into the run directory, and its programs work in there: this machine sees their files.
     pub output: bool,
+    /// It gives secrets to programs so that nobody else sees them, and masks them in logs.
+    pub secrets: bool,
     /// An execution survives the host, and `reattach` finds it.
     pub reattach: bool,
 }
@@ -72,6 +74,8 @@ pub struct Requirements {
     pub no_output: bool,
     /// That its heartbeat is watched.
     pub heartbeat: bool,
+    /// That it gets secrets.
+    pub secrets: bool,
 }
 
 impl Capabilities {
@@ -91,6 +95,7 @@ impl Capabilities {
             (needs.soft_memory, self.output, "mem_soft_limit"),
             (needs.no_output, self.output, "no_output_timeout"),
             (needs.heartbeat, self.output, "heartbeat_timeout"),
+            (needs.secrets, self.secrets, "secrets"),
         ] {
             if needed && !there {
                 return Err(Error::new(

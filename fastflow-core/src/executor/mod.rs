@@ -11,6 +11,7 @@ mod order;
 mod outcome;
 pub mod process;
 mod refusal;
+mod secrets;
 mod settle;
 
 use std::{
@@ -27,6 +28,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     capability::{Capabilities, Requirements},
     process::{ProcessConfig, ProcessExecutor},
+    secrets::AttemptSecrets,
 };
 pub use crate::pipeline::{ImageName, Network};
 use crate::{
@@ -382,8 +384,13 @@ pub struct AttemptSpec {
     /// The program and its arguments. The first is an absolute path, or a name that is looked for in the `PATH` of
     /// [`env`](Self::env).
     pub argv: Vec<String>,
-    /// The whole environment of the program.
+    /// The whole environment of the program, but for [`secrets`](Self::secrets).
     pub env: BTreeMap<String, String>,
+    /// What it gets that nobody else may see, and that is masked in its log and in [`masked_files`](Self::masked_files).
+    pub secrets: AttemptSecrets,
+    /// Files in [`working_dir`](Self::working_dir) that the program may leave, and in which secrets are masked when it has
+    /// ended: others read them.
+    pub masked_files: Vec<PathBuf>,
     /// The attempt's private, writable copy of the pipeline's folder; the program starts in it.
     pub working_dir: PathBuf,
     /// The attempt's directory, where the sandbox writes its files.
@@ -407,6 +414,8 @@ impl AttemptSpec {
             owner,
             argv,
             env: BTreeMap::new(),
+            secrets: AttemptSecrets::default(),
+            masked_files: Vec::new(),
             working_dir: run_dir.clone(),
             run_dir,
             image: None,
@@ -421,6 +430,7 @@ impl AttemptSpec {
         Requirements {
             images: self.image.is_some(),
             network: self.network == Network::None,
+            secrets: !self.secrets.is_empty(),
             ..self.limits.requirements()
         }
     }

@@ -109,6 +109,7 @@ fn ended(run_dir: &Path, record: ExitRecord) -> Ended {
             bytes: record.log.bytes.saturating_add(record.log.dropped_bytes),
             dropped_bytes: record.log.dropped_bytes,
             complete: record.log.complete,
+            masked: record.log.masked,
         },
     })
 }

@@ -105,7 +105,7 @@ impl Supervisor {
             Ok(workspace) => workspace,
             Err(failure) => {
                 let duration = self.ports.clock.elapsed().saturating_sub(began);
-                let setup = Setup { duration, environment: None, image: None };
+                let setup = Setup { duration, environment: None, image: None, secrets: Vec::new() };
                 return Ok(Phase::Over(start_failed(failure), Some(setup)));
             }
         };

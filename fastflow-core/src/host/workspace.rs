@@ -49,7 +49,8 @@ impl Workspace {
             uv_version: found.uv_version.clone(),
             built: found.built,
         });
-        Setup { duration, environment, image: self.place.as_ref().map(|place| place.identity().to_owned()) }
+        let image = self.place.as_ref().map(|place| place.identity().to_owned());
+        Setup { duration, environment, image, secrets: Vec::new() }
     }
 
     /// Keeps what was made ready beside the attempt. It is worth no failure of its own: a disk without room for

@@ -112,14 +112,17 @@ pub struct LogSummary {
     pub bytes: u64,
     /// The size in bytes that the records which were not kept would have had there; the log says where they are missing.
     pub dropped_bytes: u64,
-    /// Whether every byte that the program wrote is in the log.
+    /// Whether every byte that the program wrote is in the log, but for what was masked.
     pub complete: bool,
+    /// How often a secret was masked in it, and in the files that its program left for others.
+    #[serde(default)]
+    pub masked: u64,
 }
 
 impl LogSummary {
     /// The summary of a program that wrote nothing.
     pub fn empty() -> Self {
-        Self { bytes: 0, dropped_bytes: 0, complete: true }
+        Self { bytes: 0, dropped_bytes: 0, complete: true, masked: 0 }
     }
 }
 

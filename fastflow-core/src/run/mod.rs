@@ -22,6 +22,7 @@ use crate::{
     environment::EnvironmentId,
     executor::ExecutionHandle,
     pipeline::{ConfigName, EnvName, Pipeline},
+    secret::SecretUse,
     source::{Provenance, Revision},
 };
 
@@ -306,7 +307,7 @@ impl Run {
 /// use std::time::Duration;
 /// use fastflow_core::run::Setup;
 ///
-/// let setup = Setup { duration: Duration::from_millis(40), environment: None, image: None };
+/// let setup = Setup { duration: Duration::from_millis(40), environment: None, image: None, secrets: Vec::new() };
 /// assert!(!setup.environment.is_some_and(|environment| environment.built));
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -318,6 +319,9 @@ pub struct Setup {
     /// The image of its sandbox, by its content: `sha256:…`. None where there is no image.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub image: Option<String>,
+    /// The secrets that its program gets.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub secrets: Vec<SecretUse>,
 }
 
 /// The environment of an attempt, as kept with it.

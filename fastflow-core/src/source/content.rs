@@ -23,7 +23,7 @@ use super::{
     Revision,
     tree::{Entry, Kind, Refusal, Tree, show, unreadable},
 };
-use crate::{Error, ErrorKind, Result, pipeline::Diagnostic};
+use crate::{Error, ErrorKind, Result, hex::hex, pipeline::Diagnostic};
 
 /// The first bytes of every hash. A change of what is hashed changes this.
 const HASH_DOMAIN: &[u8] = b"fastflow revision 1\n";
@@ -206,14 +206,6 @@ fn put(hasher: &mut Sha256, kind: u8, path: &Path, content: &[u8]) {
         hasher.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
         hasher.update(part);
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// A path that this file system does not take is the pipeline's own fault, all else the machine's.

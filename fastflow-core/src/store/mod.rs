@@ -8,12 +8,17 @@ mod packages;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod record;
 mod schedule;
+mod secrets;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 mod step;
 mod view;
 
-use std::{fmt, num::NonZeroU32};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    num::NonZeroU32,
+};
 
 use async_trait::async_trait;
 
@@ -23,6 +28,9 @@ pub use self::{
     packages::{Audit, EnvironmentPackages, PackageInEnvironment, PackageQuery, PackageUse},
     schedule::{
         DueSchedule, Fire, Fired, PutSchedule, RemoveSchedule, ScheduleChange, ScheduleRecord, TickQuery,
+    },
+    secrets::{
+        PutSecret, ResealSecret, SecretContent, SecretLastUse, SecretQuery, SecretRecord, SecretVersion,
     },
     step::{Advanced, Claim, Created, FollowOn, FollowUp, FollowUpAction, Step},
     view::{
@@ -34,6 +42,7 @@ use crate::{
     environment::EnvironmentId,
     run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
+    secret::{MasterKeyId, SecretName, SecretScope},
     source::{Commit, SyncId, SyncRecord},
 };
 
@@ -45,6 +54,8 @@ use crate::{
 ///   loss where the storage honours flushes.
 /// - [`advance`](Self::advance) applies [`RunState::apply`](crate::run::RunState::apply) inside its transaction, and writes the event, the
 ///   attempt, the counters and the day's statistics in it. No state change is ever without its event.
+/// - A step that starts an attempt ([`RunEvent::Started`](crate::run::RunEvent::Started)) with a setup that names
+///   secrets with scopes also notes their last use.
 /// - Many calls at one time may share one commit.
 ///
 /// `fastflow_core::store_conformance!` (feature `testing`) makes tests of this contract for a store of your own.
@@ -330,6 +341,76 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// `Unavailable` when the store cannot be read now.
     async fn audits(&self, environment: Option<&EnvironmentId>, limit: NonZeroU32) -> Result<Vec<Audit>>;
 
+    /// Puts a value. The one it replaces is gone.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when `version` is not the one after the newest that there ever was under this scope and name;
+    /// `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn put_secret(&self, put: PutSecret) -> Result<()> {
+        unsupported_here()
+    }
+
+    /// The values of `names` in `scopes`, in no order.
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` when one of them is not the newest that there ever was under its scope and name: somebody has put an
+    /// older row in its place. `Unavailable` when the store cannot be read now.
+    async fn find_secrets(
+        &self,
+        scopes: &[SecretScope],
+        names: &BTreeSet<SecretName>,
+    ) -> Result<Vec<SecretRecord>> {
+        unsupported_here()
+    }
+
+    /// Values by scope and name.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn secrets(&self, query: &SecretQuery) -> Result<Vec<SecretRecord>> {
+        unsupported_here()
+    }
+
+    /// The values that there are and were under a scope and name, newest first; the newest
+    /// [`SecretQuery::MAX_LIMIT`] of them. None where there never was one.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn secret_versions(&self, scope: &SecretScope, name: &SecretName) -> Result<Vec<SecretVersion>> {
+        unsupported_here()
+    }
+
+    /// Removes a value. That it was there is kept.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound`; `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn remove_secret(&self, scope: &SecretScope, name: &SecretName, at: Timestamp) -> Result<()> {
+        unsupported_here()
+    }
+
+    /// Puts the same value under another key, if what is there is still `reseal.from`. Whether it was.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable`, `StorageFull` when nothing can be written now.
+    async fn reseal_secret(&self, reseal: ResealSecret) -> Result<bool> {
+        unsupported_here()
+    }
+
+    /// How many values are sealed with each key.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be read now.
+    async fn secrets_by_key(&self) -> Result<BTreeMap<MasterKeyId, u64>> {
+        unsupported_here()
+    }
+
     /// Lets go of the store after everything accepted is written. Later calls fail with `Unavailable`.
     ///
     /// # Errors
@@ -341,4 +422,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 /// Stores keep microseconds; what they return right away must not differ from what they return later.
 pub(crate) fn whole_micros(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
+}
+
+fn unsupported_here<T>() -> Result<T> {
+    Err(crate::Error::new(crate::ErrorKind::Unsupported, "this store keeps no secrets yet"))
 }

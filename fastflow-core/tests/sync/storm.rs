@@ -48,7 +48,7 @@ fn write(place: &Place, number: u64) -> String {
         let program = format!("# {number}\n{CHECK}");
         sum.update(&program);
         place.repository.write(&format!("p{pipeline}/main.py"), program);
-        place.repository.write(&format!("p{pipeline}/sum.txt"), format!("{:x}", sum.finalize()));
+        place.repository.write(&format!("p{pipeline}/sum.txt"), hex(&sum.finalize()));
     }
     place.repository.commit(&number.to_string())
 }
@@ -98,4 +98,12 @@ async fn every_run_sees_exactly_one_revision_while_the_repository_changes_each_s
         let numbers: Vec<u64> = commits.iter().map(|subject| subject.parse().unwrap()).collect();
         assert!(numbers.is_sorted(), "an older commit came back: {numbers:?}");
     }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(digit.into(), 16))
+        .collect()
 }

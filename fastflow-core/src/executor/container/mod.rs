@@ -110,6 +110,7 @@ impl Executor for ContainerExecutor {
             network: true,
             isolation: true,
             warm: true,
+            secrets: false,
         }
     }
 

@@ -1,8 +1,7 @@
 //! What all containers of an executor have in common, and where their folders lie.
 
 use std::{
-    fmt::{self, Write as _},
-    fs,
+    fmt, fs,
     io::{self, Write as _},
     os::unix::{
         ffi::OsStrExt as _,
@@ -21,7 +20,7 @@ use super::{
     ContainerConfig, ContainerEngine, ContainerUser, EngineInfo, compose::Facts, host_paths::HostPaths,
     images::Images, watch::FolderWatch,
 };
-use crate::{Clock, Error, ErrorKind, Result, shim::ShimBinary};
+use crate::{Clock, Error, ErrorKind, Result, hex::hex, shim::ShimBinary};
 
 /// Only the owner may see what is there.
 const PRIVATE: u32 = 0o700;
@@ -255,11 +254,7 @@ pub(super) fn remove_order_dir(dir: &Path) {
 fn order_root(config: &ContainerConfig, host_paths: &HostPaths) -> Result<PathBuf> {
     // Whoever cleans up there must not meet the orders of another executor.
     let digest = Sha256::digest(config.state_dir.as_os_str().as_bytes());
-    let executor = digest.iter().take(ORDER_ROOT_BYTES).fold(String::new(), |mut hex, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let executor = hex(&digest[..ORDER_ROOT_BYTES]);
     let own = rustix::process::geteuid().as_raw();
     let candidates: Vec<PathBuf> = match &config.order_dir {
         Some(chosen) => vec![chosen.clone()],

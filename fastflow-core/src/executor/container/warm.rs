@@ -16,7 +16,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fmt::Write as _,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -34,7 +33,7 @@ use super::{
     place::{Place, remove_order, remove_order_dir, write_order},
     serving::Serving,
 };
-use crate::{Entropy as _, Error, OsEntropy, OwnerId, Result, executor::AttemptSpec};
+use crate::{Entropy as _, Error, OsEntropy, OwnerId, Result, executor::AttemptSpec, hex::hex};
 
 /// How the names of warm containers begin.
 pub(super) const WARM_PREFIX: &str = "fastflow-warm-";
@@ -324,11 +323,7 @@ fn class(place: &Place, image: &ImageInfo, spec: &AttemptSpec) -> String {
         )
     );
     let digest = Sha256::digest(stated.as_bytes());
-    let mut class = digest.iter().fold(String::new(), |mut hex, byte| {
-        // Writing into a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    });
+    let mut class = hex(&digest);
     class.truncate(CLASS_CHARS);
     class
 }

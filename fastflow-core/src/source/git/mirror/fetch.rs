@@ -26,9 +26,12 @@ use super::{
     failure::{Stage, failure},
     place, read,
 };
-use crate::source::{
-    GitAccess, GitReference, SyncFailure, SyncFailureKind as Kind,
-    git::{access::Token, ssh::Pinning, watch::Watch},
+use crate::{
+    hex::hex,
+    source::{
+        GitAccess, GitReference, SyncFailure, SyncFailureKind as Kind,
+        git::{access::Token, ssh::Pinning, watch::Watch},
+    },
 };
 
 /// How much of the history comes.
@@ -208,7 +211,7 @@ impl<'a> Wanted<'a> {
             ));
         }
         // Names of branches may lie in each other's way, one being the folder of the other.
-        let local = format!("refs/fastflow/tip/{:.16}", format!("{:x}", Sha256::digest(&remote)));
+        let local = format!("refs/fastflow/tip/{:.16}", hex(&Sha256::digest(&remote)));
         Ok(Self { reference, remote, local })
     }
 

@@ -10,7 +10,7 @@ use std::{
 
 use sha2::{Digest as _, Sha256};
 
-use crate::executor::AttemptSpec;
+use crate::{executor::AttemptSpec, hex::hex};
 
 /// The variable by which the processes of an attempt are found in `/proc`.
 pub(super) const MARK: &str = "FASTFLOW_TEST_ATTEMPT";
@@ -175,7 +175,7 @@ impl Seen {
             mode: metadata.mode(),
             owner: (metadata.uid(), metadata.gid()),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
-            content: format!("{:x}", Sha256::digest(content)),
+            content: hex(&Sha256::digest(content)),
         }
     }
 }

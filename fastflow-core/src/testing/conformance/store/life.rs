@@ -102,7 +102,8 @@ pub async fn what_does_not_exist_is_not_found(store: Arc<dyn Store>) {
 pub async fn a_run_goes_its_whole_way(store: Arc<dyn Store>) {
     let run = claimed(&store, 1, &spec("etl", 0)).await;
     let mut started = Step::new(run.id, Some(run.epoch), RunEvent::Started(handle(&run)), at(2));
-    let setup = Setup { duration: Duration::from_micros(1_500), environment: None, image: None };
+    let setup =
+        Setup { duration: Duration::from_micros(1_500), environment: None, image: None, secrets: Vec::new() };
     started.setup = Some(setup.clone());
     let advanced = store.advance(started).await.unwrap();
     assert_eq!(advanced.state, RunState::Running { handle: handle(&run) });
@@ -243,7 +244,7 @@ pub async fn a_refused_step_leaves_nothing(store: Arc<dyn Store>) {
     let run = claimed(&store, 1, &spec("etl", 0)).await;
     let before = (store.run(run.id).await.unwrap(), store.last_event().await.unwrap());
     let mut bad = Step::new(run.id, Some(run.epoch + 1), RunEvent::StopRequested(StopCause::TimedOut), at(2));
-    bad.setup = Some(Setup { duration: Duration::ZERO, environment: None, image: None });
+    bad.setup = Some(Setup { duration: Duration::ZERO, environment: None, image: None, secrets: Vec::new() });
     assert_eq!(store.advance(bad).await.unwrap_err().kind(), ErrorKind::Conflict);
     let claim_by_step = Step::new(run.id, Some(run.epoch), RunEvent::Claimed, at(2));
     assert!(store.advance(claim_by_step).await.is_err());

@@ -46,8 +46,12 @@ async fn put(store: &Arc<dyn Store>, number: u8, packages: &[Package]) {
 /// Says that the newest attempt of a claimed run has started in an environment.
 async fn start_in(store: &Arc<dyn Store>, run: &Run, number: u8) {
     let mut step = Step::new(run.id, Some(run.epoch), RunEvent::Started(handle(run)), at(2));
-    step.setup =
-        Some(Setup { duration: Duration::from_millis(5), environment: Some(used(number)), image: None });
+    step.setup = Some(Setup {
+        duration: Duration::from_millis(5),
+        environment: Some(used(number)),
+        image: None,
+        secrets: Vec::new(),
+    });
     store.advance(step).await.unwrap();
 }
 

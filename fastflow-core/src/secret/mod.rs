@@ -1,0 +1,25 @@
+//! Secrets: values that are sealed where they are kept, given only to pipelines that name them, and masked in what those
+//! say.
+//!
+//! A pipeline names what it wants in `secrets`; whatever it does not name it does not get. Who has the values is a
+//! [`SecretStore`]. What is wanted is looked up anew for each attempt, just before its program starts, and is in no row
+//! of a run: that keeps names and versions.
+
+mod envelope;
+mod name;
+mod scope;
+mod store;
+
+pub use fastflow_shim::Secret;
+
+pub use self::{
+    envelope::{Envelope, MasterKeyId},
+    name::SecretName,
+    scope::{SecretReader, SecretScope},
+    store::{FoundSecret, SecretStore, SecretUse, SecretValue},
+};
+
+/// The largest value, in bytes.
+pub const MAX_SECRET_BYTES: usize = 64 << 10;
+/// The shortest value that is masked, in bytes: a shorter one is found by chance in what it has nothing to do with.
+pub const MIN_MASKED_BYTES: usize = 6;

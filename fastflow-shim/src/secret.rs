@@ -1,0 +1,67 @@
+//! Values that nobody may see.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zeroize::Zeroizing;
+
+/// A value that nobody may see: it cannot be printed or serialized by habit, and its memory is wiped when it is dropped.
+///
+/// Only an [`Order`](crate::Order) carries such values elsewhere, to the shim of one attempt.
+///
+/// ```
+/// use fastflow_shim::Secret;
+///
+/// let secret = Secret::new("hunter2hunter2");
+/// assert_eq!(secret.expose().len(), 14);
+/// ```
+///
+/// Neither of these compiles:
+///
+/// ```compile_fail,E0277
+/// println!("{:?}", fastflow_shim::Secret::new("hunter2hunter2"));
+/// ```
+///
+/// ```compile_fail,E0277
+/// println!("{}", fastflow_shim::Secret::new("hunter2hunter2"));
+/// ```
+///
+/// ```compile_fail,E0277
+/// serde_json::to_string(&fastflow_shim::Secret::new("hunter2hunter2")).unwrap();
+/// ```
+#[derive(Clone, Eq, PartialEq)]
+#[expect(missing_debug_implementations, reason = "a secret that can be printed will be")]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Takes over the value; no copy of it is left.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(Zeroizing::new(value.into()))
+    }
+
+    /// The value. Whoever takes it out answers for where it goes.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+/// How an order carries secrets: as what they are.
+pub(crate) mod exposed {
+    use super::{BTreeMap, Deserializer, Secret, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        secrets: &BTreeMap<String, Secret>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let texts: BTreeMap<&str, &str> =
+            secrets.iter().map(|(name, secret)| (name.as_str(), secret.expose())).collect();
+        super::Serialize::serialize(&texts, serializer)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<BTreeMap<String, Secret>, D::Error> {
+        let texts: BTreeMap<String, String> = super::Deserialize::deserialize(deserializer)?;
+        Ok(texts.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+    }
+}
