@@ -163,16 +163,21 @@ impl<'a> Bench<'a> {
         sandboxes
     }
 
-    /// The files in which the executor has this, but for those of the program.
+    /// The files in which the executor has this, but for those of the program and, while that runs, of its secrets.
     pub(super) fn files_that_know(&self, spec: &AttemptSpec, secret: &str) -> Vec<PathBuf> {
         let mut folders = self.fixture.places();
         folders.push(spec.run_dir.clone());
-        outside::files_that_know(&folders, &spec.working_dir, secret)
+        let mut except = vec![spec.working_dir.clone()];
+        // What a sandbox has there is not what this machine has there.
+        if !self.executor.capabilities().isolation {
+            except.extend(outside::secrets_dir(spec));
+        }
+        outside::files_that_know(&folders, &except, secret)
     }
 
-    /// The files that the executor has named after an attempt, wherever it keeps such.
-    pub(super) fn files_named(&self, spec: &AttemptSpec) -> Vec<PathBuf> {
-        outside::files_named(&self.fixture.places(), &spec.id.to_string())
+    /// The files and folders that the executor has named after an attempt, wherever it keeps such.
+    pub(super) fn places_of(&self, spec: &AttemptSpec) -> Vec<PathBuf> {
+        outside::named_after(&self.fixture.places(), &spec.id.to_string())
     }
 
     /// An attempt that runs `script`, with its directories made.
@@ -375,6 +380,21 @@ pub(super) fn exit(ended: crate::Result<Ended>) -> Exit {
 /// A file in the working directory.
 pub(super) fn file(spec: &AttemptSpec, name: &str) -> PathBuf {
     spec.working_dir.join(name)
+}
+
+/// The variables that an attempt was given, in order.
+pub(super) fn given(spec: &AttemptSpec) -> Vec<String> {
+    let mut given: Vec<_> = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    given.sort();
+    given
+}
+
+/// The variables that its program found and wrote into the file `environment`, in order.
+pub(super) fn seen_environment(spec: &AttemptSpec) -> Vec<String> {
+    let seen = fs::read_to_string(file(spec, "environment")).expect("the program has written it");
+    let mut seen: Vec<_> = seen.split_terminator('\0').map(str::to_owned).collect();
+    seen.sort();
+    seen
 }
 
 /// The lines of a file in the working directory; none when there is none.

@@ -194,6 +194,12 @@ macro_rules! executor_conformance {
             secrets {
                 what_was_given_shows_nowhere_outside
                 the_order_is_gone_once_read
+                secrets_reach_the_program_as_variables
+                secrets_reach_the_program_as_files
+                secret_files_are_gone_when_the_attempt_is_over
+                secret_files_are_gone_when_nobody_watched_their_end
+                secrets_are_masked_in_the_log
+                secrets_are_masked_in_the_files_that_others_read
             }
             isolation {
                 privileges_are_dropped
@@ -210,6 +216,7 @@ macro_rules! executor_conformance {
             warm {
                 a_warm_sandbox_is_used_once
                 a_warm_sandbox_waits_without_running_anything
+                a_warm_sandbox_has_the_secrets_of_its_attempt_alone
                 warm_sandboxes_are_used_by_attempts_like_them_only
                 warm_sandboxes_of_a_dead_host_are_found_or_swept
                 what_led_to_a_sandbox_that_is_gone_is_swept

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ffi::OsStr,
     fs::{self, File, Metadata},
     io::{self, Read as _, Seek as _},
     os::unix::{ffi::OsStrExt as _, fs::MetadataExt as _},
@@ -15,6 +16,9 @@ use crate::{executor::AttemptSpec, hex::hex};
 /// The variable by which the processes of an attempt are found in `/proc`.
 pub(super) const MARK: &str = "FASTFLOW_TEST_ATTEMPT";
 
+/// The variable that names the folder of an attempt's secrets.
+const SECRETS_DIR: &[u8] = b"FASTFLOW_SECRETS_DIR=";
+
 /// How often a process that is just becoming another program is looked at again.
 const LOOKS: u32 = 100;
 
@@ -23,6 +27,13 @@ pub(super) fn processes(spec: &AttemptSpec) -> Vec<u32> {
     let mark = mark(spec);
     let has_mark = |pid: &u32| environment(*pid).is_ok_and(|environment| is_marked(&environment, &mark));
     pids().filter(has_mark).collect()
+}
+
+/// Where the program of an attempt finds those of its secrets that are files, while it runs.
+pub(super) fn secrets_dir(spec: &AttemptSpec) -> Option<PathBuf> {
+    let named = |entry: &[u8]| Some(PathBuf::from(OsStr::from_bytes(entry.strip_prefix(SECRETS_DIR)?)));
+    let in_process = |pid: u32| environment(pid).ok()?.split(|byte| *byte == 0).find_map(named);
+    processes(spec).into_iter().find_map(in_process)
 }
 
 /// Every living process that is not of the attempt and whose command line or environment has this in it.
@@ -112,27 +123,32 @@ pub(super) fn mounts(pid: u32) -> Vec<Mount> {
 }
 
 /// The files under these folders, but for `except`, that have this in them.
-pub(super) fn files_that_know(folders: &[PathBuf], except: &Path, secret: &str) -> Vec<PathBuf> {
-    files(folders, except).filter(|path| fs::read(path).is_ok_and(|bytes| has(&bytes, secret))).collect()
+pub(super) fn files_that_know(folders: &[PathBuf], except: &[PathBuf], secret: &str) -> Vec<PathBuf> {
+    let is_file = |path: &PathBuf| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let files = entries(folders, except).filter(is_file);
+    files.filter(|path| fs::read(path).is_ok_and(|bytes| has(&bytes, secret))).collect()
 }
 
-/// The files under these folders that have this name.
-pub(super) fn files_named(folders: &[PathBuf], name: &str) -> Vec<PathBuf> {
-    files(folders, Path::new("")).filter(|path| path.file_name().is_some_and(|found| found == name)).collect()
+/// The files and folders under these folders whose names have this in them.
+pub(super) fn named_after(folders: &[PathBuf], name: &str) -> Vec<PathBuf> {
+    let is_named = |path: &PathBuf| path.file_name().is_some_and(|found| has(found.as_bytes(), name));
+    entries(folders, &[]).filter(is_named).collect()
 }
 
-/// The files under these folders, but for those under `except`.
-fn files(folders: &[PathBuf], except: &Path) -> impl Iterator<Item = PathBuf> {
+/// The files and folders under these folders, but for `except` and what is under them.
+fn entries(folders: &[PathBuf], except: &[PathBuf]) -> impl Iterator<Item = PathBuf> {
     let mut found = Vec::new();
     let mut folders = folders.to_vec();
     while let Some(folder) = folders.pop() {
         // What is gone before it is looked at tells nobody anything.
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            match entry.file_type() {
-                Ok(kind) if kind.is_dir() && entry.path() != except => folders.push(entry.path()),
-                Ok(kind) if kind.is_file() => found.push(entry.path()),
-                _ => {}
+            if except.contains(&entry.path()) {
+                continue;
             }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(entry.path());
+            }
+            found.push(entry.path());
         }
     }
     found.into_iter()

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
-use super::bench::{Bench, exit, file, lines, reference};
+use super::{
+    bench::{Bench, exit, file, lines, reference},
+    secrets::{entrust, word},
+};
 use crate::{
     Clock as _, ErrorKind,
     executor::{AttemptSpec, Executor, Network, Reattached, Start},
@@ -165,6 +168,9 @@ pub async fn unmet_requirements_are_refused_before_any_effect(bench: &Bench<'_>)
     if !can.output {
         unmet.entry("cpu_soft_limit").or_insert(bench.spec(WITNESS)).limits.soft_cpu_millis = Some(1000);
         unmet.entry("mem_soft_limit").or_insert(bench.spec(WITNESS)).limits.soft_memory_bytes = Some(1 << 28);
+    }
+    if !can.secrets {
+        entrust(unmet.entry("secrets").or_insert(bench.spec(WITNESS)), &word(bench));
     }
     for (field, spec) in unmet {
         let error = bench.executor().start(spec.clone()).await.unwrap_err();

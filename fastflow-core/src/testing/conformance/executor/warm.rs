@@ -3,15 +3,23 @@
 use std::{fs, path::PathBuf};
 
 use super::{
-    bench::{Bench, exit, file, lines},
+    bench::{Bench, exit, file, given, lines, seen_environment},
     fixture::Interference,
     outside::{processes, strangers_that_know},
-    secrets::give,
+    secrets::{entrust, give, word},
 };
-use crate::run::Exit;
+use crate::{
+    run::Exit,
+    secret::{Secret, SecretName},
+};
 
 /// A program that shows what it was given, and ends in a way of its own.
 const SHOWS: &str = r#"echo started >> witness; cat /proc/$$/environ > environment; echo "$1"; exit 7"#;
+
+/// A program that shows its secrets.
+const ENTRUSTED: &str = r#"
+    cat /proc/$$/environ > environment; ls -A "$FASTFLOW_SECRETS_DIR" > found
+    cat "$FASTFLOW_SECRETS_DIR"/* >> found; exit 7"#;
 
 /// A sandbox that waited serves one attempt as any other would, and is gone after it.
 ///
@@ -27,12 +35,7 @@ pub async fn a_warm_sandbox_is_used_once(bench: &Bench<'_>) {
     let execution = bench.start(&spec).await;
     assert_eq!(*execution.handle().native_id, *waiting[0]);
     assert_eq!(exit(execution.wait().await), Exit::Code(7));
-    let seen = fs::read_to_string(file(&spec, "environment")).unwrap();
-    let mut seen: Vec<_> = seen.split_terminator('\0').map(str::to_owned).collect();
-    seen.sort();
-    let mut given: Vec<_> = spec.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    given.sort();
-    assert_eq!(seen, given);
+    assert_eq!(seen_environment(&spec), given(&spec));
     assert_eq!(lines(&spec, "witness"), 1);
     if bench.executor().capabilities().output {
         let log = bench.log(&spec).await;
@@ -69,6 +72,34 @@ pub async fn a_warm_sandbox_waits_without_running_anything(bench: &Bench<'_>) {
     let execution = bench.start(&like).await;
     assert_eq!(*execution.handle().native_id, *waiting[0]);
     bench.until("the program runs", || lines(&like, "witness") == 1).await;
+}
+
+/// A sandbox that waited has the secrets of the attempt that it serves, and none of the one that it was made like.
+///
+/// Kills: secrets in the class of a sandbox; an order that waits with it.
+pub async fn a_warm_sandbox_has_the_secrets_of_its_attempt_alone(bench: &Bench<'_>) {
+    if !bench.can("warm", |can| can.warm) || !bench.can("secrets", |can| can.secrets) {
+        return;
+    }
+    let mut like = bench.spec("exit 1");
+    entrust(&mut like, &word(bench));
+    let other: SecretName = "OTHER".parse().unwrap();
+    like.secrets.env.insert(other.variable().clone(), Secret::new("another's"));
+    like.secrets.files.insert(other, Secret::new("another's"));
+    let waiting = bench.keep_warm(&**bench.executor(), &like, 2).await;
+    for _ in 0..2 {
+        let (mut spec, secret) = (bench.spec(ENTRUSTED), word(bench));
+        entrust(&mut spec, &secret);
+        let execution = bench.start(&spec).await;
+        assert!(waiting.iter().any(|sandbox| **sandbox == *execution.handle().native_id));
+        assert_eq!(exit(execution.wait().await), Exit::Code(7));
+        assert_eq!(fs::read_to_string(file(&spec, "found")).unwrap(), format!("KEY\n{secret}"));
+        spec.env.insert("TOKEN".to_owned(), secret);
+        let seen = seen_environment(&spec);
+        let seen: Vec<_> = seen.iter().filter(|entry| !entry.starts_with("FASTFLOW_SECRETS_DIR=")).collect();
+        assert_eq!(seen, given(&spec).iter().collect::<Vec<_>>());
+        execution.remove().await.unwrap();
+    }
 }
 
 /// What has other needs than those that a sandbox was made for does not get it.
@@ -148,7 +179,7 @@ pub async fn what_led_to_a_sandbox_that_is_gone_is_swept(bench: &Bench<'_>) {
     let spec = bench.spec("exec sleep 1000");
     let execution = bench.start(&spec).await;
     assert_eq!(*execution.handle().native_id, *waiting[0]);
-    let files = || bench.files_named(&spec);
+    let files = || bench.places_of(&spec);
     if files().is_empty() {
         bench.lacks("warm_entries", "no file is named after the attempt that a sandbox serves");
         return;
