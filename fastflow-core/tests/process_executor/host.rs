@@ -18,12 +18,16 @@ use fastflow_core::{
     },
     journal::{Follower, Journal, LogLine, LogStream, Offset},
     run::{Exit, StopCause},
+    secret::Secret,
 };
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
 /// What a host is told to do, in its current directory.
 const PLAN: &str = "plan.json";
+
+/// Where secrets can be.
+const MEMORY: &str = "/dev/shm";
 
 /// How long anything here may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -45,13 +49,18 @@ enum Plan {
 /// One installation, with one attempt.
 struct Scene {
     dir: TempDir,
+    /// Where its secrets are; found by the name of the other one.
+    memory: TempDir,
     attempt: AttemptId,
 }
 
 impl Scene {
     fn new(number: u64) -> Self {
         let attempt = format!("019aa2f0-7c3c-7def-8000-{number:012x}-1").parse().unwrap();
-        let scene = Self { dir: tempfile::tempdir().unwrap(), attempt };
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().file_name().unwrap();
+        let memory = tempfile::Builder::new().prefix(name).rand_bytes(0).tempdir_in(MEMORY).unwrap();
+        let scene = Self { dir, memory, attempt };
         fs::create_dir(scene.run_dir()).unwrap();
         scene
     }
@@ -62,6 +71,12 @@ impl Scene {
 
     fn witnesses(&self) -> usize {
         fs::read_to_string(self.run_dir().join("witness")).map_or(0, |text| text.lines().count())
+    }
+
+    /// The folders of attempts that have secrets as files.
+    fn secrets(&self) -> Vec<PathBuf> {
+        let entries = |dir: &Path| fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+        entries(self.memory.path()).flat_map(|folder| entries(&folder).collect::<Vec<_>>()).collect()
     }
 
     fn executor(&self) -> ProcessExecutor {
@@ -93,7 +108,9 @@ fn owner() -> OwnerId {
 }
 
 fn executor(dir: &Path) -> ProcessExecutor {
-    ProcessExecutor::new(&ProcessConfig::new(dir.join("state")), Arc::new(SystemClock::new())).unwrap()
+    let mut config = ProcessConfig::new(dir.join("state"));
+    config.secrets_dir = Some(Path::new(MEMORY).join(dir.file_name().unwrap()));
+    ProcessExecutor::new(&config, Arc::new(SystemClock::new())).unwrap()
 }
 
 fn spec(dir: &Path, attempt: AttemptId, script: &str) -> AttemptSpec {
@@ -101,6 +118,7 @@ fn spec(dir: &Path, attempt: AttemptId, script: &str) -> AttemptSpec {
     let mut spec = AttemptSpec::new(attempt, owner(), argv, dir.join("run"));
     spec.env.insert("PATH".to_owned(), "/usr/bin:/bin".to_owned());
     spec.limits.stop_grace = Duration::from_millis(300);
+    spec.secrets.files.insert("KEY".parse().unwrap(), Secret::new("a value of some length"));
     spec
 }
 
@@ -251,6 +269,7 @@ async fn a_host_that_dies_while_it_starts_leaves_nothing_unknown() {
                 found += 1;
                 assert_eq!(executor.list(&owner()).await.unwrap(), [execution.handle().clone()]);
                 until("the program runs", || scene.witnesses() == 1).await;
+                assert_eq!(scene.secrets().len(), 1);
                 execution.remove().await.unwrap();
             }
             Reattached::NeverStarted => {
@@ -261,6 +280,7 @@ async fn a_host_that_dies_while_it_starts_leaves_nothing_unknown() {
             Reattached::Lost(cause) => panic!("{cause:?}"),
         }
         assert!(scene.witnesses() <= 1);
+        assert_eq!(scene.secrets(), Vec::<PathBuf>::new());
         assert_eq!(executor.list(&owner()).await.unwrap(), []);
     }
     println!("{found} were started, {never} were not");
