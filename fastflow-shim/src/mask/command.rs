@@ -75,7 +75,8 @@ impl AddMask {
         }
         let mut passed = 0;
         for start in memmem::find_iter(chunk, PREFIX) {
-            let is_line_start = if start == 0 { self.place == Place::Start } else { chunk[start - 1] == b'\n' };
+            let is_line_start =
+                if start == 0 { self.place == Place::Start } else { chunk[start - 1] == b'\n' };
             // A prefix within a line that was taken as a whole is none.
             if !is_line_start || start < passed {
                 continue;

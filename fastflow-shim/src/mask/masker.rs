@@ -45,6 +45,13 @@ struct Span {
     end: isize,
 }
 
+impl Span {
+    fn shift(&mut self, by: isize) {
+        self.start += by;
+        self.end += by;
+    }
+}
+
 impl<P: Deref<Target = Patterns>> Masker<P> {
     /// At the beginning of a stream.
     pub fn new(patterns: P) -> Self {
@@ -81,12 +88,15 @@ impl<P: Deref<Target = Patterns>> Masker<P> {
         let mut marks = mem::take(&mut self.marks);
         let length = position(held.len());
         // They count from the end of what is held, the new ones from its start.
-        marks.iter_mut().for_each(|mark| (mark.start, mark.end) = (mark.start + length, mark.end + length));
+        for mark in &mut marks {
+            mark.shift(length);
+        }
         self.scan(&held);
         marks.append(&mut self.marks);
         marks.sort_unstable_by_key(|mark| mark.end);
-        for mark in marks {
-            self.mark(Span { start: mark.start - length, end: mark.end - length });
+        for mut mark in marks {
+            mark.shift(-length);
+            self.mark(mark);
         }
         self.held = held;
     }
@@ -112,7 +122,9 @@ impl<P: Deref<Target = Patterns>> Masker<P> {
             self.held.extend(chunk);
         }
         let length = position(chunk.len());
-        self.marks.iter_mut().for_each(|mark| (mark.start, mark.end) = (mark.start - length, mark.end - length));
+        for mark in &mut self.marks {
+            mark.shift(-length);
+        }
     }
 
     /// Gives out what is held back: the stream has ended.
@@ -133,7 +145,8 @@ impl<P: Deref<Target = Patterns>> Masker<P> {
         while at < chunk.len() {
             let start = position(at) - position(self.patterns.trie.depth(state));
             // Going back must never be going in a circle, nor to bytes that are gone.
-            if position(at) - start <= position(SHALLOW) && start > begun
+            if position(at) - start <= position(SHALLOW)
+                && start > begun
                 && let Ok(from) = usize::try_from(start)
             {
                 at = self.patterns.scout.find(chunk, from);

@@ -38,5 +38,7 @@ pub const MAX_VALUES_BYTES: usize = 256 * 1024;
 /// The most that the patterns of one attempt may have together, in bytes. Each takes 16 bytes of memory. Values that are
 /// within their own limit are within this one too, unless most of their characters are such that every encoding changes them.
 pub const MAX_PATTERNS_BYTES: usize = 8 * 1024 * 1024;
+/// The largest file that is masked as a whole when a program has ended, in bytes.
+pub const MAX_MASKED_FILE_BYTES: u64 = 1024 * 1024;
 /// What is written in the place of a secret.
 pub const REPLACEMENT: &[u8] = b"***";

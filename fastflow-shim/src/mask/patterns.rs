@@ -3,7 +3,8 @@
 use std::{borrow::Cow, fmt, ops::Range};
 
 use super::{
-    MAX_PATTERNS_BYTES, MIN_BYTES, MIN_LINE_BYTES, SecretBuffer, encode, masker::Masker, scout::Scout, trie::Trie,
+    MAX_PATTERNS_BYTES, MIN_BYTES, MIN_LINE_BYTES, SecretBuffer, encode, masker::Masker, scout::Scout,
+    trie::Trie,
 };
 
 /// The byte strings by which secrets show, each of at least [`MIN_BYTES`]:
@@ -143,7 +144,12 @@ impl PatternSet {
         let start = self.bytes.len();
         write(&mut self.bytes);
         let end = self.bytes.len();
-        let is_known = self.ranges.iter().rev().take(RECENT).any(|range| self.bytes[range.clone()] == self.bytes[start..end]);
+        let is_known = self
+            .ranges
+            .iter()
+            .rev()
+            .take(RECENT)
+            .any(|range| self.bytes[range.clone()] == self.bytes[start..end]);
         if is_known || end - start < MIN_BYTES {
             self.bytes.truncate(start);
             return;

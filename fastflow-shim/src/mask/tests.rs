@@ -13,7 +13,8 @@ fn by_definition(patterns: &[Vec<u8>], text: &[u8]) -> (Vec<u8>, u64) {
 
 /// The longest end of `text` that is a beginning of a pattern and not all of it.
 fn must_be_held(patterns: &[Vec<u8>], text: &[u8]) -> usize {
-    let is_open = |end: &[u8]| patterns.iter().any(|pattern| pattern.len() > end.len() && pattern.starts_with(end));
+    let is_open =
+        |end: &[u8]| patterns.iter().any(|pattern| pattern.len() > end.len() && pattern.starts_with(end));
     (0..=text.len()).rev().find(|length| is_open(&text[text.len() - length..])).unwrap_or(0)
 }
 
@@ -27,7 +28,12 @@ fn in_pieces(
     let (mut out, before, mut start) = (Vec::new(), masker.masked(), 0);
     for end in cuts.into_iter().chain(iter::once(text.len())) {
         masker.feed(&text[start..end], &mut |bytes| out.extend_from_slice(bytes));
-        assert_eq!(masker.held_bytes(), must_be_held(patterns, &text[..end]), "held after {:?}", &text[..end]);
+        assert_eq!(
+            masker.held_bytes(),
+            must_be_held(patterns, &text[..end]),
+            "held after {:?}",
+            &text[..end]
+        );
         start = end;
     }
     masker.finish(&mut |bytes| out.extend_from_slice(bytes));
@@ -41,21 +47,18 @@ fn masker(patterns: &[Vec<u8>]) -> Masker<Arc<Patterns>> {
 
 /// Few letters, so that patterns overlap, contain and continue each other.
 fn patterns() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let word = |letters: &'static [u8]| {
-        prop::collection::vec(prop::sample::select(letters), 6..14)
-    };
+    let word = |letters: &'static [u8]| prop::collection::vec(prop::sample::select(letters), 6..14);
     prop::collection::vec(prop_oneof![word(b"ab"), word(b"abc"), word(b"a")], 1..8)
 }
 
 /// Pieces of patterns, whole ones, and letters between them.
 fn text(patterns: &[Vec<u8>]) -> impl Strategy<Value = Vec<u8>> + use<> {
     let patterns = patterns.to_vec();
-    let piece = (prop::sample::select(patterns), any::<(prop::sample::Index, prop::sample::Index, bool)>()).prop_map(
-        |(pattern, (from, to, whole))| {
+    let piece = (prop::sample::select(patterns), any::<(prop::sample::Index, prop::sample::Index, bool)>())
+        .prop_map(|(pattern, (from, to, whole))| {
             let (from, to) = (from.index(pattern.len()), to.index(pattern.len()) + 1);
             if whole { pattern } else { pattern[from.min(to - 1)..to.max(from)].to_vec() }
-        },
-    );
+        });
     let noise = prop::collection::vec(prop::sample::select(b"abcd\n".as_slice()), 0..9);
     prop::collection::vec(prop_oneof![piece, noise], 0..8).prop_map(|pieces| pieces.concat())
 }
@@ -157,7 +160,9 @@ fn values_that_are_too_short_have_no_patterns() {
 
 #[test]
 fn long_lines_of_a_value_are_masked_by_themselves() {
-    let patterns = Patterns::new([b"-----BEGIN KEY-----\r\nMIIEvQIBADANBg\r\nshort\r\n=longer=\r\n".as_slice()]).unwrap();
+    let patterns =
+        Patterns::new([b"-----BEGIN KEY-----\r\nMIIEvQIBADANBg\r\nshort\r\n=longer=\r\n".as_slice()])
+            .unwrap();
     let masked = |text: &str| patterns.mask_text(text).into_owned();
     assert_eq!(masked("x MIIEvQIBADANBg y"), "x *** y");
     assert_eq!(masked("short =longer="), "short ***");

@@ -64,7 +64,8 @@ impl Trie {
             last_child.truncate(shared + 1);
             for (depth, byte) in (1..).zip(pattern).skip(shared) {
                 let state = u32::try_from(trie.nodes.len()).unwrap_or(NONE);
-                trie.nodes.push(Node { depth_and_byte: depth << BYTE_BITS | u32::from(*byte), ..Node::default() });
+                trie.nodes
+                    .push(Node { depth_and_byte: depth << BYTE_BITS | u32::from(*byte), ..Node::default() });
                 let parent = path.len() - 1;
                 match last_child[parent] {
                     NONE => {}
