@@ -6,11 +6,11 @@
 //! Each attempt runs under the shim as the first process of a container of its own:
 //!
 //! ```text
-//! /fastflow/shim     the shim, read-only
-//! /fastflow/order    its order, in memory; it takes it away when it has read it
-//! /fastflow/run      the attempt's run directory: the working copy, the log, the usage, the end
-//! /dev/shm/fastflow-secrets   those of its secrets that are files, in memory, until it has ended
-//! <as here>          its environment, read-only
+//! /fastflow/shim              the shim, read-only
+//! /fastflow/order             its order, in memory; it takes it away when it has read it
+//! /fastflow/run               the attempt's run directory: the working copy, the log, the usage, the end
+//! /dev/shm/fastflow-secrets   those of its secrets that are files, in memory, until its program has ended
+//! <as here>                   its environment, read-only
 //! ```
 //!
 //! The order carries everything that may be secret, so that an engine's description of a container holds none of it.
