@@ -8,6 +8,7 @@
 mod envelope;
 mod name;
 mod scope;
+mod sealed;
 mod store;
 
 pub use fastflow_shim::Secret;
@@ -16,10 +17,15 @@ pub use self::{
     envelope::{Envelope, MasterKeyId},
     name::SecretName,
     scope::{SecretReader, SecretScope},
+    sealed::Rotation,
     store::{FoundSecret, SecretStore, SecretUse, SecretValue},
 };
 
+pub(crate) use self::sealed::{SealedSecrets, no_key};
+
 /// The largest value, in bytes.
 pub const MAX_SECRET_BYTES: usize = 64 << 10;
+/// The most bytes of all secrets of one attempt.
+pub const MAX_SECRETS_BYTES: usize = 256 << 10;
 /// The shortest value that is masked, in bytes: a shorter one is found by chance in what it has nothing to do with.
 pub const MIN_MASKED_BYTES: usize = 6;
