@@ -7,6 +7,7 @@
 
 mod envelope;
 mod name;
+pub(crate) mod program;
 mod scope;
 mod store;
 
