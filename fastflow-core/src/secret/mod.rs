@@ -5,7 +5,11 @@
 //! [`SecretStore`]. What is wanted is looked up anew for each attempt, just before its program starts, and is in no row
 //! of a run: that keeps names and versions.
 
+mod chain;
+mod command;
+mod directory;
 mod envelope;
+mod environment;
 mod name;
 pub(crate) mod program;
 mod scope;
@@ -14,7 +18,11 @@ mod store;
 pub use fastflow_shim::Secret;
 
 pub use self::{
+    chain::ChainedSecrets,
+    command::CommandSecrets,
+    directory::DirectorySecrets,
     envelope::{Envelope, MasterKeyId},
+    environment::EnvironmentSecrets,
     name::SecretName,
     scope::{SecretReader, SecretScope},
     store::{FoundSecret, SecretStore, SecretUse, SecretValue},

@@ -23,7 +23,7 @@ use crate::{Clock, Error, ErrorKind, Result};
 /// What a program finds of the variables of this process, whatever else it is given.
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
 /// The most that is read of an answer, in bytes: the largest value, a line end, and one by which it is too long.
-const ANSWER_BYTES: usize = MAX_SECRET_BYTES + 3;
+pub(super) const ANSWER_BYTES: usize = MAX_SECRET_BYTES + 3;
 const CHUNK_BYTES: usize = 4 << 10;
 
 /// A program that is asked for a secret, without any shell, with nothing on its input.
@@ -34,7 +34,7 @@ pub(crate) struct ProgramCall {
     /// The variables of this process that it finds, besides `PATH`, `HOME` and `LANG`. It finds no others.
     pub(crate) inherited: BTreeSet<String>,
     /// The variables that it is given. They win over inherited ones.
-    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) env: BTreeMap<String, Secret>,
     /// How long it may take.
     pub(crate) timeout: Duration,
 }
@@ -64,7 +64,8 @@ impl ProgramCall {
         let inherited = INHERITED.into_iter().chain(self.inherited.iter().map(String::as_str));
         let value =
             |name: &str| -> Option<(String, OsString)> { Some((name.to_owned(), std::env::var_os(name)?)) };
-        command.envs(inherited.filter_map(value)).envs(&self.env);
+        command.envs(inherited.filter_map(value));
+        command.envs(self.env.iter().map(|(name, value)| (name, value.expose())));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);
         command
@@ -136,6 +137,7 @@ pub(crate) async fn ask(call: &ProgramCall, clock: &dyn Clock) -> Result<Answer>
     };
     group.ended();
     match status.code() {
+        Some(0) if answer.is_empty() => Err(call.error(ErrorKind::Invalid, "the program answered nothing")),
         Some(0) => Ok(Answer::Secret(plain(&answer).map_err(|fault| call.error(ErrorKind::Invalid, fault))?)),
         Some(code) => Ok(Answer::Failed { code, spoke }),
         None => Err(call
@@ -152,9 +154,6 @@ pub(super) fn plain(bytes: &[u8]) -> Result<Secret, &'static str> {
     let text = line.filter(|line| !line.contains('\n')).unwrap_or(text);
     if text.contains('\0') {
         return Err("the value has a NUL, which no variable can hold");
-    }
-    if text.is_empty() {
-        return Err("the value is empty");
     }
     if text.len() > MAX_SECRET_BYTES {
         return Err("the value is longer than 64 KiB");
