@@ -5,8 +5,13 @@
 //! [`SecretStore`]. What is wanted is looked up anew for each attempt, just before its program starts, and is in no row
 //! of a run: that keeps names and versions.
 
+mod chain;
+mod command;
+mod directory;
 mod envelope;
+mod environment;
 mod name;
+pub(crate) mod program;
 mod scope;
 mod sealed;
 mod store;
@@ -14,7 +19,11 @@ mod store;
 pub use fastflow_shim::Secret;
 
 pub use self::{
+    chain::ChainedSecrets,
+    command::CommandSecrets,
+    directory::DirectorySecrets,
     envelope::{Envelope, MasterKeyId},
+    environment::EnvironmentSecrets,
     name::SecretName,
     scope::{SecretReader, SecretScope},
     sealed::Rotation,
