@@ -8,6 +8,7 @@
 mod chain;
 mod command;
 mod directory;
+mod dump;
 mod envelope;
 mod environment;
 mod name;
@@ -22,6 +23,7 @@ pub use self::{
     chain::ChainedSecrets,
     command::CommandSecrets,
     directory::DirectorySecrets,
+    dump::leave_no_dumps,
     envelope::{Envelope, MasterKeyId},
     environment::EnvironmentSecrets,
     name::SecretName,
