@@ -5,17 +5,37 @@
 //! [`SecretStore`]. What is wanted is looked up anew for each attempt, just before its program starts, and is in no row
 //! of a run: that keeps names and versions.
 
+mod binding;
+mod check;
 mod envelope;
+mod fernet;
+mod key_file;
+mod key_source;
+mod key_text;
+mod keyring;
+mod master_key;
+mod master_key_id;
 mod name;
 mod scope;
+mod seal;
+mod sealed_text;
 mod store;
 
 pub use fastflow_shim::Secret;
 
 pub use self::{
-    envelope::{Envelope, MasterKeyId},
+    binding::Binding,
+    check::check_secret,
+    envelope::Envelope,
+    fernet::FernetKey,
+    key_file::generate_key_file,
+    key_source::MasterKeySource,
+    keyring::Keyring,
+    master_key::MasterKey,
+    master_key_id::MasterKeyId,
     name::SecretName,
     scope::{SecretReader, SecretScope},
+    sealed_text::{open_text, seal_text},
     store::{FoundSecret, SecretStore, SecretUse, SecretValue},
 };
 
