@@ -8,11 +8,13 @@
 mod chain;
 mod command;
 mod directory;
+mod dump;
 mod envelope;
 mod environment;
 mod name;
 pub(crate) mod program;
 mod scope;
+mod sealed;
 mod store;
 
 pub use fastflow_shim::Secret;
@@ -21,14 +23,20 @@ pub use self::{
     chain::ChainedSecrets,
     command::CommandSecrets,
     directory::DirectorySecrets,
+    dump::leave_no_dumps,
     envelope::{Envelope, MasterKeyId},
     environment::EnvironmentSecrets,
     name::SecretName,
     scope::{SecretReader, SecretScope},
+    sealed::Rotation,
     store::{FoundSecret, SecretStore, SecretUse, SecretValue},
 };
 
+pub(crate) use self::sealed::{SealedSecrets, no_key};
+
 /// The largest value, in bytes.
 pub const MAX_SECRET_BYTES: usize = 64 << 10;
+/// The most bytes of all secrets of one attempt.
+pub const MAX_SECRETS_BYTES: usize = 256 << 10;
 /// The shortest value that is masked, in bytes: a shorter one is found by chance in what it has nothing to do with.
 pub const MIN_MASKED_BYTES: usize = 6;
