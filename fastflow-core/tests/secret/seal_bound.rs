@@ -27,7 +27,7 @@ fn what_is_sealed_for_one_purpose_opens_for_no_other_one() {
         for opened_for in &purposes {
             match keyring.open(&opened_for.binding(), &sealed) {
                 Ok(opened) => {
-                    assert!(opened == secret && opened_for == sealed_for, "{sealed_for:?} {opened_for:?}")
+                    assert!(opened == secret && opened_for == sealed_for, "{sealed_for:?} {opened_for:?}");
                 }
                 Err(error) => {
                     assert_ne!(opened_for, sealed_for, "{error:?}");

@@ -134,7 +134,7 @@ fn of_many_that_make_the_same_file_one_succeeds() {
         assert!(
             results
                 .iter()
-                .flat_map(|result| result.as_ref().err())
+                .filter_map(|result| result.as_ref().err())
                 .all(|e| e.kind() == ErrorKind::AlreadyExists)
         );
         let text = fs::read_to_string(&path).unwrap();

@@ -90,7 +90,7 @@ fn another_implementation_opens_what_is_sealed_here_and_the_other_way_round() {
         let ours = keyring.seal(&purpose.binding(), &secret, &OsEntropy).unwrap();
         let mut call = json!({"key": text, "purpose": purpose.json(), "envelope": hex(ours.as_bytes())});
         let opened = python.call("unseal", &call);
-        assert!(opened == Value::from(secret.expose()), "{purpose:?}: Python opens something else");
+        assert!(opened == *secret.expose(), "{purpose:?}: Python opens something else");
 
         let theirs =
             python.call("seal", &json!({"key": text, "purpose": purpose.json(), "value": secret.expose()}));
@@ -117,7 +117,7 @@ fn texts_for_the_files_of_pipelines_are_the_same_in_both_implementations() {
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
         assert!(ours.strip_prefix("ff1.").unwrap().bytes().all(plain), "{ours}");
         let opened = python.call("unseal_text", &json!({"key": KEY, "purpose": purpose, "value": ours}));
-        assert!(opened == Value::from(secret.expose()));
+        assert!(opened == *secret.expose());
 
         let theirs =
             python.call("seal_text", &json!({"key": KEY, "purpose": purpose, "value": secret.expose()}));
