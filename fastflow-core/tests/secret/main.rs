@@ -5,3 +5,14 @@
 #[path = "../host/kit.rs"]
 mod kit;
 mod rotation;
+#[path = "../host/kit.rs"]
+mod kit;
+mod rotation;
+mod seal_bound;
+mod seal_fernet;
+mod seal_file;
+mod seal_key;
+mod seal_kit;
+mod seal_known;
+mod seal_program;
+mod seal_unique;
