@@ -47,12 +47,8 @@ pub(super) async fn resolve(ports: &Ports, run: &Run) -> Result<Given, Failure> 
     } else {
         ports.secrets.find(&definition.secrets, &reader(run)).await.map_err(|error| refused(&error))?
     };
-    let missing: Vec<&str> = definition
-        .secrets
-        .iter()
-        .filter(|name| !found.contains_key(*name))
-        .map(SecretName::as_str)
-        .collect();
+    let missing: Vec<&str> =
+        definition.secrets.iter().filter(|name| !found.contains_key(*name)).map(SecretName::as_str).collect();
     if !missing.is_empty() {
         return Err(failed(StartFailureKind::SecretMissing, &not_there(run, &missing)));
     }
@@ -91,10 +87,7 @@ fn reader(run: &Run) -> SecretReader {
         let name = run.spec.config.clone()?;
         Some(ScheduleId { pipeline: run.pipeline().clone(), owner: ScheduleOwner::Files, name })
     };
-    SecretReader {
-        pipeline: run.pipeline().clone(),
-        schedule: run.schedule().cloned().or_else(configured),
-    }
+    SecretReader { pipeline: run.pipeline().clone(), schedule: run.schedule().cloned().or_else(configured) }
 }
 
 /// None for a variable whose name no stored secret could have.

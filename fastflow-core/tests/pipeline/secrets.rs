@@ -21,8 +21,8 @@ fn names_are_those_that_stores_know() {
 
 #[test]
 fn sealed_values_of_both_kinds_are_kept_as_they_are() {
-    for sealed in ["ff1.c2VhbGVk", "ff1.-_", FERNET] {
-        let definition = good(&format!(r#"{{"encrypted_env": {{"A": "{sealed}"}}}}"#));
+    for sealed in ["ff1.c2VhbGVk", "ff1.-_", FERNET, " ff1.eA\n"] {
+        let definition = good(&serde_json::json!({"encrypted_env": {"A": sealed}}).to_string());
         assert_eq!(definition.encrypted_env.values().collect::<Vec<_>>(), [sealed]);
     }
 }
