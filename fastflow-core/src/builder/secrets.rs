@@ -14,7 +14,7 @@ use crate::{
 pub(super) struct GivenSecrets {
     /// The key that seals, and those that only open.
     sealing: Option<MasterKeySource>,
-    retired: Vec<MasterKeySource>,
+    older: Vec<MasterKeySource>,
     fernet: Vec<FernetKey>,
     stores: Vec<Arc<dyn SecretStore>>,
     /// Two keys cannot both be the one that seals.
@@ -33,8 +33,8 @@ impl OrchestratorBuilder {
     /// A master key of earlier: what is sealed with it can be opened, and nothing is sealed with it any more. It can go
     /// when [`rotate`](crate::orchestrator::Secrets::rotate) has left nothing under it, and no pipeline has text that was
     /// sealed with it.
-    pub fn retired_master_key(mut self, source: MasterKeySource) -> Self {
-        self.secrets.retired.push(source);
+    pub fn older_master_key(mut self, source: MasterKeySource) -> Self {
+        self.secrets.older.push(source);
         self
     }
 
@@ -57,7 +57,7 @@ impl GivenSecrets {
         if self.has_two {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                "give the builder one `.master_key(…)`, which seals, and the others as `.retired_master_key(…)`",
+                "give the builder one `.master_key(…)`, which seals, and the others as `.older_master_key(…)`",
             ));
         }
         Ok(())
@@ -69,8 +69,8 @@ impl GivenSecrets {
             Some(source) => Keyring::new(source.load(clock).await?),
             None => Keyring::default(),
         };
-        for source in self.retired.drain(..) {
-            keyring = keyring.with_retired(source.load(clock).await?);
+        for source in self.older.drain(..) {
+            keyring = keyring.with_older(source.load(clock).await?);
         }
         for key in self.fernet.drain(..) {
             keyring = keyring.with_fernet(key);

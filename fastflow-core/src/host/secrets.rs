@@ -6,11 +6,11 @@ use super::{Ports, workspace::failed};
 use crate::{
     Error, ErrorKind, Result,
     executor::{AttemptSecrets, AttemptSpec},
-    pipeline::{EnvName, SecretDelivery},
+    pipeline::{EnvName, SecretDelivery, check_env_value},
     run::{Failure, Run, StartFailureKind},
     schedule::{ScheduleId, ScheduleOwner},
     secret::{
-        FoundSecret, MAX_SECRETS_BYTES, Secret, SecretName, SecretReader, SecretUse, SecretValue, open_text,
+        FoundSecret, MAX_SECRETS_BYTES, Secret, SecretName, SecretReader, SecretUse, SecretValue, check_secret, open_text,
     },
 };
 
@@ -64,6 +64,7 @@ pub(super) async fn resolve(ports: &Ports, run: &Run) -> Result<Given, Failure> 
         given.uses.extend(brought(variable));
     }
     for (name, FoundSecret { value, used }) in found {
+        check(&name, &value)?;
         match (value, definition.secrets_as) {
             (SecretValue::Parameter(value), _) => {
                 given.parameters.insert(name.variable().clone(), value);
@@ -111,6 +112,15 @@ fn refused(error: &Error) -> Failure {
     } else {
         failed(StartFailureKind::SecretRefused, error)
     }
+}
+
+/// Whoever had it may be anybody's own.
+fn check(name: &SecretName, value: &SecretValue) -> Result<(), Failure> {
+    let checked = match value {
+        SecretValue::Secret(secret) => check_secret(secret),
+        SecretValue::Parameter(value) => check_env_value(value),
+    };
+    checked.map_err(|error| failed(StartFailureKind::SecretRefused, &error.with("secret", name)))
 }
 
 fn check_size(secrets: &AttemptSecrets) -> Result<(), Failure> {

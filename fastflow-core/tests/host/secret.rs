@@ -41,7 +41,7 @@ fn pipeline(text: &str) -> SecretScope {
 }
 
 fn key() -> MasterKey {
-    MasterKey::generate(&OsEntropy)
+    MasterKey::generate(&OsEntropy).unwrap()
 }
 
 fn keyed(place: &Place, key: &MasterKey) -> OrchestratorBuilder {
@@ -248,7 +248,7 @@ async fn a_host_without_a_key_that_is_in_use_does_not_start() {
         flow.shutdown(Shutdown::Detach).await.unwrap();
     }
 
-    let both = || keyed(&place, &new).retired_master_key(MasterKeySource::Key(old.clone()));
+    let both = || keyed(&place, &new).older_master_key(MasterKeySource::Key(old.clone()));
     let flow = started_after(both).await;
     done(&place, &flow, "etl").await;
     let rotation = flow.secrets().rotate().await.unwrap();
