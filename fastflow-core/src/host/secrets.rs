@@ -10,7 +10,8 @@ use crate::{
     run::{Failure, Run, StartFailureKind},
     schedule::{ScheduleId, ScheduleOwner},
     secret::{
-        FoundSecret, MAX_SECRETS_BYTES, Secret, SecretName, SecretReader, SecretUse, SecretValue, check_secret, open_text,
+        FoundSecret, MAX_SECRETS_BYTES, Secret, SecretName, SecretReader, SecretUse, SecretValue,
+        check_secret, open_text,
     },
 };
 

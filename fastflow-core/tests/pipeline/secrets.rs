@@ -36,8 +36,8 @@ fn a_secret_in_clear_is_refused_and_not_shown() {
         "ff1.",
         "ff1.hunter2!",
         "ff2.hunter2",
-        "gAAAAhunter2 ",
-        " gAAAAhunter2",
+        "gAAAA hunter2",
+        "gAAAAhunter2=x",
         "FF1.x",
         &long,
     ] {
