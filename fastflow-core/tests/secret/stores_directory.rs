@@ -1,6 +1,6 @@
 //! Secrets from files.
 
-use std::{fs, os::unix::fs::symlink, path::Path, sync::Arc};
+use std::{fs, os::unix::fs::symlink, path::Path};
 
 use fastflow_core::{
     ErrorKind,
@@ -75,31 +75,6 @@ async fn a_file_that_was_taken_away_is_not_one_that_was_never_there() {
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert!(words(&error).contains("TOKEN"), "{error}");
     assert_eq!(value(&mount.store(), "OTHER").await.unwrap().unwrap(), "y");
-}
-
-/// Whoever reads while it is switched gets the value, or is to try again. He is never told that there is none.
-#[tokio::test]
-async fn while_it_is_switched_nothing_is_missing() {
-    let mount = Arc::new(Mount::new());
-    mount.switch("start", &[("TOKEN", "value")]);
-    let switched = Arc::clone(&mount);
-    let switching = tokio::task::spawn_blocking(move || {
-        for release in 0..2_000 {
-            switched.switch(&release.to_string(), &[("TOKEN", "value")]);
-        }
-    });
-    let mut found = 0;
-    while !switching.is_finished() {
-        match value(&mount.store(), "TOKEN").await {
-            Ok(value) => {
-                assert_eq!(value.as_deref(), Some("value"));
-                found += 1;
-            }
-            Err(error) => assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}"),
-        }
-    }
-    switching.await.unwrap();
-    assert!(found > 100, "{found}");
 }
 
 #[tokio::test]
