@@ -158,7 +158,7 @@ async fn a_value_that_somebody_moved_does_not_open_and_nothing_starts() {
     assert!(message.contains('A') && !message.contains("value-of"), "{message}");
     assert_eq!(place.said("found"), "", "the program ran");
     let revealed = flow.secrets().reveal(&SecretScope::Global, &name("A")).await;
-    refused(revealed.map(|_| ()), ErrorKind::Denied, &[]);
+    refused(revealed.map(|_| ()), ErrorKind::Corrupt, &["A"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

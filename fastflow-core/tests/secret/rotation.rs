@@ -79,8 +79,11 @@ async fn as_another_host() {
     for writer in 0..WRITERS {
         let (flow, stage) = (flow.clone(), part.stage.clone());
         tasks.spawn(async move {
-            let mut acknowledged =
-                File::options().create(true).append(true).open(stage.join(format!("written.{writer}"))).unwrap();
+            let mut acknowledged = File::options()
+                .create(true)
+                .append(true)
+                .open(stage.join(format!("written.{writer}")))
+                .unwrap();
             let mut values = BTreeMap::new();
             // Each has its own.
             for number in (writer..SECRETS).step_by(WRITERS).cycle() {
@@ -162,7 +165,10 @@ async fn a_rotation_that_is_killed_leaves_every_value_readable_and_is_gone_on_wi
         for number in 0..SECRETS {
             let (found, known) = (value(&flow, number).await, written.get(&number).copied().unwrap_or(0));
             // One more may have been written whose writer was not told.
-            assert!(found == known || found == known + 1, "secret {number} has {found}, and {known} was written");
+            assert!(
+                found == known || found == known + 1,
+                "secret {number} has {found}, and {known} was written"
+            );
         }
         let under = under(&flow).await;
         in_the_middle += u64::from(under.len() > 1);
