@@ -30,8 +30,8 @@ fn start(run: &Run, second: i64, secrets: Vec<SecretUse>) -> Step {
     with_secrets(run, RunEvent::Started(handle(run)), second, secrets)
 }
 
-fn use_of(run: &Run, second: i64) -> Option<SecretLastUse> {
-    Some(SecretLastUse { at: at(second), run: run.id })
+fn use_of(run: &Run, second: i64) -> SecretLastUse {
+    SecretLastUse { at: at(second), run: run.id }
 }
 
 async fn last(store: &Arc<dyn Store>, of: &str, named: &str) -> Option<SecretLastUse> {
@@ -63,13 +63,13 @@ pub async fn the_last_use_of_a_secret_is_kept_with_its_start(store: Arc<dyn Stor
         used(Some("global"), "NONE", Some(1)),
     ];
     store.advance(start(&first, 3, got)).await.unwrap();
-    assert_eq!(last(&store, "global", "A").await, use_of(&first, 3));
-    assert_eq!(last(&store, "pipeline:etl", "B").await, use_of(&first, 3));
+    assert_eq!(last(&store, "global", "A").await, Some(use_of(&first, 3)));
+    assert_eq!(last(&store, "pipeline:etl", "B").await, Some(use_of(&first, 3)));
     assert_eq!(last(&store, "global", "B").await, None, "another version");
     assert_eq!(last(&store, "pipeline:etl", "A").await, None, "another scope");
     let ended = with_secrets(&first, exited(Exit::Code(0)), 4, vec![used(Some("global"), "A", Some(1))]);
     store.advance(ended).await.unwrap();
-    assert_eq!(last(&store, "global", "A").await, use_of(&first, 3), "an end is no use");
+    assert_eq!(last(&store, "global", "A").await, Some(use_of(&first, 3)), "an end is no use");
 }
 
 /// Kills: a use that is said of a value that came after it, is undone by a late word, or is forgotten with a rotation.
@@ -80,7 +80,7 @@ pub async fn the_last_use_is_of_the_value_in_force(store: Arc<dyn Store>) {
     store.advance(start(&second, 9, vec![used(Some("global"), "A", Some(1))])).await.unwrap();
     let third = claimed(&store, 3, &spec).await;
     store.advance(start(&third, 8, vec![used(Some("global"), "A", Some(1))])).await.unwrap();
-    assert_eq!(last(&store, "global", "A").await, use_of(&second, 9), "a late word changes nothing");
+    assert_eq!(last(&store, "global", "A").await, Some(use_of(&second, 9)), "a late word changes nothing");
     let whole = found(&store, "global", "A").await;
     assert_eq!((whole.version, whole.content), (many(1), sealed(1, 1)));
 
@@ -91,7 +91,7 @@ pub async fn the_last_use_is_of_the_value_in_force(store: Arc<dyn Store>) {
     assert_eq!(last(&store, "global", "A").await, None, "it got the one before");
     let fifth = claimed(&store, 5, &spec).await;
     store.advance(start(&fifth, 13, vec![used(Some("global"), "A", Some(2))])).await.unwrap();
-    assert_eq!(last(&store, "global", "A").await, use_of(&fifth, 13));
+    assert_eq!(last(&store, "global", "A").await, Some(use_of(&fifth, 13)));
     let resealed = ResealSecret {
         scope: scope("global"),
         name: name("A"),
@@ -100,7 +100,7 @@ pub async fn the_last_use_is_of_the_value_in_force(store: Arc<dyn Store>) {
         to: envelope(2, 2),
     };
     assert!(store.reseal_secret(resealed).await.unwrap());
-    assert_eq!(last(&store, "global", "A").await, use_of(&fifth, 13), "it is the same value");
+    assert_eq!(last(&store, "global", "A").await, Some(use_of(&fifth, 13)), "it is the same value");
     for run in [&second, &third, &fourth, &fifth] {
         end(&store, run, Exit::Code(0), 20).await;
     }
