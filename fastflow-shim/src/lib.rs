@@ -9,6 +9,7 @@ pub mod clock;
 pub mod exit;
 pub mod guard;
 pub mod layout;
+pub mod mask;
 pub mod order;
 pub mod proc;
 pub mod record;

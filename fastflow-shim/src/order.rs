@@ -3,13 +3,13 @@
 use std::{
     collections::BTreeMap,
     fmt, io,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{Secret, secret::exposed};
+use crate::{Secret, mask::MAX_VALUES_BYTES, secret::exposed};
 
 /// The version of the format that this code writes and reads.
 pub const VERSION: u32 = 2;
@@ -40,7 +40,8 @@ pub struct Order {
     /// The whole environment of the program; nothing is inherited.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
-    /// Variables of the program beside [`env`](Self::env) whose values are secret; they win over it.
+    /// Variables of the program beside [`env`](Self::env) whose values are secret; they win over it. All values, these and
+    /// those of files, have at most [`MAX_VALUES_BYTES`] together.
     #[serde(default, with = "exposed")]
     pub secret_env: BTreeMap<String, Secret>,
     /// Secrets that the program finds as files.
@@ -153,16 +154,63 @@ impl Order {
                 )));
             }
         }
+        self.check_environment()?;
+        self.check_secrets()
+    }
+
+    fn check_environment(&self) -> Result<(), OrderError> {
         let bad_name = |name: &&String| name.is_empty() || name.contains(['=', '\0']);
-        if let Some(name) = self.env.keys().find(bad_name) {
+        let wrong = self.env.keys().find(bad_name).map(|name| ("env", name));
+        if let Some((field, name)) =
+            wrong.or(self.secret_env.keys().find(bad_name).map(|name| ("secret_env", name)))
+        {
             return Err(OrderError::new(format!(
-                "env has the name {name:?}: it must not be empty or contain '=' or NUL"
+                "{field} has the name {name:?}: it must not be empty or contain '=' or NUL"
             )));
         }
         if self.argv.iter().chain(self.env.values()).any(|text| text.contains('\0')) {
             return Err(OrderError::new("argv and env must not contain NUL".to_owned()));
         }
-        Ok(())
+        match self.secret_env.iter().find(|(_, secret)| secret.expose().contains('\0')) {
+            Some((name, _)) => {
+                Err(OrderError::new(format!("the value of {name} in secret_env contains NUL")))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn check_secrets(&self) -> Result<(), OrderError> {
+        let files = self.secret_files.iter().flat_map(|secrets| &secrets.files);
+        let bytes: usize = self.secret_env.iter().chain(files).map(|(_, secret)| secret.expose().len()).sum();
+        if bytes > MAX_VALUES_BYTES {
+            return Err(OrderError::new(format!(
+                "the secrets have {bytes} bytes together: at most {MAX_VALUES_BYTES} can be masked"
+            )));
+        }
+        for path in &self.mask.files {
+            let is_plain = path.components().all(|part| !matches!(part, Component::ParentDir));
+            if !path.is_absolute() || !is_plain || path.file_name().is_none() {
+                return Err(OrderError::new(format!(
+                    "mask.files must be absolute paths of files without '..', has {}",
+                    path.display()
+                )));
+            }
+        }
+        let Some(secrets) = &self.secret_files else { return Ok(()) };
+        if !secrets.dir.is_absolute() || secrets.dir.file_name().is_none() {
+            return Err(OrderError::new(format!(
+                "secret_files.dir must be an absolute path of a folder that can be made, is {}",
+                secrets.dir.display()
+            )));
+        }
+        let bad_name =
+            |name: &&String| matches!(name.as_str(), "" | "." | "..") || name.contains(['/', '\0']);
+        match secrets.files.keys().find(bad_name) {
+            Some(name) => {
+                Err(OrderError::new(format!("secret_files has the name {name:?}, which no file can have")))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -233,7 +281,7 @@ pub struct Rlimits {
     /// Open files; `None` leaves what the shim has.
     #[serde(default)]
     pub open_files: Option<u64>,
-    /// The size of a core dump; none by default.
+    /// The size of a core dump; none by default. Whatever it is, no memory of the program is in it.
     #[serde(default)]
     pub core_bytes: u64,
     /// The size of any file the program writes; `None` leaves what the shim has.
@@ -253,7 +301,8 @@ pub struct Rlimits {
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct SecretFiles {
-    /// The folder, absolute, on a file system in memory. The shim makes it, and removes it when the program has ended.
+    /// The folder, absolute, on a file system in memory (tmpfs or ramfs). The shim makes it, so nothing may be there, and
+    /// removes it with all that is in it when the program has ended.
     pub dir: PathBuf,
     /// The files by name, with what is in them.
     #[serde(with = "exposed")]
@@ -284,7 +333,9 @@ impl fmt::Debug for SecretFiles {
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
 pub struct MaskPolicy {
-    /// Files that the program may leave and others read, absolute. When it has ended, secrets are masked in them, too.
+    /// Files that the program may leave and others read, absolute. When it has ended, secrets are masked in them, too. One
+    /// in which they cannot be is removed: a link, something that is no file, or what has more than
+    /// [`MAX_MASKED_FILE_BYTES`](crate::mask::MAX_MASKED_FILE_BYTES).
     #[serde(default)]
     pub files: Vec<PathBuf>,
 }

@@ -58,10 +58,19 @@ pub(crate) mod exposed {
         super::Serialize::serialize(&texts, serializer)
     }
 
+    struct Carried(Secret);
+
+    impl<'de> super::Deserialize<'de> for Carried {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            String::deserialize(deserializer).map(|value| Self(Secret::new(value)))
+        }
+    }
+
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
     ) -> Result<BTreeMap<String, Secret>, D::Error> {
-        let texts: BTreeMap<String, String> = super::Deserialize::deserialize(deserializer)?;
-        Ok(texts.into_iter().map(|(name, value)| (name, Secret::new(value))).collect())
+        // Each is a secret as soon as it is read: those of a map that turns out to be wrong later are wiped too.
+        let values: BTreeMap<String, Carried> = super::Deserialize::deserialize(deserializer)?;
+        Ok(values.into_iter().map(|(name, Carried(secret))| (name, secret)).collect())
     }
 }

@@ -3,15 +3,17 @@
 use std::{
     io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use fastflow_shim::{
     Stream, clock,
+    mask::{AddMask, MAX_COMMAND_BYTES, Masker, Piece},
     record::{MAX_TEXT_BYTES, Prefix},
 };
 
-use crate::{log::Log, mask::Mask};
+use crate::{log::Log, masking::Masking};
 
 /// What one call of `read` may bring.
 pub(crate) const READ_BYTES: usize = 256 * 1024;
@@ -25,23 +27,35 @@ const PAUSE: Duration = Duration::from_millis(1);
 const IDLE: Duration = Duration::from_millis(200);
 
 /// One of the program's two streams.
-#[derive(Debug)]
-pub(crate) struct Capture<M> {
+pub(crate) struct Capture {
     stream: Stream,
     /// `None` once it has ended.
     pipe: Option<OwnedFd>,
-    mask: M,
-    /// The beginning of a line whose end has not come.
-    partial: Vec<u8>,
-    /// When it is written without an end.
+    commands: AddMask,
+    lines: Lines,
+    /// When what there is of a line is written without its end.
     idle_at: Option<Instant>,
     /// Until when the pipe is left to fill.
     pause_until: Option<Instant>,
 }
 
-impl<M: Mask> Capture<M> {
-    pub(crate) fn new(stream: Stream, pipe: OwnedFd, mask: M) -> Self {
-        Self { stream, pipe: Some(pipe), mask, partial: Vec::new(), idle_at: None, pause_until: None }
+/// From what the program says to records.
+struct Lines {
+    masker: Masker,
+    /// The beginning of a line whose end has not come. It is masked already.
+    partial: Vec<u8>,
+}
+
+impl Capture {
+    pub(crate) fn new(stream: Stream, pipe: OwnedFd, masking: &Masking) -> Self {
+        Self {
+            stream,
+            pipe: Some(pipe),
+            commands: AddMask::default(),
+            lines: Lines { masker: Masker::new(Arc::clone(masking.patterns())), partial: Vec::new() },
+            idle_at: None,
+            pause_until: None,
+        }
     }
 
     /// The pipe, if it is to be watched now.
@@ -63,21 +77,21 @@ impl<M: Mask> Capture<M> {
     }
 
     pub(crate) fn masked(&self) -> u64 {
-        self.mask.masked()
+        self.lines.masker.masked()
     }
 
     /// Reads what is there.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], log: &mut Log) {
+    pub(crate) fn read(&mut self, buffer: &mut [u8], masking: &mut Masking, log: &mut Log) {
         let mut turn = 0;
         while let Some(pipe) = self.pipe.as_ref().filter(|_| turn < TURN_BYTES) {
             match rustix::io::read(pipe, &mut *buffer) {
                 Ok(0) => {
                     self.pipe = None;
-                    self.end(log);
+                    self.end(masking, log);
                 }
                 Ok(read) => {
                     turn += read;
-                    self.take(&buffer[..read], log);
+                    self.take(&buffer[..read], masking, log);
                     if read < buffer.len() {
                         break;
                     }
@@ -87,40 +101,70 @@ impl<M: Mask> Capture<M> {
                 Err(error) => {
                     log.say(&format!("cannot read {}: {}", self.stream.as_str(), io::Error::from(error)));
                     self.pipe = None;
-                    self.end(log);
+                    self.end(masking, log);
                 }
             }
         }
         self.pause_until = (turn < FULL_TURN_BYTES).then(|| clock::instant() + PAUSE);
     }
 
-    fn take(&mut self, chunk: &[u8], log: &mut Log) {
+    fn take(&mut self, chunk: &[u8], masking: &mut Masking, log: &mut Log) {
         let prefix = Prefix::new(clock::now(), self.stream);
-        split(&mut self.partial, self.mask.apply(chunk), &prefix, log);
-        self.idle_at = (!self.partial.is_empty()).then(|| clock::instant() + IDLE);
+        // The other stream may have added something.
+        self.lines.follow(masking);
+        let lines = &mut self.lines;
+        self.commands.feed(chunk, &mut |piece| lines.take(piece, &prefix, masking, log));
+        self.idle_at = (!self.lines.partial.is_empty()).then(|| clock::instant() + IDLE);
     }
 
     /// Writes the beginning of a line that has waited long enough, but for a character of which only a part has come.
     pub(crate) fn flush_idle(&mut self, now: Instant, log: &mut Log) {
         if self.idle_at.is_some_and(|at| at <= now) {
             self.idle_at = None;
-            let end = character_boundary(&self.partial);
+            let partial = &mut self.lines.partial;
+            let end = character_boundary(partial);
             if end > 0 {
-                log.push(&Prefix::new(clock::now(), self.stream), &self.partial[..end], true);
-                self.partial.drain(..end);
+                log.push(&Prefix::new(clock::now(), self.stream), &partial[..end], true);
+                partial.drain(..end);
             }
         }
     }
 
     /// The stream has ended, or is given up.
-    pub(crate) fn end(&mut self, log: &mut Log) {
+    pub(crate) fn end(&mut self, masking: &mut Masking, log: &mut Log) {
         let prefix = Prefix::new(clock::now(), self.stream);
-        split(&mut self.partial, self.mask.finish(), &prefix, log);
-        if !self.partial.is_empty() {
-            log.push(&prefix, &self.partial, true);
-            self.partial.clear();
+        self.lines.follow(masking);
+        let lines = &mut self.lines;
+        self.commands.finish(&mut |piece| lines.take(piece, &prefix, masking, log));
+        let Lines { masker, partial } = lines;
+        masker.finish(&mut |text| split(partial, text, &prefix, log));
+        if !partial.is_empty() {
+            log.push(&prefix, partial, true);
+            partial.clear();
         }
         self.idle_at = None;
+    }
+}
+
+impl Lines {
+    fn take(&mut self, piece: Piece<'_>, prefix: &Prefix, masking: &mut Masking, log: &mut Log) {
+        match piece {
+            Piece::Text(text) => self.masker.feed(text, &mut |text| split(&mut self.partial, text, prefix, log)),
+            Piece::Value(value) => {
+                masking.add(value, log);
+                self.follow(masking);
+            }
+            Piece::TooLong => log.say(&format!(
+                "a value of ::add-mask:: is not masked and was not written: its line has more than {MAX_COMMAND_BYTES} bytes"
+            )),
+        }
+    }
+
+    /// Masks what is known by now.
+    fn follow(&mut self, masking: &Masking) {
+        if !Arc::ptr_eq(self.masker.patterns(), masking.patterns()) {
+            self.masker.set_patterns(Arc::clone(masking.patterns()));
+        }
     }
 }
 

@@ -8,11 +8,12 @@ use std::{
     time::Duration,
 };
 
-use fastflow_shim::{clock, order::MAX_BYTES};
+use fastflow_shim::{clock, mask::SecretBuffer, order::MAX_BYTES};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     fs::inotify,
 };
+use zeroize::Zeroizing;
 
 use crate::{
     args::{Args, OrderSource},
@@ -23,12 +24,14 @@ use crate::{
 const LOOK_INTERVAL: Duration = Duration::from_millis(200);
 /// How often, where the kernel gives no watch at all.
 const BLIND_LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// How much of the order is read at a time: nearly always all of it.
+const READ_BYTES: usize = 64 * 1024;
 /// Enough for some names; what does not fit comes with the next read.
 const EVENT_BYTES: usize = 4096;
 
 pub(crate) enum Intake {
     /// All there is to read.
-    Complete(Vec<u8>),
+    Complete(SecretBuffer),
     /// The wait is over, or the other side closed without a word, or a signal asked to end.
     Nothing,
 }
@@ -58,8 +61,8 @@ fn take_fd(fd: RawFd) -> io::Result<File> {
 }
 
 fn read_to_end(mut file: File, signals: &Signals) -> io::Result<Intake> {
-    let mut bytes = Vec::new();
-    let mut buffer = vec![0; 64 * 1024];
+    let mut bytes = SecretBuffer::with_capacity(READ_BYTES);
+    let mut buffer = Zeroizing::new(vec![0; READ_BYTES]);
     loop {
         let mut fds = [PollFd::new(signals, PollFlags::IN), PollFd::new(&file, PollFlags::IN)];
         rustix::io::retry_on_intr(|| poll(&mut fds, None))?;
@@ -70,7 +73,7 @@ fn read_to_end(mut file: File, signals: &Signals) -> io::Result<Intake> {
         if readable {
             match file.read(&mut buffer)? {
                 0 => return Ok(Intake::Complete(bytes)),
-                read => bytes.extend_from_slice(&buffer[..read]),
+                read => bytes.extend(&buffer[..read]),
             }
             if bytes.len() > MAX_BYTES {
                 return Err(too_large());
@@ -118,20 +121,34 @@ fn watch_parent(path: &Path) -> io::Result<OwnedFd> {
 }
 
 /// Reads the file and unlinks it, as far as it can, before anything in it is used.
-fn take_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+fn take_file(path: &Path) -> io::Result<Option<SecretBuffer>> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut bytes = Vec::new();
-    let read = file.take(MAX_BYTES as u64 + 1).read_to_end(&mut bytes);
+    let read = read_order(file);
     match fs::remove_file(path) {
         // A program that could not write there either: whoever put the order there takes it away.
         Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {}
         removed => removed?,
     }
-    if read? > MAX_BYTES { Err(too_large()) } else { Ok(Some(bytes)) }
+    let bytes = read?;
+    if bytes.len() > MAX_BYTES { Err(too_large()) } else { Ok(Some(bytes)) }
+}
+
+fn read_order(mut file: File) -> io::Result<SecretBuffer> {
+    let mut bytes = SecretBuffer::with_capacity(READ_BYTES);
+    let mut buffer = Zeroizing::new(vec![0; READ_BYTES]);
+    while bytes.len() <= MAX_BYTES {
+        match file.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => bytes.extend(&buffer[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(bytes)
 }
 
 fn too_large() -> io::Error {

@@ -7,10 +7,13 @@
 
 mod args;
 mod capture;
+mod delivery;
 mod detach;
+mod dumps;
 mod intake;
+mod leftovers;
 mod log;
-mod mask;
+mod masking;
 mod meter;
 mod output;
 mod program;
@@ -64,6 +67,8 @@ fn run(args: &Args) -> io::Result<u8> {
     if args.detach && detach::detach()? == Detached::Parent {
         return Ok(RECORDED);
     }
+    // Before the first secret comes in.
+    dumps::keep_memory_out();
     let signals = signal::take_over()?;
     let bytes = match intake::read(args, &signals)? {
         Intake::Complete(bytes) => bytes,
@@ -77,14 +82,15 @@ fn run(args: &Args) -> io::Result<u8> {
             return Ok(BAD_ORDER);
         }
     };
-    // The bytes carry secrets and are needed no more.
+    // The bytes carry secrets and are needed no more. Texts in them that had escapes went through a buffer of the JSON
+    // reader, which wipes nothing.
     drop(bytes);
     rustix::process::chdir("/")?;
     if let Some(guard) = guard::take(&order.run_dir, &Guard::taken(order.attempt.as_str())?)? {
         refuse(&args.reply, &Reply::Refused { guard }, REFUSED);
         return Ok(REFUSED);
     }
-    Ok(match supervisor::attempt(&order, signals, &args.reply) {
+    Ok(match supervisor::attempt(order, signals, &args.reply) {
         Ok(()) => RECORDED,
         Err(error) => {
             output::complain(&format!("the exit record cannot be written: {error}"));

@@ -1,19 +1,22 @@
 //! The start of the program.
 
 use std::{
+    collections::BTreeMap,
     fs::{self, OpenOptions},
     io::{self, Write as _},
     os::{fd::OwnedFd, unix::process::CommandExt as _},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
-use fastflow_shim::{Order, Outcome, Rlimits};
+use fastflow_shim::{Order, Outcome, Rlimits, Secret};
 use nix::sys::signal::SigSet;
 use rustix::{
     fs::{Mode, OFlags},
     process::{Pid, Resource, Rlimit},
 };
+
+use crate::delivery;
 
 /// How much the kernel may hold for the shim, per stream, where it allows that.
 const PIPE_BYTES: usize = 1024 * 1024;
@@ -31,8 +34,15 @@ pub(crate) struct Program {
     pub(crate) err: OwnedFd,
 }
 
+/// What the program gets that nobody else may see.
+pub(crate) struct SecretEnvironment {
+    pub(crate) variables: BTreeMap<String, Secret>,
+    /// The folder with the secrets that are files.
+    pub(crate) folder: Option<PathBuf>,
+}
+
 /// Prepares this process, as the one above the program, and starts it.
-pub(crate) fn start(order: &Order) -> Result<Program, Outcome> {
+pub(crate) fn start(order: &Order, secrets: &SecretEnvironment) -> Result<Program, Outcome> {
     for cgroup in &order.cgroups {
         join(cgroup)
             .map_err(|error| failed(&format!("cannot join the cgroup {}", cgroup.display()), &error))?;
@@ -42,35 +52,26 @@ pub(crate) fn start(order: &Order) -> Result<Program, Outcome> {
             .map_err(|error| failed("cannot become the parent of orphans", &error.into()))?;
     }
     let oom_score = if lower_oom_score() { b"0".as_slice() } else { RAISED_OOM_SCORE };
-    match fs::metadata(&order.working_dir) {
-        Ok(metadata) if metadata.is_dir() => {}
-        Ok(_) => {
-            let error = io::Error::from(rustix::io::Errno::NOTDIR);
-            return Err(failed(
-                &format!("cannot use the working directory {}", order.working_dir.display()),
-                &error,
-            ));
-        }
-        Err(error) => {
-            return Err(failed(
-                &format!("cannot use the working directory {}", order.working_dir.display()),
-                &error,
-            ));
-        }
-    }
+    check_working_dir(&order.working_dir)?;
     let program = order.argv.first().map(String::as_str).unwrap_or_default();
     let mut command = Command::new(program);
     command
         .args(order.argv.iter().skip(1))
         .env_clear()
         .envs(&order.env)
+        .envs(secrets.variables.iter().map(|(name, secret)| (name, secret.expose())))
+        .envs(secrets.folder.iter().map(|folder| (delivery::VARIABLE, folder)))
         .current_dir(&order.working_dir)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
     before_exec(&mut command, &order.rlimits, oom_score);
-    let mut child = command.spawn().map_err(|error| failed(&format!("cannot start {program}"), &error))?;
+    let spawned = command.spawn();
+    // It has copies of the variables, in memory that the standard library does not wipe. They are gone before anything of
+    // the program's is read; that nobody sees them in what is free again is for `dumps` to see to.
+    drop(command);
+    let mut child = spawned.map_err(|error| failed(&format!("cannot start {program}"), &error))?;
     let pipes = child.stdout.take().map(OwnedFd::from).zip(child.stderr.take().map(OwnedFd::from));
     let (out, err) =
         pipes.ok_or_else(|| failed("cannot read from the program", &io::ErrorKind::BrokenPipe.into()))?;
@@ -80,6 +81,15 @@ pub(crate) fn start(order: &Order) -> Result<Program, Outcome> {
             .map_err(|error| failed("cannot read from the program", &error.into()))?;
     }
     Ok(Program { pid: Pid::from_child(&child), out, err })
+}
+
+fn check_working_dir(path: &Path) -> Result<(), Outcome> {
+    let error = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(_) => io::Error::from(rustix::io::Errno::NOTDIR),
+        Err(error) => error,
+    };
+    Err(failed(&format!("cannot use the working directory {}", path.display()), &error))
 }
 
 /// Puts this process into a cgroup. In version 1 by its only thread: moving a whole process makes the kernel wait
@@ -93,7 +103,7 @@ fn join(cgroup: &Path) -> io::Result<()> {
     }
 }
 
-fn failed(what: &str, error: &io::Error) -> Outcome {
+pub(crate) fn failed(what: &str, error: &io::Error) -> Outcome {
     Outcome::ExecFailed { errno: error.raw_os_error(), message: format!("{what}: {error}") }
 }
 

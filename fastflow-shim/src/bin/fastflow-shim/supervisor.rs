@@ -16,10 +16,13 @@ use rustix::{
 use crate::{
     args::ReplyTo,
     capture::{Capture, READ_BYTES},
+    delivery::Delivered,
+    dumps, leftovers,
     log::Log,
-    mask::NoMask,
+    masking::Masking,
     meter::{self, Meter},
-    output, program,
+    output,
+    program::{self, Program, SecretEnvironment},
     report::Reserve,
     signal::{Signals, Wish},
     tree::{self, Tree},
@@ -37,9 +40,9 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 const MAX_SLEEP: Duration = Duration::from_mins(1);
 
 /// Runs the attempt whose guard this process has just taken. An error means that there is no exit record.
-pub(crate) fn attempt(order: &Order, signals: Signals, reply: &ReplyTo) -> io::Result<()> {
+pub(crate) fn attempt(mut order: Order, signals: Signals, reply: &ReplyTo) -> io::Result<()> {
     let (started_at, started) = (clock::now(), clock::instant());
-    let give_up = |reserve: io::Result<Reserve>, outcome: Outcome| {
+    let give_up = |order: &Order, reserve: io::Result<Reserve>, outcome: Outcome| {
         let record = never_started(order, outcome.clone(), started_at);
         let published = reserve.and_then(|reserve| reserve.publish(record));
         if let Outcome::ExecFailed { errno, message } = outcome {
@@ -47,23 +50,17 @@ pub(crate) fn attempt(order: &Order, signals: Signals, reply: &ReplyTo) -> io::R
         }
         published
     };
-    let refused = |what: &str, error: &io::Error| Outcome::ExecFailed {
-        errno: error.raw_os_error(),
-        message: format!("cannot write {what}: {error}"),
-    };
     let reserve = match Reserve::take(&order.run_dir) {
         Ok(reserve) => reserve,
         // There may be just enough room to say that there is not enough.
         Err(error) => {
-            return give_up(Reserve::without_room(&order.run_dir), refused("the exit record", &error));
+            let outcome = program::failed("cannot write the exit record", &error);
+            return give_up(&order, Reserve::without_room(&order.run_dir), outcome);
         }
     };
-    let prepared = Log::open(&order.run_dir, &order.log)
-        .map_err(|error| refused("the log", &error))
-        .and_then(|log| program::start(order).map(|program| (log, program)));
-    let (log, program) = match prepared {
-        Ok(prepared) => prepared,
-        Err(outcome) => return give_up(Ok(reserve), outcome),
+    let Started { log, program, masking, delivered } = match start(&mut order) {
+        Ok(started) => started,
+        Err(outcome) => return give_up(&order, Ok(reserve), outcome),
     };
     let started_reply = Reply::Started {
         pid: std::process::id(),
@@ -77,9 +74,11 @@ pub(crate) fn attempt(order: &Order, signals: Signals, reply: &ReplyTo) -> io::R
         signals,
         program: program.pid,
         streams: [
-            Capture::new(Stream::Out, program.out, NoMask),
-            Capture::new(Stream::Err, program.err, NoMask),
+            Capture::new(Stream::Out, program.out, &masking),
+            Capture::new(Stream::Err, program.err, &masking),
         ],
+        masking,
+        delivered,
         log,
         meter: Meter::new(&order.run_dir, order.usage.clone(), &order.cgroups),
         tree: &tree,
@@ -89,8 +88,45 @@ pub(crate) fn attempt(order: &Order, signals: Signals, reply: &ReplyTo) -> io::R
         buffer: vec![0; READ_BYTES],
     };
     // A program that nobody watches must not run on.
-    let record = supervisor.run(order, started_at, started).inspect_err(|_| tree.kill())?;
+    let record = supervisor.run(&order, started_at, started).inspect_err(|_| tree.kill())?;
     reserve.publish(record)
+}
+
+/// A program that runs, and what is needed to watch it.
+struct Started {
+    log: Log,
+    program: Program,
+    masking: Masking,
+    delivered: Option<Delivered>,
+}
+
+/// Starts the program, with the secrets of the order, which has none afterwards. What was made of them is gone where this
+/// fails.
+fn start(order: &mut Order) -> Result<Started, Outcome> {
+    let variables = std::mem::take(&mut order.secret_env);
+    let files = order.secret_files.take();
+    let named = variables.iter().chain(files.iter().flat_map(|files| &files.files));
+    let masking = Masking::new(named)
+        .map_err(|error| Outcome::ExecFailed { errno: None, message: error.to_string() })?;
+    let started = (|| {
+        let mut log = Log::open(&order.run_dir, &order.log)
+            .map_err(|error| program::failed("cannot write the log", &error))?;
+        let delivered = files.as_ref().map(Delivered::make).transpose()?;
+        let folder = delivered.as_ref().map(|delivered| delivered.path().to_owned());
+        let program = program::start(order, &SecretEnvironment { variables, folder })?;
+        masking.warn(&mut log);
+        Ok((log, program, delivered))
+    })();
+    match started {
+        Ok((log, program, delivered)) => {
+            dumps::hide_memory();
+            Ok(Started { log, program, masking, delivered })
+        }
+        Err(Outcome::ExecFailed { errno, message }) => {
+            Err(Outcome::ExecFailed { errno, message: masking.text(&message).into_owned() })
+        }
+        Err(other) => Err(other),
+    }
 }
 
 fn never_started(order: &Order, outcome: Outcome, at: Timestamp) -> ExitRecord {
@@ -109,11 +145,12 @@ fn never_started(order: &Order, outcome: Outcome, at: Timestamp) -> ExitRecord {
     }
 }
 
-#[derive(Debug)]
 struct Supervisor<'a> {
     signals: Signals,
     program: Pid,
-    streams: [Capture<NoMask>; 2],
+    streams: [Capture; 2],
+    masking: Masking,
+    delivered: Option<Delivered>,
     log: Log,
     meter: Meter,
     tree: &'a Tree,
@@ -136,10 +173,14 @@ impl Supervisor<'_> {
         let status = self.until_end()?;
         let (ended_at, ended) = (clock::now(), clock::instant());
         self.clear_tree()?;
+        if let Some(Err(error)) = self.delivered.take().map(Delivered::remove) {
+            self.log.say(&format!("the folder with the secrets cannot be removed: {error}"));
+        }
         let whole = self.drain()?;
+        leftovers::mask(&order.mask.files, &order.working_dir, &mut self.masking, &mut self.log);
         self.meter.finish();
         let (cpu_user_us, cpu_system_us) = meter::children_cpu()?;
-        let masked = self.streams.iter().map(Capture::masked).sum();
+        let masked = self.masking.masked() + self.streams.iter().map(Capture::masked).sum::<u64>();
         Ok(ExitRecord {
             attempt: order.attempt.clone(),
             outcome: outcome(status),
@@ -237,7 +278,9 @@ impl Supervisor<'_> {
             let left = end.saturating_duration_since(clock::instant());
             if left.is_zero() {
                 self.log.say("somebody still holds the program's output open: the rest is not read");
-                self.streams.iter_mut().for_each(|stream| stream.end(&mut self.log));
+                for stream in &mut self.streams {
+                    stream.end(&mut self.masking, &mut self.log);
+                }
                 return Ok(false);
             }
             self.turn(left)?;
@@ -267,7 +310,7 @@ impl Supervisor<'_> {
             .map(|(index, _)| index)
             .collect();
         for index in ready {
-            self.streams[index].read(&mut self.buffer, &mut self.log);
+            self.streams[index].read(&mut self.buffer, &mut self.masking, &mut self.log);
         }
         let now = clock::instant();
         for stream in &mut self.streams {

@@ -1,0 +1,1 @@
+//! The encodings against what Python makes of the same values.

@@ -1,0 +1,65 @@
+//! Passes over text in which no pattern begins.
+
+use zeroize::Zeroizing;
+
+use super::MIN_BYTES;
+
+/// How many bytes are looked at together.
+const GRAM_BYTES: usize = 4;
+/// The distance between two looks. An occurrence covers the first bytes of its pattern, so one of three neighbouring looks
+/// falls on these wherever it begins.
+const STRIDE: usize = MIN_BYTES - GRAM_BYTES + 1;
+/// The smallest table: it fits into a quarter of any first-level cache.
+const MIN_TABLE_BITS: u32 = 16;
+/// The largest table: 256 KiB, which fits into a second-level cache.
+const MAX_TABLE_BITS: u32 = 21;
+/// How many bits of the table there are for one that is set, where that is possible.
+const BITS_PER_GRAM: usize = 64;
+
+/// Which four bytes may stand at offset 0, 1 or 2 of a pattern; a hash may take others for them, never miss one.
+#[derive(Clone, Default)]
+pub(super) struct Scout {
+    table: Zeroizing<Vec<u64>>,
+    shift: u32,
+}
+
+impl Scout {
+    /// For `patterns` of at least [`MIN_BYTES`], of which there are `count`.
+    pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a [u8]>, count: usize) -> Self {
+        let wanted = (count * STRIDE * BITS_PER_GRAM).next_power_of_two().trailing_zeros();
+        let bits = wanted.clamp(MIN_TABLE_BITS, MAX_TABLE_BITS);
+        let words = vec![0; 1 << (bits - u64::BITS.trailing_zeros())];
+        let mut scout = Self { table: Zeroizing::new(words), shift: u32::BITS - bits };
+        for pattern in patterns {
+            for gram in pattern[..MIN_BYTES].windows(GRAM_BYTES) {
+                let (word, bit) = scout.place(gram);
+                scout.table[word] |= bit;
+            }
+        }
+        scout
+    }
+
+    /// The first position from `from` on at which a pattern may begin: none begins between the two. What is left behind it
+    /// may be too short to tell.
+    #[inline]
+    pub(super) fn find(&self, text: &[u8], from: usize) -> usize {
+        let mut at = from + STRIDE - 1;
+        while let Some(gram) = text.get(at..at + GRAM_BYTES) {
+            let (word, bit) = self.place(gram);
+            if self.table[word] & bit != 0 {
+                break;
+            }
+            at += STRIDE;
+        }
+        // Also of what begins one or two bytes earlier these four may be a part.
+        at + 1 - STRIDE
+    }
+
+    #[inline]
+    fn place(&self, gram: &[u8]) -> (usize, u64) {
+        let number = u32::from_le_bytes([gram[0], gram[1], gram[2], gram[3]]);
+        // The multiplier is the golden ratio, as in Knuth's multiplicative hashing.
+        let hash = number.wrapping_mul(0x9e37_79b1) >> self.shift;
+        ((hash / u64::BITS) as usize, 1 << (hash % u64::BITS))
+    }
+}
