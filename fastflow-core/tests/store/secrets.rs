@@ -133,13 +133,20 @@ async fn a_row_that_somebody_put_back_is_refused() {
 
 /// Those of the values that can be read in the bytes of the file, or in its log.
 fn in_file(path: &Path, tags: &[u64]) -> BTreeSet<u64> {
-    let wanted: HashMap<[u8; 8], u64> = tags.iter().map(|tag| (text(*tag), *tag)).collect();
+    // Wherever a piece of a value lies, eight bytes in their place are its text, begun at any of its bytes.
+    let turned = |tag: u64, by: usize| {
+        let mut text = text(tag);
+        text.rotate_left(by);
+        (text, tag)
+    };
+    let wanted: HashMap<[u8; 8], u64> =
+        tags.iter().flat_map(|tag| (0..8).map(|by| turned(*tag, by))).collect();
     let read = ["", "-wal"].map(|end| {
         let mut file = path.as_os_str().to_owned();
         file.push(end);
         std::fs::read(file).unwrap_or_default()
     });
-    let parts = read.iter().flat_map(|bytes| bytes.windows(8));
+    let parts = read.iter().flat_map(|bytes| bytes.chunks_exact(8));
     parts.filter_map(|part| wanted.get(part)).copied().collect()
 }
 
