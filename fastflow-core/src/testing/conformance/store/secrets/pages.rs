@@ -11,7 +11,7 @@ async fn pages(store: &Arc<dyn Store>, mut query: SecretQuery, limit: u32) -> Ve
     let mut all = Vec::new();
     loop {
         let page = store.secrets(&query).await.unwrap();
-        assert!(page.len() <= limit as usize);
+        assert!(page.len() <= limit as usize && all.len() <= 1000, "pages come to an end");
         query.after = page.last().map(|last| (last.scope.clone(), last.name.clone()));
         let is_last = page.len() < limit as usize;
         all.extend(page.into_iter().map(|record| (record.scope.to_string(), record.name.to_string())));
