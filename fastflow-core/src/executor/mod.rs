@@ -7,6 +7,7 @@
 mod aside;
 mod capability;
 pub mod container;
+mod in_memory;
 mod order;
 mod outcome;
 pub mod process;
@@ -374,7 +375,7 @@ pub struct ExecutionHandle {
 /// spec.limits.max_processes = Some(64);
 /// assert!(spec.requirements().process_limit);
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct AttemptSpec {
     /// The attempt; also the name of its sandbox.
@@ -433,6 +434,26 @@ impl AttemptSpec {
             secrets: !self.secrets.is_empty(),
             ..self.limits.requirements()
         }
+    }
+}
+
+impl fmt::Debug for AttemptSpec {
+    /// Shows neither arguments nor values of variables: they may be secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttemptSpec")
+            .field("id", &self.id)
+            .field("owner", &self.owner)
+            .field("program", &self.argv.first())
+            .field("env", &self.env.keys())
+            .field("secrets", &self.secrets)
+            .field("masked_files", &self.masked_files)
+            .field("working_dir", &self.working_dir)
+            .field("run_dir", &self.run_dir)
+            .field("image", &self.image)
+            .field("network", &self.network)
+            .field("read_only", &self.read_only)
+            .field("limits", &self.limits)
+            .finish()
     }
 }
 

@@ -3,12 +3,12 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fs,
-    os::unix::fs::{MetadataExt, PermissionsExt},
+    os::unix::fs::MetadataExt,
     path::Path,
     time::Duration,
 };
 
-use crate::{Error, PipelineName, Result, RunId, Timestamp, layout::DataDir};
+use crate::{Error, PipelineName, Result, RunId, Timestamp, layout::DataDir, removal::remove_folder};
 
 /// What is kept of ended runs' directories (logs, usage, files left behind). The runs themselves stay in the
 /// store.
@@ -124,32 +124,7 @@ pub(super) fn tree_bytes(dir: &Path) -> u64 {
 /// Removes a run's directory. Fine when it is gone.
 pub(super) fn remove(data: &DataDir, pipeline: &PipelineName, run: RunId) -> Result<()> {
     let dir = data.run_dir(pipeline, run);
-    let removed = match fs::remove_dir_all(&dir) {
-        // A program may have left folders that not even their owner may change.
-        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
-            open_up(&dir);
-            fs::remove_dir_all(&dir)
-        }
-        other => other,
-    };
-    match removed {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(Error::from(error).with("path", dir.display()))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Lets the owner change the folders below `dir`, never what a link leads to.
-fn open_up(dir: &Path) {
-    let mut folders = vec![dir.to_owned()];
-    while let Some(folder) = folders.pop() {
-        // What cannot be opened up makes the removal fail, and that says why.
-        let _ = fs::set_permissions(&folder, fs::Permissions::from_mode(0o700));
-        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        folders.extend(inner.map(|entry| entry.path()));
-    }
+    remove_folder(&dir).map_err(|error| Error::from(error).with("path", dir.display()))
 }
 
 #[cfg(test)]

@@ -25,6 +25,9 @@ use crate::{
 pub(super) const RUN: &str = "/fastflow/run";
 /// Where the shim finds its order.
 pub(super) const ORDER: &str = "/fastflow/order";
+/// Where the program finds those of its secrets that are files: in memory, for every container has a `/dev/shm` of its
+/// own. The shim makes it, and removes it when the program has ended.
+pub(super) const SECRETS: &str = "/dev/shm/fastflow-secrets";
 /// Where the shim lies.
 pub(super) const SHIM: &str = "/fastflow/shim";
 
@@ -204,9 +207,12 @@ pub(super) fn tool_order(name: &str, call: &ToolCall, env: BTreeMap<String, Stri
     Ok(order)
 }
 
-/// The order of an attempt, with the paths that its container has.
-pub(super) fn attempt_order(spec: &AttemptSpec) -> Order {
-    let mut order = order(spec);
+/// The order of an attempt, with the paths that its container has. The secrets move into it.
+pub(super) fn attempt_order(spec: &mut AttemptSpec) -> Order {
+    let mut order = order(spec, Path::new(SECRETS));
+    for file in &mut order.mask.files {
+        *file = path_inside(&spec.run_dir, file);
+    }
     order.working_dir = path_inside(&spec.run_dir, &spec.working_dir);
     order.run_dir = PathBuf::from(RUN);
     order

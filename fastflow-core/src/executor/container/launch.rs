@@ -34,8 +34,8 @@ pub(super) struct Launched {
 
 /// Makes the container and gives it the order. On an error nothing of it is left, but for what an engine that cannot be
 /// asked may still do: that container finds no order.
-pub(super) async fn launch(place: &Place, blueprint: &Blueprint<'_>, order: &Order) -> Result<Launched> {
-    let mut id = make(place, blueprint, Some(order)).await?;
+pub(super) async fn launch(place: &Place, blueprint: &Blueprint<'_>, order: Order) -> Result<Launched> {
+    let mut id = make(place, blueprint, Some(&order)).await?;
     let mut started = place.engine.start(&id).await;
     if let Err(error) = &started
         && error.kind() == ErrorKind::Unavailable
@@ -44,9 +44,10 @@ pub(super) async fn launch(place: &Place, blueprint: &Blueprint<'_>, order: &Ord
     {
         // Removed since it was seen, while nobody was on it: what is made anew is on the new one.
         clear(place, blueprint.name).await?;
-        id = make(place, blueprint, Some(order)).await?;
+        id = make(place, blueprint, Some(&order)).await?;
         started = place.engine.start(&id).await;
     }
+    drop(order);
     let launched = async {
         started?;
         let reply = reply(place, blueprint.run_dir, &id).await?;

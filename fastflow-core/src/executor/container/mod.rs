@@ -9,6 +9,7 @@
 //! /fastflow/shim     the shim, read-only
 //! /fastflow/order    its order, in memory; it takes it away when it has read it
 //! /fastflow/run      the attempt's run directory: the working copy, the log, the usage, the end
+//! /dev/shm/fastflow-secrets   those of its secrets that are files, in memory, until it has ended
 //! <as here>          its environment, read-only
 //! ```
 //!
@@ -110,7 +111,7 @@ impl Executor for ContainerExecutor {
             network: true,
             isolation: true,
             warm: true,
-            secrets: false,
+            secrets: true,
         }
     }
 

@@ -3,35 +3,31 @@
 use std::{
     fmt, fs,
     io::{self, Write as _},
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
-    },
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use fastflow_shim::{Order, layout};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::OnceCell;
 
 use super::{
     ContainerConfig, ContainerEngine, ContainerUser, EngineInfo, compose::Facts, host_paths::HostPaths,
     images::Images, watch::FolderWatch,
 };
-use crate::{Clock, Error, ErrorKind, Result, hex::hex, shim::ShimBinary};
+use crate::{
+    Clock, Error, ErrorKind, Result,
+    executor::in_memory::{folder_name, make_private},
+    shim::ShimBinary,
+};
 
 /// Only the owner may see what is there.
 const PRIVATE: u32 = 0o700;
 /// Whoever gets there may read: that is this user and the container, for it lies below a folder that is private.
 const READABLE: u32 = 0o755;
-/// The file systems whose files never reach a disk: `TMPFS_MAGIC` and `RAMFS_MAGIC` of `linux/magic.h`.
-const IN_MEMORY: [i64; 2] = [0x0102_1994, 0x8584_58f6];
 /// How long a network that was seen is taken to be there.
 const NETWORK_SEEN_FOR: Duration = Duration::from_secs(5);
-/// How many bytes of a hash tell the folders of two executors apart.
-const ORDER_ROOT_BYTES: usize = 6;
 /// Where there may be such a file system.
 const ORDER_ROOTS: [&str; 2] = ["/dev/shm", "/run"];
 
@@ -252,20 +248,15 @@ pub(super) fn remove_order_dir(dir: &Path) {
 
 /// The folder for all orders: in memory, private to this user, and where the engine can mount it from.
 fn order_root(config: &ContainerConfig, host_paths: &HostPaths) -> Result<PathBuf> {
-    // Whoever cleans up there must not meet the orders of another executor.
-    let digest = Sha256::digest(config.state_dir.as_os_str().as_bytes());
-    let executor = hex(&digest[..ORDER_ROOT_BYTES]);
-    let own = rustix::process::geteuid().as_raw();
-    let candidates: Vec<PathBuf> = match &config.order_dir {
-        Some(chosen) => vec![chosen.clone()],
-        None => ORDER_ROOTS
-            .iter()
-            .map(|root| Path::new(root).join(format!("fastflow-{own}-{executor}")))
-            .collect(),
+    let candidates: Vec<PathBuf> = if let Some(chosen) = &config.order_dir {
+        vec![chosen.clone()]
+    } else {
+        let name = folder_name(&config.state_dir);
+        ORDER_ROOTS.iter().map(|root| Path::new(root).join(&name)).collect()
     };
     let mut last = None;
     for candidate in candidates {
-        match usable_order_root(&candidate, own, host_paths) {
+        match host_paths.outside(&candidate).and_then(|_| make_private(&candidate)) {
             Ok(()) => return Ok(candidate),
             Err(error) => last = Some(error),
         }
@@ -282,25 +273,4 @@ fn order_root(config: &ContainerConfig, host_paths: &HostPaths) -> Result<PathBu
         Some(last) => error.because(last),
         None => error,
     })
-}
-
-fn usable_order_root(dir: &Path, own: u32, host_paths: &HostPaths) -> Result<()> {
-    let describe = |error: io::Error| Error::from(error).with("path", dir.display());
-    host_paths.outside(dir)?;
-    match fs::DirBuilder::new().mode(PRIVATE).create(dir) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(describe(error)),
-        _ => {}
-    }
-    let metadata = fs::symlink_metadata(dir).map_err(describe)?;
-    if !metadata.is_dir() || metadata.uid() != own || metadata.mode() & 0o077 != 0 {
-        return Err(Error::new(ErrorKind::Denied, "the folder does not belong to this user alone")
-            .with("path", dir.display()));
-    }
-    let kind = rustix::fs::statfs(dir).map_err(|error| describe(error.into()))?.f_type;
-    if !IN_MEMORY.contains(&kind) {
-        return Err(
-            Error::new(ErrorKind::Invalid, "the folder is not on a tmpfs").with("path", dir.display())
-        );
-    }
-    Ok(())
 }

@@ -29,13 +29,14 @@ pub(super) fn container_name(attempt: AttemptId) -> String {
     format!("fastflow-{attempt}")
 }
 
-pub(super) async fn start(place: Arc<Place>, warm: Warm, spec: AttemptSpec) -> Result<Start> {
-    let order = attempt_order(&spec);
+pub(super) async fn start(place: Arc<Place>, warm: Warm, mut spec: AttemptSpec) -> Result<Start> {
+    let needs = spec.requirements();
+    let order = attempt_order(&mut spec);
     // What the shim would refuse is refused here, before there is anything to clear away.
     order.to_vec().and_then(|bytes| Order::from_slice(&bytes)).map_err(invalid_order)?;
     check_dir("run_dir", &spec.run_dir)?;
     check_dir("working_dir", &spec.working_dir)?;
-    check_engine(&place, spec.requirements()).await?;
+    check_engine(&place, needs).await?;
     if guard::read(&spec.run_dir)?.is_some() {
         return Err(started_before(&spec));
     }
@@ -76,7 +77,7 @@ pub(super) async fn start(place: Arc<Place>, warm: Warm, spec: AttemptSpec) -> R
         writes: &[],
         order_wait: None,
     };
-    let launched = match launch(&place, &blueprint, &order).await {
+    let launched = match launch(&place, &blueprint, order).await {
         Ok(launched) => launched,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(started_before(&spec)),
         // Removed since it was looked at.
@@ -103,6 +104,7 @@ async fn check_engine(place: &Place, needs: Requirements) -> Result<()> {
         images: true,
         network: true,
         output: true,
+        secrets: true,
         ..Default::default()
     };
     can.check(needs)

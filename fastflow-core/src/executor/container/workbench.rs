@@ -91,7 +91,7 @@ impl ContainerWorkbench {
                 writes: &writes,
                 order_wait: None,
             };
-            launch(&place, &blueprint, &order).await
+            launch(&place, &blueprint, order).await
         })
         .await
     }

@@ -9,6 +9,7 @@ use super::{
     Place, cgroup,
     live::Entry,
     monitor::{self, Monitor},
+    secrets,
 };
 use crate::{
     AttemptId, Error, ErrorKind, OwnerId, Result,
@@ -41,6 +42,7 @@ pub(super) struct Attempt {
     pub(super) run_dir: PathBuf,
     pub(super) cgroups: Vec<PathBuf>,
     pub(super) session: Option<u32>,
+    pub(super) secrets: Option<PathBuf>,
     /// `None` when nobody knows who it is or was.
     pub(super) monitor: Option<Monitor>,
 }
@@ -101,14 +103,13 @@ impl Execution for ProcessExecution {
 }
 
 impl Attempt {
-    /// The attempt behind an entry of the list of live ones, or, without one, what can be known of it.
+    /// The attempt behind an entry of the list of live ones.
     pub(super) fn of(
         place: Arc<Place>,
         (owner, id): (OwnerId, AttemptId),
-        entry: Option<Entry>,
+        mut entry: Entry,
         monitor: Option<Monitor>,
     ) -> Self {
-        let mut entry = entry.unwrap_or_default();
         if entry.cgroups.is_empty() {
             entry.cgroups = place.cgroups.paths(&owner, id);
         }
@@ -119,6 +120,7 @@ impl Attempt {
             run_dir: entry.run_dir,
             cgroups: entry.cgroups,
             session: entry.session,
+            secrets: entry.secrets,
             monitor,
         }
     }
@@ -140,7 +142,7 @@ impl Attempt {
         self.free().await
     }
 
-    /// Removes the cgroups and the entry. Last the entry: it is what leads to the rest.
+    /// Removes the cgroups, the secrets and the entry. Last the entry: it is what leads to the rest.
     pub(super) async fn free(&self) -> Result<()> {
         let clock = &self.place.clock;
         let end = clock.elapsed() + KILL_TIMEOUT;
@@ -154,6 +156,7 @@ impl Attempt {
                 Err(error) => return Err(self.describe(error)),
             }
         }
+        secrets::remove(self.secrets.as_deref())?;
         self.place.live.remove(&self.owner, self.id)
     }
 

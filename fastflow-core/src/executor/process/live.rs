@@ -28,6 +28,9 @@ pub(super) struct Entry {
     /// Where there is no cgroup: the session of the attempt, once it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) session: Option<u32>,
+    /// Where its secrets are as files, if it has such.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) secrets: Option<PathBuf>,
 }
 
 impl LiveDir {

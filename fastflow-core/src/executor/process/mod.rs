@@ -9,6 +9,7 @@
 //! <cgroup>/fastflow/<owner>.<attempt>    its processes and their limits
 //! <run_dir>/guard.json                   who watches over it: process id, start time, boot
 //! <run_dir>/stop.json                    why it was asked to stop
+//! <secrets_dir>/fastflow-<…>/<attempt>   those of its secrets that are files, in memory, until it has ended
 //! ```
 
 mod cgroup;
@@ -16,6 +17,7 @@ mod execution;
 mod live;
 mod monitor;
 mod reattach;
+mod secrets;
 mod start;
 
 use std::{path::PathBuf, sync::Arc};
@@ -25,11 +27,12 @@ use async_trait::async_trait;
 use self::{
     cgroup::{Cgroups, Controller},
     execution::{Attempt, ProcessExecution},
-    live::LiveDir,
+    live::{Entry, LiveDir},
+    secrets::SecretsDir,
     start::Started,
 };
 use super::{AttemptRef, AttemptSpec, Capabilities, ExecutionHandle, Executor, Reattached, Start};
-use crate::{Clock, Error, ErrorKind, OwnerId, Result, shim::ShimBinary};
+use crate::{AttemptId, Clock, Error, ErrorKind, OwnerId, Result, shim::ShimBinary};
 
 /// How a [`ProcessExecutor`] is set up.
 ///
@@ -47,12 +50,15 @@ pub struct ProcessConfig {
     pub state_dir: PathBuf,
     /// Whether control groups are used.
     pub cgroups: CgroupMode,
+    /// A folder in memory (tmpfs) below which attempts get those of their secrets that are files, each in a folder that
+    /// only this user can read. `None` is `/dev/shm`, `/run/user/<uid>` or `/run`, the first that can be used.
+    pub secrets_dir: Option<PathBuf>,
 }
 
 impl ProcessConfig {
     /// The usual set-up.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
-        Self { state_dir: state_dir.into(), cgroups: CgroupMode::default() }
+        Self { state_dir: state_dir.into(), cgroups: CgroupMode::default(), secrets_dir: None }
     }
 }
 
@@ -96,6 +102,8 @@ struct Place {
     shim: PathBuf,
     live: LiveDir,
     cgroups: Cgroups,
+    /// `None` where there is no folder in memory.
+    secrets: Option<SecretsDir>,
     clock: Arc<dyn Clock>,
 }
 
@@ -104,16 +112,25 @@ impl ProcessExecutor {
     ///
     /// # Errors
     ///
-    /// `Denied`, `StorageFull` when the state directory cannot be written.
+    /// `Denied`, `StorageFull` when the state directory cannot be written; `Unsupported` for a
+    /// [`secrets_dir`](ProcessConfig::secrets_dir) that is not in memory, or not to be written to.
     pub fn new(config: &ProcessConfig, clock: Arc<dyn Clock>) -> Result<Self> {
         let state_dir = std::path::absolute(&config.state_dir)?;
+        let secrets = SecretsDir::find(config.secrets_dir.as_deref(), &state_dir)?;
         let live = LiveDir::create(&state_dir)?;
         let cgroups = match config.cgroups {
             CgroupMode::Auto => Cgroups::find(),
             CgroupMode::Off => Cgroups::default(),
         };
         let shim = ShimBinary::install(&state_dir)?;
-        Ok(Self { place: Arc::new(Place { shim, live, cgroups, clock }) })
+        Ok(Self { place: Arc::new(Place { shim, live, cgroups, secrets, clock }) })
+    }
+}
+
+impl Place {
+    /// What can be known of an attempt that has no entry.
+    fn entry_without_file(&self, attempt: AttemptId) -> Entry {
+        Entry { secrets: self.secrets.as_ref().map(|dir| dir.of(attempt)), ..Entry::default() }
     }
 }
 
@@ -131,6 +148,7 @@ impl Executor for ProcessExecutor {
             memory_limit: cgroups.can(Controller::Memory),
             process_limit: cgroups.can(Controller::Pids),
             output: true,
+            secrets: self.place.secrets.is_some(),
             reattach: true,
             ..Capabilities::default()
         }
@@ -145,11 +163,11 @@ impl Executor for ProcessExecutor {
         self.capabilities().check(spec.requirements())?;
         let (id, owner) = (spec.id, spec.owner.clone());
         let place = Arc::clone(&self.place);
-        Ok(match blocking(move || start::start(&place, &spec)).await? {
+        Ok(match blocking(move || start::start(&place, spec)).await? {
             Started::Failed(failure) => Start::Failed(failure),
             Started::Running { monitor, entry } => {
                 let place = Arc::clone(&self.place);
-                let attempt = Attempt::of(place, (owner, id), Some(entry), Some(monitor.clone()));
+                let attempt = Attempt::of(place, (owner, id), entry, Some(monitor.clone()));
                 Start::Started(Box::new(ProcessExecution::new(attempt, &monitor)))
             }
         })

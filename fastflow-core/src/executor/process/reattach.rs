@@ -9,6 +9,7 @@ use super::{
     execution::{Attempt, ProcessExecution, handle},
     live::Entry,
     monitor::{self, Monitor},
+    secrets,
 };
 use crate::{
     OwnerId, Result,
@@ -29,6 +30,7 @@ pub(super) fn list(place: &Place, owner: &OwnerId) -> Result<Vec<ExecutionHandle
             // It never starts, and whoever settled that did not live to clear away.
             Some(GuardState::Known(Guard::Void { .. })) => {
                 cgroup::remove(&entry.cgroups)?;
+                secrets::remove(entry.secrets.as_deref())?;
                 place.live.remove(owner, id)?;
             }
             Some(GuardState::Known(guard)) => {
@@ -54,7 +56,7 @@ pub(super) async fn reattach(place: &Arc<Place>, attempt: &AttemptRef) -> Result
         _ => recorded(),
     };
     let name = (attempt.owner.clone(), attempt.id);
-    let mut found = Attempt::of(Arc::clone(place), name, Some(entry), monitor.clone());
+    let mut found = Attempt::of(Arc::clone(place), name, entry, monitor.clone());
     match settled {
         Settled::Never => {
             found.free().await?;
@@ -87,7 +89,8 @@ fn find_session(attempt: &mut Attempt) -> Result<()> {
         return Ok(());
     }
     attempt.session = session;
-    let entry = Entry { run_dir: attempt.run_dir.clone(), cgroups: Vec::new(), session };
+    let (run_dir, secrets) = (attempt.run_dir.clone(), attempt.secrets.clone());
+    let entry = Entry { run_dir, cgroups: Vec::new(), session, secrets };
     if let Err(error) = attempt.place.live.write(&attempt.owner, attempt.id, &entry) {
         tracing::warn!(attempt = %attempt.id, error = error.chain(), "the session cannot be written down");
     }
@@ -105,5 +108,6 @@ async fn lose(attempt: &Attempt, cause: LostCause) -> Result<Reattached> {
 fn look(place: &Place, attempt: &AttemptRef) -> Result<(Settled, Entry)> {
     let entry = place.live.read(&attempt.owner, attempt.id)?;
     let settled = settle(attempt, entry.is_some())?;
-    Ok((settled, Entry { run_dir: attempt.run_dir.clone(), ..entry.unwrap_or_default() }))
+    let entry = entry.unwrap_or_else(|| place.entry_without_file(attempt.id));
+    Ok((settled, Entry { run_dir: attempt.run_dir.clone(), ..entry }))
 }

@@ -6,7 +6,7 @@
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
     os::{fd::OwnedFd, unix::net::UnixStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Command, Stdio},
     time::Duration,
 };
@@ -17,6 +17,7 @@ use super::{
     Place, cgroup,
     live::Entry,
     monitor::{self, Monitor},
+    secrets,
 };
 use crate::{
     Error, ErrorKind, Result,
@@ -48,8 +49,11 @@ pub(super) enum Started {
     Failed(StartFailure),
 }
 
-pub(super) fn start(place: &Place, spec: &AttemptSpec) -> Result<Started> {
-    let mut order = order(spec);
+pub(super) fn start(place: &Place, mut spec: AttemptSpec) -> Result<Started> {
+    let secrets = place.secrets.as_ref().filter(|_| !spec.secrets.files.is_empty());
+    let secrets_dir = secrets.map(|dir| dir.of(spec.id));
+    let mut order = order(&mut spec, secrets_dir.as_deref().unwrap_or(Path::new("")));
+    let spec = &spec;
     // What the shim would refuse is refused here, before there is anything to clear away.
     order.to_vec().and_then(|bytes| Order::from_slice(&bytes)).map_err(invalid_order)?;
     check_dir("run_dir", &spec.run_dir)?;
@@ -57,15 +61,19 @@ pub(super) fn start(place: &Place, spec: &AttemptSpec) -> Result<Started> {
     if guard::read(&spec.run_dir)?.is_some() {
         return Err(started_before(spec));
     }
+    if let Some(secrets) = secrets {
+        secrets.make()?;
+    }
     let mut entry = Entry {
         run_dir: spec.run_dir.clone(),
         cgroups: place.cgroups.paths(&spec.owner, spec.id),
         session: None,
+        secrets: secrets_dir,
     };
     place.live.write(&spec.owner, spec.id, &entry)?;
     entry.cgroups = place.cgroups.create(&spec.owner, spec.id, &spec.limits)?;
     order.cgroups.clone_from(&entry.cgroups);
-    match launch(&place.shim, &order.to_vec().map_err(invalid_order)?)? {
+    match launch(&place.shim, order)? {
         Reply::Started { pid, start_time_ticks, boot_id, .. } => {
             if entry.cgroups.is_empty() {
                 entry.session = monitor::session_of(pid);
@@ -75,12 +83,12 @@ pub(super) fn start(place: &Place, spec: &AttemptSpec) -> Result<Started> {
         }
         Reply::ExecFailed { errno, message } => {
             await_end(&spec.run_dir)?;
-            clear(place, spec, &entry.cgroups)?;
+            clear(place, spec, &entry)?;
             Ok(Started::Failed(outcome::start_failure(errno, message)))
         }
         Reply::Refused { guard } => {
             if matches!(guard, GuardState::Known(Guard::Void { .. })) {
-                clear(place, spec, &entry.cgroups)?;
+                clear(place, spec, &entry)?;
             }
             Err(started_before(spec))
         }
@@ -91,7 +99,7 @@ pub(super) fn start(place: &Place, spec: &AttemptSpec) -> Result<Started> {
 /// Starts the shim away from this process, hands it the order, and returns its answer.
 ///
 /// Both ways are sockets: a shim that dies must not end this process with a broken pipe.
-fn launch(shim: &Path, order: &[u8]) -> Result<Reply> {
+fn launch(shim: &Path, order: Order) -> Result<Reply> {
     let failed = |error: io::Error| {
         Error::from(error)
             .with("shim", shim.display())
@@ -111,7 +119,7 @@ fn launch(shim: &Path, order: &[u8]) -> Result<Reply> {
         .spawn()
         .map_err(failed)?;
     // A shim that has ended already has said why, or nothing.
-    let sent = to_shim.write_all(order);
+    let sent = send(&mut to_shim, order);
     drop(to_shim);
     let mut line = Vec::new();
     let answered = BufReader::new(io::Read::take(from_shim, REPLY_MAX_BYTES)).read_until(b'\n', &mut line);
@@ -132,6 +140,13 @@ fn launch(shim: &Path, order: &[u8]) -> Result<Reply> {
     serde_json::from_slice(&line).map_err(|error| unknown(error.into()))
 }
 
+/// Writes the order, and forgets it.
+fn send(to_shim: &mut UnixStream, order: Order) -> io::Result<()> {
+    let bytes = order.to_vec().map_err(io::Error::other)?;
+    drop(order);
+    to_shim.write_all(&bytes)
+}
+
 /// Waits for the end of a shim that has nothing more to do.
 fn await_end(run_dir: &Path) -> io::Result<()> {
     let Some(GuardState::Known(guard)) = guard::read(run_dir)? else { return Ok(()) };
@@ -144,8 +159,9 @@ fn await_end(run_dir: &Path) -> io::Result<()> {
 }
 
 /// Removes what was made for an attempt of which nothing runs.
-fn clear(place: &Place, spec: &AttemptSpec, cgroups: &[PathBuf]) -> Result<()> {
-    cgroup::remove(cgroups)?;
+fn clear(place: &Place, spec: &AttemptSpec, entry: &Entry) -> Result<()> {
+    cgroup::remove(&entry.cgroups)?;
+    secrets::remove(entry.secrets.as_deref())?;
     place.live.remove(&spec.owner, spec.id)
 }
 

@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     AttemptId,
     executor::container::{ContainerConfig, ContainerUser},
+    secret::Secret,
 };
 
 const DATA: &str = "/srv/fastflow";
@@ -72,7 +73,10 @@ proptest! {
         let mark = |text: String| format!("{CANARY}{text}");
         let env = names.into_iter().map(|(name, value)| (format!("{CANARY}_{name}"), mark(value))).collect();
         let network = if is_apart { Network::None } else { Network::Bridge };
-        let attempt = spec_of(env, arguments.into_iter().map(mark).collect(), limits, network);
+        let mut attempt = spec_of(env, arguments.into_iter().map(mark).collect(), limits, network);
+        attempt.secrets.env.insert("TOKEN".parse().unwrap(), Secret::new(mark("variable".to_owned())));
+        attempt.secrets.files.insert("KEY".parse().unwrap(), Secret::new(mark("file".to_owned())));
+        attempt.masked_files.push(attempt.working_dir.join("result.json"));
         let config = ContainerConfig::new("/srv/fastflow/docker");
         let container = container_of(&attempt, &config);
 
@@ -94,7 +98,14 @@ prop_assert_eq!(writable, [&attempt.run_dir]);
         prop_assert_eq!(container.network == ContainerNetwork::None, is_apart);
         prop_assert_eq!(&container.entrypoint[0], SHIM);
         // The order says the rest, with the paths of the container.
-        let order = attempt_order(&attempt);
+        prop_assert!(attempt.requirements().secrets);
+        let order = attempt_order(&mut attempt);
+        prop_assert!(attempt.secrets.is_empty());
+        prop_assert_eq!(order.secret_env["TOKEN"].expose(), mark("variable".to_owned()));
+        let files = order.secret_files.unwrap();
+        prop_assert_eq!(&*files.dir, Path::new(SECRETS));
+        prop_assert_eq!(files.files["KEY"].expose(), mark("file".to_owned()));
+        prop_assert_eq!(order.mask.files, [Path::new("/fastflow/run/work/result.json")]);
         prop_assert_eq!(order.working_dir, Path::new("/fastflow/run/work"));
         prop_assert_eq!(&order.env, &attempt.env);
     }
