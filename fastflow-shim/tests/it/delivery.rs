@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fastflow_shim::{Outcome, Reply, Secret, SecretFiles, Stream};
+use fastflow_shim::{Order, Outcome, Reply, Secret, SecretFiles, Stream};
 use rustix::process::Signal;
 use tempfile::TempDir;
 
@@ -148,9 +148,15 @@ fn a_link_in_the_place_of_the_folder_leads_nobody_astray() {
     assert_eq!(fs::read_dir(moved).unwrap().count(), 0, "the secret is gone wherever it was moved");
 }
 
+fn file(order: &mut Order, dir: &str, name: &str) {
+    let mut secrets = SecretFiles::new(dir);
+    secrets.files.insert(name.to_owned(), Secret::new(SECRET));
+    order.secret_files = Some(secrets);
+}
+
 #[test]
 fn an_order_whose_secrets_cannot_be_delivered_is_refused_without_showing_them() {
-    let refused = |change: fn(&mut fastflow_shim::Order), words: &str| {
+    let refused = |change: fn(&mut Order), words: &str| {
         let mut attempt = Attempt::sh("echo started > witness");
         change(&mut attempt.order);
         let (mut child, reply) = attempt.start();
@@ -162,11 +168,6 @@ fn an_order_whose_secrets_cannot_be_delivered_is_refused_without_showing_them() 
         assert!(!format!("{reply:?}").contains("horse"), "{reply:?}");
         assert_eq!(fs::read_dir(attempt.path()).unwrap().count(), 0);
     };
-    fn file(order: &mut fastflow_shim::Order, dir: &str, name: &str) {
-        let mut secrets = SecretFiles::new(dir);
-        secrets.files.insert(name.to_owned(), Secret::new(SECRET));
-        order.secret_files = Some(secrets);
-    }
     refused(
         |order| drop(order.secret_env.insert("A=B".to_owned(), Secret::new(SECRET))),
         "secret_env has the name",

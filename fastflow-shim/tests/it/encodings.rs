@@ -1,6 +1,7 @@
 //! What is masked of an encoded secret, against what Python makes of it.
 
 use std::{
+    fmt::Write as _,
     io::Write as _,
     process::{Command, Stdio},
 };
@@ -87,7 +88,9 @@ pub(crate) fn forms(secrets: &[Vec<u8>]) -> Vec<Form> {
         .unwrap();
     let mut input = String::new();
     for secret in secrets {
-        secret.iter().for_each(|byte| input += &format!("{byte:02x}"));
+        for byte in secret {
+            write!(input, "{byte:02x}").unwrap();
+        }
         input.push('\n');
     }
     let mut stdin = python.stdin.take().unwrap();
