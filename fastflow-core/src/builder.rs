@@ -1,5 +1,7 @@
 //! Every knob of an orchestrator, checked once.
 
+mod secrets;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
@@ -8,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use self::secrets::GivenSecrets;
 use crate::{
     AuditPolicy, Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Preheat, Result,
     Retention, SystemClock,
@@ -72,6 +75,7 @@ pub struct OrchestratorBuilder {
     sync_interval: Option<Duration>,
     preheat: Preheat,
     inherited: Vec<String>,
+    secrets: GivenSecrets,
 }
 
 impl OrchestratorBuilder {
@@ -101,6 +105,7 @@ impl OrchestratorBuilder {
             sync_interval: None,
             preheat: Preheat::default(),
             inherited: INHERITED.map(str::to_owned).to_vec(),
+            secrets: GivenSecrets::default(),
         }
     }
 
@@ -243,7 +248,7 @@ impl OrchestratorBuilder {
     ///
     /// # Errors
     ///
-    /// `Invalid` naming what is missing or wrong; `Conflict` when another process has the data directory, with
+    /// `Invalid` naming what is missing or wrong, a master key for example; `Conflict` when another process has the data directory, with
     /// its process id; `Denied`, `StorageFull` by the file system's word; `Corrupt` for a damaged store;
     /// `Unsupported` for one that a newer version wrote.
     ///
@@ -251,8 +256,9 @@ impl OrchestratorBuilder {
     ///
     /// Dropping the future may leave a data directory that is made in part; building again goes on from there, once
     /// the store is let go of, which may take a moment.
-    pub async fn build(self) -> Result<Orchestrator> {
+    pub async fn build(mut self) -> Result<Orchestrator> {
         self.check()?;
+        let keyring = self.secrets.keyring(&*self.clock).await?;
         let blackouts = blackouts(&self.blackouts)?;
         let data = DataDir::new(&self.data_dir);
         let data = tokio::task::spawn_blocking(move || data.create()).await.map_err(|panic| {
@@ -282,12 +288,15 @@ impl OrchestratorBuilder {
             preheat: self.preheat,
             inherited_env: inherited(&self.inherited),
         };
+        let sealed = secrets::sealed(&store, keyring, &owner, (&self.clock, &self.entropy));
         let ports = Ports {
             store,
             source,
             executors,
             environments,
             auditor,
+            secrets: self.secrets.chain(sealed.clone()),
+            sealed,
             clock: self.clock,
             entropy: self.entropy,
             data,
@@ -331,6 +340,7 @@ impl OrchestratorBuilder {
         if self.environments.is_some() && (self.uv.is_some() || self.default_python.is_some()) {
             return invalid("`.uv(…)` and `.default_python(…)` have no effect beside `.environments(…)`");
         }
+        self.secrets.check()?;
         let mut names = BTreeSet::new();
         for (name, _) in &self.executors {
             if !names.insert(name.parse::<ExecutorName>()?) {

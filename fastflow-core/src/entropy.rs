@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A source of random bytes, for ids and jitter. Not for keys.
+/// A source of random bytes, for ids, jitter and keys. Only [`OsEntropy`] makes keys that nobody can guess.
 ///
 /// ```
 /// use fastflow_core::{Entropy, RunId, SystemClock};

@@ -128,6 +128,7 @@ impl Ports {
         let pipeline = &spec.pipeline;
         // Not only callers give some: what programs and schedules give must not make a run that can never start.
         check_parameters(&given).map_err(|error| error.with("pipeline", &pipeline.name))?;
+        check_secrets(pipeline, &given)?;
         pipeline.definition.parameters.check(given).map_err(|error| error.with("pipeline", &pipeline.name))
     }
 
@@ -178,6 +179,22 @@ pub(crate) fn check_parameters(given: &BTreeMap<EnvName, String>) -> Result<()> 
         }
     }
     Ok(())
+}
+
+/// Whoever may start a pipeline may not say what its secrets are.
+fn check_secrets(pipeline: &Pipeline, given: &BTreeMap<EnvName, String>) -> Result<()> {
+    let definition = &pipeline.definition;
+    let secret = |name: &&EnvName| {
+        definition.encrypted_env.contains_key(*name)
+            || definition.secrets.iter().any(|secret| secret.variable() == *name)
+    };
+    let Some(name) = given.keys().find(secret) else { return Ok(()) };
+    Err(Error::new(
+        ErrorKind::Invalid,
+        "this is a secret of the pipeline, and cannot be given as a parameter",
+    )
+    .with("pipeline", &pipeline.name)
+    .with("parameter", name))
 }
 
 /// Refuses what this version reads but does not act on: it is never run without it.

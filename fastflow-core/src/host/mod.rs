@@ -24,6 +24,7 @@ pub(crate) mod program;
 pub(crate) mod reconcile;
 mod retention;
 pub(crate) mod scheduler;
+mod secrets;
 pub(crate) mod signal;
 mod soft_limits;
 pub(crate) mod source_events;
@@ -50,6 +51,7 @@ use crate::{
     pipeline::ConfigName,
     run::Capacity,
     schedule::{Blackout, Schedule},
+    secret::{SealedSecrets, SecretStore},
     source::PipelineSource,
     store::Store,
 };
@@ -62,6 +64,10 @@ pub(crate) struct Ports {
     pub(crate) executors: Executors,
     pub(crate) environments: Arc<dyn EnvironmentBuilder>,
     pub(crate) auditor: Arc<dyn PackageAuditor>,
+    /// Everybody who has secrets, in the order in which they are asked.
+    pub(crate) secrets: Arc<dyn SecretStore>,
+    /// Those of them that the store keeps.
+    pub(crate) sealed: SealedSecrets,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) data: DataDir,

@@ -41,11 +41,12 @@ pub(crate) fn requirements(definition: &Definition) -> Requirements {
     needs.images = definition.image.is_some();
     needs.network = definition.network == Network::None;
     needs.no_output = definition.health.no_output_timeout.is_some();
+    needs.secrets = !definition.secrets.is_empty() || !definition.encrypted_env.is_empty();
     needs.heartbeat = definition.health.heartbeat_timeout.is_some();
     needs
 }
 
-/// The whole environment of a run's program. Later wins: what is there, the environment's own, `default_env`,
+/// The environment of a run's program, but for its secrets, which win over all of it. Later wins: what is there, the environment's own, `default_env`,
 /// parameters; the names that Fast-Flow sets cannot be set by anybody else.
 pub(super) fn env(
     run: &Run,

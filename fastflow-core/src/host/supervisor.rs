@@ -11,7 +11,8 @@ use futures::{FutureExt as _, future::FusedFuture as _};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Ports, backoff::Backoff, daemon, follow_up, health, interrupted, more_memory, notes, program, workspace,
+    Ports, backoff::Backoff, daemon, follow_up, health, interrupted, more_memory, notes, program, secrets,
+    workspace,
 };
 use crate::{
     AttemptId, Error, ErrorKind,
@@ -91,7 +92,11 @@ impl Supervisor {
     async fn launch(&mut self) -> Result<Phase, LetGo> {
         let began = self.ports.clock.elapsed();
         let prepared = {
-            let prepare = workspace::prepare(&self.ports, &self.run);
+            let prepare = async {
+                let workspace = workspace::prepare(&self.ports, &self.run).await?;
+                // Last: they are in memory no longer than they must.
+                Ok((workspace, secrets::resolve(&self.ports, &self.run).await?))
+            };
             let mut wish = self.wish.clone();
             tokio::select! {
                 biased;
@@ -101,8 +106,8 @@ impl Supervisor {
                 prepared = prepare => prepared,
             }
         };
-        let workspace = match prepared {
-            Ok(workspace) => workspace,
+        let (workspace, given) = match prepared {
+            Ok(prepared) => prepared,
             Err(failure) => {
                 let duration = self.ports.clock.elapsed().saturating_sub(began);
                 let setup = Setup { duration, environment: None, image: None, secrets: Vec::new() };
@@ -116,9 +121,11 @@ impl Supervisor {
         let place = workspace.place.as_deref();
         let base_env = program::base_env(&self.ports.settings.inherited_env, place);
         let mut spec = program::complete(spec, &self.run, &base_env, environment);
+        let secrets = given.hand_over(&mut spec);
         spec.env.extend(workspace.answers.clone());
+        spec.masked_files.clone_from(&workspace.answer_files);
         more_memory::raise(&self.ports, &self.run, &mut spec).await;
-        let setup = workspace.setup(self.ports.clock.elapsed().saturating_sub(began));
+        let setup = workspace.setup(self.ports.clock.elapsed().saturating_sub(began), secrets);
         // Kept beside the attempt first: a host that takes it over knows what this one made ready.
         workspace.keep(&setup);
         let executor = self.ports.executors.get(&self.run.spec.executor).and_then(|executor| {

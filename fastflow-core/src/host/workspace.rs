@@ -17,6 +17,7 @@ use crate::{
     layout::{HEARTBEAT_FILE, OUTPUT_FILE, ROUTE_FILE, WORK_DIR},
     pipeline::Pipeline,
     run::{Failure, Run, RunSpec, Setup, SetupEnvironment, StartFailure, StartFailureKind},
+    secret::SecretUse,
     source,
 };
 
@@ -30,6 +31,8 @@ pub(super) struct Workspace {
     pub(super) place: Option<Arc<dyn Workbench>>,
     /// The variables that say where the program leaves what it tells the host.
     pub(super) answers: Vec<(String, String)>,
+    /// Files of the program that the host reads.
+    pub(super) answer_files: Vec<PathBuf>,
     /// Whether there is a run directory at all.
     on_disk: bool,
 }
@@ -41,7 +44,7 @@ const MAX_SETUP_BYTES: u64 = 64 << 10;
 
 impl Workspace {
     /// What was made ready in `duration`, as the attempt keeps it.
-    pub(super) fn setup(&self, duration: Duration) -> Setup {
+    pub(super) fn setup(&self, duration: Duration, secrets: Vec<SecretUse>) -> Setup {
         let environment = self.environment.as_ref().map(|found| SetupEnvironment {
             id: found.id.clone(),
             lock_hash: found.lock_hash.to_string(),
@@ -50,7 +53,7 @@ impl Workspace {
             built: found.built,
         });
         let image = self.place.as_ref().map(|place| place.identity().to_owned());
-        Setup { duration, environment, image, secrets: Vec::new() }
+        Setup { duration, environment, image, secrets }
     }
 
     /// Keeps what was made ready beside the attempt. It is worth no failure of its own: a disk without room for
@@ -94,6 +97,7 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
             environment: None,
             place: None,
             answers: Vec::new(),
+            answer_files: Vec::new(),
             on_disk: false,
         });
     }
@@ -120,7 +124,8 @@ pub(super) async fn prepare(ports: &Ports, run: &Run) -> Result<Workspace, Failu
         None
     };
     let answers = answers(&**executor, run, &run_dir, &working_dir);
-    Ok(Workspace { run_dir, working_dir, environment, place, answers, on_disk: true })
+    let answer_files = [ROUTE_FILE, OUTPUT_FILE].map(|file| working_dir.join(file)).to_vec();
+    Ok(Workspace { run_dir, working_dir, environment, place, answers, answer_files, on_disk: true })
 }
 
 /// The variables that say where the program leaves what it tells the host: its heartbeat, where one is asked for, the
@@ -239,7 +244,7 @@ pub(super) fn start_failure(error: &Error) -> Failure {
     failed(kind, error)
 }
 
-fn failed(kind: StartFailureKind, error: &Error) -> Failure {
+pub(super) fn failed(kind: StartFailureKind, error: &Error) -> Failure {
     Failure::StartFailed(StartFailure { kind, message: error.chain() })
 }
 
@@ -248,7 +253,12 @@ pub(super) fn is_transient(failure: &Failure) -> bool {
     match failure {
         Failure::EnvironmentFailed(failure) => failure.kind.is_transient(),
         Failure::StartFailed(StartFailure { kind, .. }) => {
-            matches!(kind, StartFailureKind::ExecutorUnavailable | StartFailureKind::StorageFull)
+            matches!(
+                kind,
+                StartFailureKind::ExecutorUnavailable
+                    | StartFailureKind::SecretsUnavailable
+                    | StartFailureKind::StorageFull
+            )
         }
         _ => false,
     }

@@ -6,6 +6,7 @@ mod pipelines;
 mod runs;
 mod sbom;
 mod schedules;
+mod secrets;
 mod source;
 mod waiting;
 
@@ -23,6 +24,7 @@ pub use self::{
     pipelines::{PipelineInfo, Pipelines},
     runs::{Rerun, RunLogLine, Runs},
     schedules::{Schedules, Upcoming},
+    secrets::{MasterKeyUse, SecretInfo, Secrets, SetSecret, WantedSecret},
     source::{Source, SourceStatus},
     waiting::Waiting,
 };
@@ -137,7 +139,7 @@ impl Orchestrator {
     /// # Errors
     ///
     /// `Conflict` when it was started or shut down before; `Invalid` when an open run needs an executor that is
-    /// not registered; else by the source's and the store's word. After an error it can be called again.
+    /// not registered, or a stored secret a master key that is not there; else by the source's and the store's word. After an error it can be called again.
     ///
     /// # Cancel safety
     ///
@@ -149,6 +151,7 @@ impl Orchestrator {
         }
         let ports = &self.inner.ports;
         sync::at_start(ports).await?;
+        ports.sealed.check_keys().await?;
         let open = ports.store.take_over().await?;
         for run in &open {
             ports.executors.get(&run.spec.executor).map_err(|error| error.with("open_run", run.id))?;
@@ -267,6 +270,11 @@ impl Orchestrator {
     /// The packages: what is installed where, who used it, bills of materials, audits.
     pub fn packages(&self) -> Packages<'_> {
         Packages::new(self)
+    }
+
+    /// The secrets: set, remove, list; master keys and their rotation.
+    pub fn secrets(&self) -> Secrets<'_> {
+        Secrets::new(self)
     }
 
     /// The schedules: read, make, change; their instants and their ledger.

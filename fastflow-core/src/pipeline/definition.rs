@@ -9,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     ByteSize, DaemonPolicy, DownstreamTrigger, EnvName, HealthPolicy, ImageName, Limits, Network, Parameters,
-    PipelineKind, PythonRequest, QueuePolicy, RetryPolicy, ScheduleEntry, Seconds, TopSchedule, WebhookKey,
+    PipelineKind, PythonRequest, QueuePolicy, RetryPolicy, ScheduleEntry, Seconds, SecretDelivery,
+    TopSchedule, WebhookKey,
 };
-use crate::{ExecutorName, PipelineName};
+use crate::{ExecutorName, PipelineName, secret::SecretName};
 
 /// Everything that `pipeline.json` and `[tool.fastflow]` say about one pipeline. Its default is an empty file.
 ///
@@ -68,9 +69,11 @@ pub struct Definition {
     /// Environment variables with sealed values.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub encrypted_env: BTreeMap<EnvName, String>,
-    /// The stored secrets it may see, as environment variables.
+    /// The stored secrets that it may see. It gets no others, and does not start without one of them.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
-    pub secrets: BTreeSet<EnvName>,
+    pub secrets: BTreeSet<SecretName>,
+    /// How it gets those.
+    pub secrets_as: SecretDelivery,
     /// The key of its webhook.
     #[serde(skip)]
     pub webhook_key: Option<WebhookKey>,
@@ -149,6 +152,7 @@ impl Default for Definition {
             default_env: BTreeMap::new(),
             encrypted_env: BTreeMap::new(),
             secrets: BTreeSet::new(),
+            secrets_as: SecretDelivery::default(),
             webhook_key: None,
             schedule: TopSchedule::default(),
             schedules: Vec::new(),

@@ -9,6 +9,7 @@ pub(crate) mod chain;
 mod configured;
 mod daemon;
 mod definition;
+mod delivery;
 mod diagnostic;
 mod env;
 mod health;
@@ -41,6 +42,7 @@ pub use self::{
     chain::{Cycle, Edge, EdgeKind, Graph, Node},
     daemon::{DaemonPolicy, RestartInterval},
     definition::{CellPolicy, Definition},
+    delivery::SecretDelivery,
     diagnostic::{Diagnostic, Location, Position, Severity},
     env::{EnvName, MAX_ENV_VALUE_BYTES, check_env_value},
     health::{HealthPolicy, SoftLimitAction},

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Definition, Location, PipelineKind, ScheduleEntry};
+use super::{Definition, Location, PipelineKind};
 
 /// A field that this version reads and keeps, but cannot act on. Running without it would be wrong, so a
 /// pipeline that has one is refused.
@@ -47,10 +47,8 @@ impl Definition {
     pub fn unsupported(&self) -> Vec<UnsupportedField> {
         [
             ("type", self.kind == PipelineKind::Notebook),
-            ("schedules", self.schedules.iter().any(is_sealed)),
+            ("schedules", self.schedules.iter().any(|entry| entry.webhook_key.is_some())),
             ("webhook_key", self.webhook_key.is_some()),
-            ("encrypted_env", !self.encrypted_env.is_empty()),
-            ("secrets", !self.secrets.is_empty()),
             ("cells", !self.cells.is_empty()),
         ]
         .into_iter()
@@ -58,9 +56,4 @@ impl Definition {
         .map(|(name, _)| UnsupportedField { pointer: format!("/{name}"), location: None })
         .collect()
     }
-}
-
-/// Whether an entry needs secrets, or has a webhook of its own.
-fn is_sealed(entry: &ScheduleEntry) -> bool {
-    !entry.encrypted_env.is_empty() || entry.webhook_key.is_some()
 }

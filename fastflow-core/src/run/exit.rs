@@ -196,6 +196,12 @@ pub enum StartFailureKind {
     RevisionMissing,
     /// The image of its sandbox is not there, and could not be had.
     ImageMissing,
+    /// Nobody has a secret that the pipeline names.
+    SecretMissing,
+    /// A secret that the pipeline names is there, and cannot be had: it cannot be opened, say.
+    SecretRefused,
+    /// Whoever has the secrets could not be asked.
+    SecretsUnavailable,
     /// The executor could not be reached.
     ExecutorUnavailable,
     /// Anything else; the message says what.

@@ -1,43 +1,46 @@
 //! A sealed value as it is stored.
 
-use std::{fmt, str::FromStr};
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use super::{MAX_SECRET_BYTES, MasterKeyId};
+use crate::{Error, ErrorKind, Result};
 
-use crate::{Error, ErrorKind, Result, hex::hex};
-
-/// The bytes of a key's id.
-const KEY_ID_BYTES: usize = 16;
-/// Version, key id, salt, nonce and tag: what is there even of an empty value.
-const MIN_BYTES: usize = 1 + KEY_ID_BYTES + 32 + 12 + 16;
 /// The only version there is.
-const VERSION: u8 = 1;
-
-/// Which master key something is sealed with: a number that follows from the key, and from which the key does not follow.
-///
-/// ```
-/// use fastflow_core::secret::MasterKeyId;
-///
-/// let id: MasterKeyId = "00112233445566778899aabbccddeeff".parse().unwrap();
-/// assert_eq!(id.to_string(), "00112233445566778899aabbccddeeff");
-/// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct MasterKeyId([u8; KEY_ID_BYTES]);
-
-impl MasterKeyId {
-    /// The id of these bytes.
-    pub(crate) const fn from_bytes(bytes: [u8; KEY_ID_BYTES]) -> Self {
-        Self(bytes)
-    }
-
-    /// Its bytes.
-    pub fn as_bytes(&self) -> &[u8; KEY_ID_BYTES] {
-        &self.0
-    }
-}
+pub(super) const VERSION: u8 = 1;
+/// The bytes of a record's salt.
+pub(super) const SALT_BYTES: usize = 32;
+/// The bytes of a nonce.
+pub(super) const NONCE_BYTES: usize = 12;
+/// The bytes of a tag.
+pub(super) const TAG_BYTES: usize = 16;
+/// Where the salt begins.
+const SALT_AT: usize = 1 + MasterKeyId::BYTES;
+/// Version, key id and salt: what the tag covers as it is, besides whom the value is for.
+pub(super) const HEADER_BYTES: usize = SALT_AT + SALT_BYTES;
+/// Where the ciphertext begins.
+pub(super) const TEXT_AT: usize = HEADER_BYTES + NONCE_BYTES;
+/// What is there even of an empty value.
+const MIN_BYTES: usize = TEXT_AT + TAG_BYTES;
 
 /// A sealed value: `version (1) | key id (16) | salt (32) | nonce (12) | ciphertext | tag (16)`.
+///
+/// It shows the length of the value, and which key opens it. Anybody who has that key can open it with this alone:
+///
+/// - The version is the byte 1.
+/// - The key id is the first 16 bytes of HKDF-SHA-256 over the master key, without salt, with the info
+///   `fastflow/master-key-id/v1`.
+/// - Salt and nonce are random for each value.
+/// - The value, UTF-8, is encrypted with AES-256-GCM. Its key is the first 32 bytes of HKDF-SHA-256 over the master key,
+///   with the salt of the envelope and the info `fastflow/secret/v1`.
+/// - The associated data of AES-256-GCM is the version, the key id and the salt, the first 49 bytes as they are, followed
+///   by what the value is bound to ([`Binding`](super::Binding)). A text stands there as its length, 8 bytes with the
+///   highest first, and its UTF-8:
+///   - for a stored value, the byte 1, and the texts of the installation, of the scope (`global`, `pipeline:<name>`,
+///     `schedule:<id>`) and of the name; then the version of the value, 4 bytes with the highest first;
+///   - for one in a pipeline's files, the byte 2, and the texts of the pipeline and of the variable.
+///
+/// Each value has a key of its own, so there is no number of values after which random nonces become dangerous, and none
+/// of them says anything about another one.
 ///
 /// ```
 /// use fastflow_core::secret::Envelope;
@@ -49,16 +52,24 @@ impl MasterKeyId {
 pub struct Envelope(Box<[u8]>);
 
 impl Envelope {
+    /// The largest one, in bytes.
+    pub const MAX_BYTES: usize = MIN_BYTES + MAX_SECRET_BYTES;
+
     /// Takes the bytes as an envelope, if that is what they look like.
     ///
     /// # Errors
     ///
-    /// `Invalid` for too few of them; `Unsupported` for another version.
+    /// `Invalid` for too few of them or too many; `Unsupported` for another version.
     pub fn from_bytes(bytes: Vec<u8>) -> Result<Self> {
         if bytes.len() < MIN_BYTES {
             return Err(Error::new(ErrorKind::Invalid, "a sealed value is cut short")
                 .with("bytes", bytes.len())
                 .with("at_least", MIN_BYTES));
+        }
+        if bytes.len() > Self::MAX_BYTES {
+            return Err(Error::new(ErrorKind::Invalid, "a sealed value is too long")
+                .with("bytes", bytes.len())
+                .with("max_bytes", Self::MAX_BYTES));
         }
         if bytes[0] != VERSION {
             return Err(Error::new(ErrorKind::Unsupported, "a sealed value has a format of another version")
@@ -75,50 +86,39 @@ impl Envelope {
 
     /// The key that it is sealed with.
     pub fn key(&self) -> MasterKeyId {
-        let mut id = [0; KEY_ID_BYTES];
-        id.copy_from_slice(&self.0[1..=KEY_ID_BYTES]);
-        MasterKeyId(id)
+        MasterKeyId::from_bytes(self.part(1))
+    }
+
+    /// Version, key id and salt.
+    pub(super) fn header(&self) -> &[u8] {
+        &self.0[..HEADER_BYTES]
+    }
+
+    pub(super) fn salt(&self) -> [u8; SALT_BYTES] {
+        self.part(SALT_AT)
+    }
+
+    pub(super) fn nonce(&self) -> [u8; NONCE_BYTES] {
+        self.part(HEADER_BYTES)
+    }
+
+    pub(super) fn ciphertext(&self) -> &[u8] {
+        &self.0[TEXT_AT..self.0.len() - TAG_BYTES]
+    }
+
+    pub(super) fn tag(&self) -> [u8; TAG_BYTES] {
+        self.part(self.0.len() - TAG_BYTES)
+    }
+
+    fn part<const BYTES: usize>(&self, at: usize) -> [u8; BYTES] {
+        let mut part = [0; BYTES];
+        part.copy_from_slice(&self.0[at..at + BYTES]);
+        part
     }
 }
 
 impl fmt::Debug for Envelope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Envelope").field("key", &self.key()).field("bytes", &self.0.len()).finish()
-    }
-}
-
-impl fmt::Display for MasterKeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&hex(&self.0))
-    }
-}
-
-impl FromStr for MasterKeyId {
-    type Err = Error;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let wrong = || {
-            Error::new(ErrorKind::Invalid, "not the id of a master key: 32 hexadecimal digits")
-                .with("found", text.escape_debug().take(80).collect::<String>())
-        };
-        if text.len() != 2 * KEY_ID_BYTES || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return Err(wrong());
-        }
-        let number = u128::from_str_radix(text, 16).map_err(|_| wrong())?;
-        Ok(Self(number.to_be_bytes()))
-    }
-}
-
-impl TryFrom<String> for MasterKeyId {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<MasterKeyId> for String {
-    fn from(id: MasterKeyId) -> Self {
-        id.to_string()
     }
 }

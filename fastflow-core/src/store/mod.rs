@@ -4,6 +4,8 @@
 pub(crate) mod accept;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod follow;
+#[cfg(any(feature = "sqlite", feature = "testing"))]
+pub(crate) mod keep;
 mod packages;
 #[cfg(any(feature = "sqlite", feature = "testing"))]
 pub(crate) mod record;
@@ -347,32 +349,26 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// `Conflict` when `version` is not the one after the newest that there ever was under this scope and name;
     /// `Unavailable`, `StorageFull` when nothing can be written now.
-    async fn put_secret(&self, put: PutSecret) -> Result<()> {
-        unsupported_here()
-    }
+    async fn put_secret(&self, put: PutSecret) -> Result<()>;
 
     /// The values of `names` in `scopes`, in no order.
     ///
     /// # Errors
     ///
-    /// `Invalid` when one of them is not the newest that there ever was under its scope and name: somebody has put an
-    /// older row in its place. `Unavailable` when the store cannot be read now.
+    /// `Invalid` when one of them is not the one in force, by the versions that there ever were under its scope and name:
+    /// somebody has put an older row in its place. `Unavailable` when the store cannot be read now.
     async fn find_secrets(
         &self,
         scopes: &[SecretScope],
         names: &BTreeSet<SecretName>,
-    ) -> Result<Vec<SecretRecord>> {
-        unsupported_here()
-    }
+    ) -> Result<Vec<SecretRecord>>;
 
-    /// Values by scope and name.
+    /// Values by scope and name, both in the order of their texts.
     ///
     /// # Errors
     ///
-    /// `Unavailable` when the store cannot be read now.
-    async fn secrets(&self, query: &SecretQuery) -> Result<Vec<SecretRecord>> {
-        unsupported_here()
-    }
+    /// `Invalid` as with [`find_secrets`](Self::find_secrets); `Unavailable` when the store cannot be read now.
+    async fn secrets(&self, query: &SecretQuery) -> Result<Vec<SecretRecord>>;
 
     /// The values that there are and were under a scope and name, newest first; the newest
     /// [`SecretQuery::MAX_LIMIT`] of them. None where there never was one.
@@ -380,36 +376,28 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// `Unavailable` when the store cannot be read now.
-    async fn secret_versions(&self, scope: &SecretScope, name: &SecretName) -> Result<Vec<SecretVersion>> {
-        unsupported_here()
-    }
+    async fn secret_versions(&self, scope: &SecretScope, name: &SecretName) -> Result<Vec<SecretVersion>>;
 
     /// Removes a value. That it was there is kept.
     ///
     /// # Errors
     ///
     /// `NotFound`; `Unavailable`, `StorageFull` when nothing can be written now.
-    async fn remove_secret(&self, scope: &SecretScope, name: &SecretName, at: Timestamp) -> Result<()> {
-        unsupported_here()
-    }
+    async fn remove_secret(&self, scope: &SecretScope, name: &SecretName, at: Timestamp) -> Result<()>;
 
     /// Puts the same value under another key, if what is there is still `reseal.from`. Whether it was.
     ///
     /// # Errors
     ///
     /// `Unavailable`, `StorageFull` when nothing can be written now.
-    async fn reseal_secret(&self, reseal: ResealSecret) -> Result<bool> {
-        unsupported_here()
-    }
+    async fn reseal_secret(&self, reseal: ResealSecret) -> Result<bool>;
 
     /// How many values are sealed with each key.
     ///
     /// # Errors
     ///
     /// `Unavailable` when the store cannot be read now.
-    async fn secrets_by_key(&self) -> Result<BTreeMap<MasterKeyId, u64>> {
-        unsupported_here()
-    }
+    async fn secrets_by_key(&self) -> Result<BTreeMap<MasterKeyId, u64>>;
 
     /// Lets go of the store after everything accepted is written. Later calls fail with `Unavailable`.
     ///
@@ -422,8 +410,4 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
 /// Stores keep microseconds; what they return right away must not differ from what they return later.
 pub(crate) fn whole_micros(at: Timestamp) -> Timestamp {
     Timestamp::from_microsecond(at.as_microsecond()).unwrap_or(at)
-}
-
-fn unsupported_here<T>() -> Result<T> {
-    Err(crate::Error::new(crate::ErrorKind::Unsupported, "this store keeps no secrets yet"))
 }

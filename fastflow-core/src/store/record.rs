@@ -104,7 +104,7 @@ impl RunRecord {
     /// Counts the failure, and says whether another attempt follows, and why.
     fn retry(&mut self, failure: &Failure, at: Timestamp) -> (Retry, Option<Decision>) {
         if let Failure::StartFailed(StartFailure { kind, .. }) = failure
-            && *kind == StartFailureKind::ExecutorUnavailable
+            && matches!(kind, StartFailureKind::ExecutorUnavailable | StartFailureKind::SecretsUnavailable)
             && let Some(delay) = executor_retry_delay(self.run.id, self.start_retries)
         {
             self.start_retries += 1;

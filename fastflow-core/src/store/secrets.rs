@@ -149,7 +149,7 @@ pub struct SecretVersion {
     pub ended_at: Option<Timestamp>,
 }
 
-/// Which values are listed: those after `after`, by scope and name.
+/// Which values are listed: those after `after`, by scope and name as texts.
 ///
 /// ```
 /// use fastflow_core::{secret::SecretScope, store::SecretQuery};

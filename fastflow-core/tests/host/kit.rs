@@ -102,6 +102,14 @@ impl Place {
         std::fs::write(self.tmp().join(file), text).unwrap();
     }
 
+    /// Changes the store's file behind the host's back.
+    pub(crate) async fn sql(&self, text: &'static str) {
+        use sqlx::Connection as _;
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.data().join("fastflow.db"));
+        let mut store = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
+        sqlx::query(text).execute(&mut store).await.unwrap();
+    }
+
     /// A submission whose program finds [`tmp`](Self::tmp) in `TMP_DIR`.
     pub(crate) fn ask(&self, pipeline: &str) -> Submission {
         Submission::new(pipeline).parameter("TMP_DIR", self.tmp().display().to_string())

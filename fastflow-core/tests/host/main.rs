@@ -31,6 +31,7 @@ mod retention;
 mod retry;
 mod revision;
 mod schedule;
+mod secret;
 mod shutdown;
 mod soft_limits;
 mod stage;

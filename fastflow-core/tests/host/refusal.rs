@@ -40,9 +40,7 @@ async fn a_broken_pipeline_is_refused_with_all_its_errors_and_stops_no_other() {
 async fn what_is_not_built_yet_is_refused_by_name() {
     let place = Place::new();
     let fields = [
-        ("schedules", r#"[{"id": "a", "schedule_cron": "0 4 * * *", "encrypted_env": {"A": "sealed"}}]"#),
-        ("secrets", r#"["TOKEN"]"#),
-        ("encrypted_env", r#"{"TOKEN": "sealed"}"#),
+        ("schedules", r#"[{"id": "a", "schedule_cron": "0 4 * * *", "webhook_key": "0123456789abcdef"}]"#),
         ("webhook_key", r#""0123456789abcdef0123456789abcdef""#),
     ];
     for (index, (field, value)) in fields.iter().enumerate() {

@@ -19,16 +19,16 @@ fn env(definition: &Definition) -> Vec<(&str, &str)> {
 #[test]
 fn an_entry_wins_over_the_pipeline_field_by_field() {
     let pipeline = pipeline(
-        r#"{"default_env": {"A": "1", "B": "2"}, "encrypted_env": {"S": "x", "T": "y"}, "timeout": 60,
+        r#"{"default_env": {"A": "1", "B": "2"}, "encrypted_env": {"S": "ff1.x", "T": "ff1.y"}, "timeout": 60,
             "cpu_hard_limit": 1, "mem_hard_limit": "64m", "retry_attempts": 3, "retry_jitter_percent": 5,
             "retry_strategy": {"type": "fixed_delay", "delay": 7}, "priority": 4, "schedules": [
             {"id": "full", "schedule_cron": "@daily", "enabled": false, "default_env": {"B": "3", "C": "4"},
-             "encrypted_env": {"T": "z"}, "timeout": 0, "mem_hard_limit": "128m", "cpu_soft_limit": 0.5,
+             "encrypted_env": {"T": "ff1.z"}, "timeout": 0, "mem_hard_limit": "128m", "cpu_soft_limit": 0.5,
              "retry_attempts": 0, "retry_strategy": {"type": "custom_schedule", "delays": [1]}},
             {"id": "bare", "schedule_interval_seconds": 5}]}"#,
     );
     let full = pipeline.configured(&"full".parse().unwrap()).unwrap();
-    assert_eq!(env(&full.definition), [("A", "1"), ("B", "3"), ("C", "4"), ("S", "x"), ("T", "z")]);
+    assert_eq!(env(&full.definition), [("A", "1"), ("B", "3"), ("C", "4"), ("S", "ff1.x"), ("T", "ff1.z")]);
     let limits = Limits {
         cpu: Some(CpuMillis(1000)),
         memory: Some(ByteSize(128 << 20)),

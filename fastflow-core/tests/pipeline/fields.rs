@@ -41,7 +41,7 @@ fn every_field_is_read() {
     };
     assert_eq!(d.retry, retry);
     assert_eq!(d.default_env.values().collect::<Vec<_>>(), ["1", ""]);
-    assert_eq!((d.encrypted_env.len(), d.secrets.len()), (1, 1));
+    assert_eq!((d.encrypted_env.len(), d.secrets.len(), d.secrets_as), (1, 1, SecretDelivery::Files));
     assert_eq!(d.webhook_key.unwrap().expose(), "0123456789abcdef");
     assert!(matches!(d.schedule.rule, Some(ScheduleRule::Cron(_))));
     assert!(d.schedule.window.start.is_some() && d.schedule.window.end.is_some());
@@ -111,8 +111,9 @@ const WRONG: &[(&str, &[&str])] = &[
     ("retry_attempts", &["-1", "1001", "\"2\"", "0.5"]),
     ("default_env", &["[]", "{\"A\": 1}", "{\"A\": null}", "{\"\": \"\"}", "{\"A=B\": \"\"}"]),
     ("default_env", &["{\"PATH\": \"x\"}", "{\"LD_PRELOAD\": \"x\"}", "{\"A\": \"\\u0000\"}"]),
-    ("encrypted_env", &["[]", "{\"A\": 1}", "{\"UV_INDEX\": \"x\"}"]),
-    ("secrets", &["\"A\"", "[1]", "[\"PYTHONPATH\"]", "{}"]),
+    ("encrypted_env", &["[]", "{\"A\": 1}", "{\"UV_INDEX\": \"ff1.x\"}", "{\"A\": \"x\"}"]),
+    ("secrets", &["\"A\"", "[1]", "[\"PYTHONPATH\"]", "{}", "[\"../A\"]", "[\"-A\"]", "[\"A=B\"]"]),
+    ("secrets_as", &["\"file\"", "\"\"", "true", "[]"]),
     ("webhook_key", &["1", "\"a/b\"", "\"a b\""]),
     ("schedule_cron", &["\"0 24 * * *\"", "\"0 0 30 2 *\"", "\"@reboot\"", "\"0 0 * JANFEB *\""]),
     ("schedule_cron", &["\"\"", "\"* * *\"", "\"* * * * * * *\"", "5", "\"every day at noon ok\u{e4}\""]),

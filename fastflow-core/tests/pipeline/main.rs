@@ -12,6 +12,7 @@ mod policies;
 mod property;
 mod retry;
 mod schema;
+mod secrets;
 mod unsupported;
 
 use fastflow_core::pipeline::*;
@@ -59,6 +60,7 @@ const FULL: &str = r#"{
   "default_env": {"A": "1", "EMPTY": ""},
   "encrypted_env": {"B": "gAAAAA"},
   "secrets": ["TOKEN"],
+  "secrets_as": "files",
   "webhook_key": "0123456789abcdef",
   "schedule_cron": "*/5 * * * *",
   "schedule_start": "2026-01-01",

@@ -55,7 +55,7 @@ async fn a_newer_schema_is_refused_by_both_versions() {
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     let facts: Vec<_> = error.context().collect();
     assert!(facts.contains(&("schema_of_database", "99")), "{error}");
-    assert!(facts.contains(&("schema_of_this_version", "5")), "{error}");
+    assert!(facts.contains(&("schema_of_this_version", "6")), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,6 @@
-//! Environment variables, secrets, and the key of the webhook: what may not be shown.
+//! Environment variables and the key of the webhook: what may not be shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Place, Report, field::Fields, node::Kind};
 use crate::pipeline::{Definition, EnvName, MAX_ENV_VALUE_BYTES, WebhookKey, check_env_value};
@@ -9,6 +9,22 @@ pub(super) fn env(
     report: &mut Report<'_>,
     fields: &mut Fields<'_>,
     name: &'static str,
+) -> BTreeMap<EnvName, String> {
+    let expected = format!("a string without NUL of at most {MAX_ENV_VALUE_BYTES} bytes");
+    variables(
+        report,
+        fields,
+        name,
+        |text| if check_env_value(text).is_ok() { Ok(()) } else { Err(&expected) },
+    )
+}
+
+/// The variables of a field. `check` says what is expected of a value that cannot be one.
+pub(super) fn variables<'e>(
+    report: &mut Report<'_>,
+    fields: &mut Fields<'_>,
+    name: &'static str,
+    check: impl Fn(&str) -> Result<(), &'e str>,
 ) -> BTreeMap<EnvName, String> {
     let mut env = BTreeMap::new();
     let Some(field) = fields.take(name) else { return env };
@@ -25,9 +41,8 @@ pub(super) fn env(
             value.wrong_unseen(report, "a string; put the value in quotes");
             continue;
         };
-        if check_env_value(text).is_err() {
-            value
-                .wrong_unseen(report, format!("a string without NUL of at most {MAX_ENV_VALUE_BYTES} bytes"));
+        if let Err(expected) = check(text) {
+            value.wrong_unseen(report, expected);
         } else if let Some(name) = name {
             env.insert(name, text.clone());
         }
@@ -38,20 +53,6 @@ pub(super) fn env(
 pub(super) fn env_name(report: &mut Report<'_>, place: Place, path: &str, name: &str) -> Option<EnvName> {
     let parsed = name.parse();
     parsed.map_err(|error: crate::Error| report.error(place, path, error.message().to_owned())).ok()
-}
-
-pub(super) fn secrets(report: &mut Report<'_>, fields: &mut Fields<'_>) -> BTreeSet<EnvName> {
-    let Some(field) = fields.take("secrets") else { return BTreeSet::new() };
-    let expected = "a list of names of stored secrets";
-    let mut names = BTreeSet::new();
-    for item in field.list(report, Definition::MAX_ENV_ENTRIES, expected) {
-        let Some(text) = item.text(report, "the name of a stored secret") else { continue };
-        let name = env_name(report, item.node.place, &item.path, text);
-        if name.is_some_and(|name| !names.insert(name)) {
-            report.warning(item.node.place, &item.path, "found this name twice; it counts once");
-        }
-    }
-    names
 }
 
 /// An empty key means that there is no webhook.

@@ -12,6 +12,7 @@ mod read;
 mod report;
 mod retry;
 mod schedule;
+mod secret;
 
 use std::collections::BTreeMap;
 

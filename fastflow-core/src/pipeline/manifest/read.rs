@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, ops::RangeInclusive};
 use super::{
     Report, chain, daemon, env,
     field::{Field, Fields},
-    parameter, queue, retry, schedule,
+    parameter, queue, retry, schedule, secret,
 };
 use crate::{
     PipelineName,
@@ -53,8 +53,9 @@ pub(super) fn definition(
             .unwrap_or(default.stop_grace),
         retry: retry::policy(report, fields),
         default_env: env::env(report, fields, "default_env"),
-        encrypted_env: env::env(report, fields, "encrypted_env"),
-        secrets: env::secrets(report, fields),
+        encrypted_env: secret::sealed_env(report, fields),
+        secrets: secret::named(report, fields),
+        secrets_as: secret::delivery(report, fields),
         webhook_key: env::webhook_key(report, fields),
         schedules: schedule::entries(report, fields, &schedule.policy),
         schedule,
@@ -86,6 +87,7 @@ fn check(report: &mut Report<'_>, fields: &Fields<'_>, definition: &Definition) 
     }
     retry::check(report, fields, definition);
     schedule::check(report, fields, definition);
+    secret::check(report, fields, definition);
 }
 
 /// A string of at most `max` characters without control characters other than line breaks and tabs.

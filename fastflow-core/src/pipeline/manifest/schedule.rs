@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, num::NonZeroU32};
 use super::{
     Report, env,
     field::{Field, Fields},
-    policy, read, retry,
+    policy, read, retry, secret,
 };
 use crate::pipeline::{
     ConfigName, CronText, Definition, Moment, ScheduleEntry, SchedulePolicy, ScheduleRule, ScheduleWindow,
@@ -101,7 +101,7 @@ pub(super) fn entry(
     let policy = SchedulePolicy { max_instances, ..policy::policy(report, fields, base) };
     let enabled = read::flag(report, fields, "enabled", true);
     let default_env = env::env(report, fields, "default_env");
-    let encrypted_env = env::env(report, fields, "encrypted_env");
+    let encrypted_env = secret::sealed_env(report, fields);
     let limits = read::limits(report, fields);
     let retry_attempts = retry::attempts(report, fields);
     let retry_strategy = retry::strategy(report, fields);

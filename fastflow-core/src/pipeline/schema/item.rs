@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use super::value::{
     AnySeconds, Attempts, Blackouts, CatchUpRuns, Cores, Cron, Environment, Factor, Flag, Fold, Gap, Growth,
     Instant, Key, Name, OptionalName, OutputFields, Overlaps, ParameterDescription, ParameterValue,
-    ParameterValues, Positive, Route, Size, SomeSeconds, SomeSize, TimeZone, TypeOfParameter, Waits,
+    ParameterValues, Positive, Route, SealedEnvironment, Size, SomeSeconds, SomeSize, TimeZone,
+    TypeOfParameter, Waits,
 };
 
 /// The waits between attempts.
@@ -90,7 +91,7 @@ pub(super) struct ScheduleItem {
     #[schemars(default, with = "Environment", extend("x-type" = "object of strings", "default" = {}))]
     default_env: (),
     /// Added to the pipeline's own, and winning over them.
-    #[schemars(default, with = "Environment", extend("x-type" = "object of strings", "default" = {}))]
+    #[schemars(default, with = "SealedEnvironment", extend("x-type" = "object of strings", "default" = {}))]
     encrypted_env: (),
     /// Replaces the pipeline's own.
     #[schemars(default, with = "Cores", extend("x-type" = "number", "examples" = [0.5]))]

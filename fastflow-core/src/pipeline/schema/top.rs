@@ -7,10 +7,10 @@ use schemars::JsonSchema;
 use super::{
     item::{CellItem, Daylight, Escalation, Late, ParameterItem, ScheduleItem, Strategy, TriggerItem},
     value::{
-        AnySeconds, Attempts, Blackouts, Cores, Cron, Description, Environment, ExitCodes, Flag, Full,
-        GraceSeconds, Image, Instant, Key, Kind, OptionalName, OthersToo, Overlaps, Percent, Pipelines,
-        Pools, Positive, Priority, Python, Reach, Reasons, Restart, Restarts, Sandboxes, SecretNames, Size,
-        SoftLimit, SomeSeconds, Tags, TimeZone,
+        AnySeconds, Attempts, Blackouts, Cores, Cron, Delivery, Description, Environment, ExitCodes, Flag,
+        Full, GraceSeconds, Image, Instant, Key, Kind, OptionalName, OthersToo, Overlaps, Percent, Pipelines,
+        Pools, Positive, Priority, Python, Reach, Reasons, Restart, Restarts, Sandboxes, SealedEnvironment,
+        SecretNames, Size, SoftLimit, SomeSeconds, Tags, TimeZone,
     },
 };
 use crate::pipeline::{Definition, EnvName, Parameters, SchedulePolicy};
@@ -101,12 +101,18 @@ pub(super) struct Manifest {
     /// `PATH` and `PYTHONPATH`, are refused.
     #[schemars(default, with = "Environment", extend("x-type" = "object of strings", "default" = {}))]
     default_env: (),
-    /// Environment variables with sealed values. *Not acted on yet.*
-    #[schemars(default, with = "Environment", extend("x-type" = "object of strings", "default" = {}))]
+    /// Environment variables with sealed values, each as `seal_text` makes it for this pipeline, or a Fernet token of
+    /// Python Fast-Flow. They win over `default_env`, and no caller may set them.
+    #[schemars(default, with = "SealedEnvironment", extend("x-type" = "object of strings", "default" = {}))]
     encrypted_env: (),
-    /// The stored secrets it may see, as environment variables. *Not acted on yet.*
+    /// The stored secrets that it may see, by their names. It gets no others, does not start without one of them, and no
+    /// caller may set them.
     #[schemars(default, with = "SecretNames", extend("x-type" = "list of strings", "default" = []))]
     secrets: (),
+    /// How it gets those: with `"env"` as environment variables, which win over all others; with `"files"` as files, in
+    /// the folder that `FASTFLOW_SECRETS_DIR` names. `encrypted_env` are variables in any case.
+    #[schemars(default, with = "Delivery", extend("x-type" = "string", "default" = "env"))]
+    secrets_as: (),
     /// The key that opens its webhook; `""` is none.
     #[schemars(default, with = "Key", extend("x-type" = "string", "default" = ""))]
     webhook_key: (),

@@ -10,6 +10,7 @@ use crate::{
         QueuePolicy, RetryPolicy, RetryReason, RetryStrategy, SchedulePolicy, Seconds, TimeZoneName,
         WebhookKey,
     },
+    secret::SecretName,
 };
 
 macro_rules! described {
@@ -79,11 +80,26 @@ described! {
         "propertyNames": { "minLength": 1, "maxLength": EnvName::MAX_BYTES, "pattern": "^[!-<>-~]+$" },
         "additionalProperties": { "type": "string", "maxLength": MAX_ENV_VALUE_BYTES }
     };
+    SealedEnvironment => {
+        "type": ["object", "null"],
+        "maxProperties": Definition::MAX_ENV_ENTRIES,
+        "propertyNames": { "minLength": 1, "maxLength": EnvName::MAX_BYTES, "pattern": "^[!-<>-~]+$" },
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": MAX_ENV_VALUE_BYTES,
+            "pattern": r"^\s*(ff1\.[A-Za-z0-9_-]+|gAAAA[A-Za-z0-9_-]*=*)\s*$"
+        }
+    };
     SecretNames => {
         "type": ["array", "null"],
         "maxItems": Definition::MAX_ENV_ENTRIES,
-        "items": { "type": "string", "minLength": 1, "maxLength": EnvName::MAX_BYTES, "pattern": "^[!-<>-~]+$" }
+        "items": {
+            "type": "string",
+            "maxLength": SecretName::MAX_BYTES,
+            "pattern": "^[A-Za-z_][A-Za-z0-9_.-]*$"
+        }
     };
+    Delivery => { "enum": ["env", "files", null] };
     Tags => {
         "type": ["array", "null"],
         "maxItems": Definition::MAX_TAGS,

@@ -198,6 +198,10 @@ impl<'row> Columns<'row> {
         self.get()
     }
 
+    pub(super) fn maybe_bytes(&mut self) -> Result<Option<&'row [u8]>> {
+        self.get()
+    }
+
     pub(super) fn run_id(&mut self) -> Result<RunId> {
         let bytes: &[u8] = self.get()?;
         let bytes = <[u8; 16]>::try_from(bytes).map_err(|_| corrupt("a run id of the wrong length"))?;

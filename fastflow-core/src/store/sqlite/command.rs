@@ -6,6 +6,7 @@ use super::{
     fault::Fault,
     packages::{AuditRow, EnvironmentRows},
     schedules::ScheduleRows,
+    secrets::SecretChange,
     specs::PreparedSpec,
     syncs::{PublicationRows, SyncRow},
 };
@@ -70,6 +71,11 @@ pub(super) enum Command {
         row: AuditRow,
         reply: Reply<()>,
     },
+    /// Answered with whether it took effect.
+    ChangeSecret {
+        change: Box<SecretChange>,
+        reply: Reply<bool>,
+    },
     Close {
         reply: Reply<()>,
     },
@@ -88,6 +94,7 @@ impl Command {
             | Self::PutEnvironment { reply, .. }
             | Self::PutAudit { reply, .. }
             | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
+            Self::ChangeSecret { reply, .. } => drop(reply.send(Err(fault.error()))),
             Self::Publish { reply, .. } | Self::RecordSync { reply, .. } => {
                 drop(reply.send(Err(fault.error())));
             }

@@ -114,6 +114,7 @@ impl Writer {
                 | Command::RecordSync { .. }
                 | Command::PutEnvironment { .. }
                 | Command::PutAudit { .. }
+                | Command::ChangeSecret { .. }
                 | Command::Close { .. } => {}
             }
         }

@@ -24,6 +24,8 @@ pub(super) const MIGRATIONS: &[Migration] = &[
     Migration { version: 3, min_reader: 3, sql: include_str!("migrations/0003_schedules.sql") },
     Migration { version: 4, min_reader: 4, sql: include_str!("migrations/0004_sources.sql") },
     Migration { version: 5, min_reader: 4, sql: include_str!("migrations/0005_packages.sql") },
+    // An earlier version would start what is queued without the secrets that it asks for.
+    Migration { version: 6, min_reader: 6, sql: include_str!("migrations/0006_secrets.sql") },
 ];
 
 const VERSION_TABLE: &str = "CREATE TABLE schema_version (

@@ -22,18 +22,20 @@ mod lock;
 mod migration;
 mod notes;
 mod open;
+mod options;
 mod packages;
 mod queue;
 mod reserve;
 mod runs;
 mod schedules;
+mod secrets;
 mod specs;
 mod syncs;
 mod turns;
 mod writer;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     num::NonZeroU32,
     path::{Path, PathBuf},
@@ -44,6 +46,7 @@ use async_trait::async_trait;
 use sqlx::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
+pub use self::options::SqliteOptions;
 use self::{
     batch::Next,
     command::{Command, Reply},
@@ -51,51 +54,24 @@ use self::{
     lock::HostLock,
     packages::{AuditRow, EnvironmentRows},
     reserve::Reserve,
+    secrets::SecretChange,
     specs::Specs,
     writer::{FileIdentity, WAITING_MAX, Writer},
 };
 use super::{
     Advanced, Audit, Claim, Created, DailyStatistics, DueSchedule, EnvironmentPackages, Event, EventId, Fire,
-    Fired, FollowUpAction, PackageQuery, PackageUse, Page, PipelineRecord, Publication, RunQuery,
-    ScheduleChange, ScheduleRecord, Step, Store, TickQuery,
+    Fired, FollowUpAction, PackageQuery, PackageUse, Page, PipelineRecord, Publication, PutSecret,
+    ResealSecret, RunQuery, ScheduleChange, ScheduleRecord, SecretQuery, SecretRecord, SecretVersion, Step,
+    Store, TickQuery,
 };
 use crate::{
     Clock, Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
     environment::EnvironmentId,
     run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
+    secret::{MasterKeyId, SecretName, SecretScope},
     source::{Commit, SyncId, SyncRecord},
 };
-
-/// How a [`SqliteStore`] is opened.
-///
-/// ```
-/// use fastflow_core::store::SqliteOptions;
-///
-/// let mut options = SqliteOptions::default();
-/// options.reserve_bytes = 0;
-/// assert!(!options.network_file_system);
-/// ```
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-#[non_exhaustive]
-pub struct SqliteOptions {
-    /// Whether the file may lie on a network file system. SQLite cannot keep its promises there; default no.
-    pub network_file_system: bool,
-    /// Room kept free beside the database for the day the disk is full, in bytes; 16 MiB unless told, 0 for none.
-    /// When the disk is full it is given up: open runs then reach their end, and new ones are refused until there
-    /// is room for it again.
-    pub reserve_bytes: u64,
-    /// The file is checked for damage when it is opened and no larger than this, in bytes; 64 MiB unless told, which
-    /// takes about 0.1 s. 0 for never, `u64::MAX` for always. Damaged pages of a larger file are found when they
-    /// are read.
-    pub check_max_bytes: u64,
-}
-
-impl Default for SqliteOptions {
-    fn default() -> Self {
-        Self { network_file_system: false, reserve_bytes: 16 << 20, check_max_bytes: 64 << 20 }
-    }
-}
 
 /// A [`Store`] in one SQLite file. Clones share it; when the last one is dropped, or with [`Store::close`], the
 /// file is let go of.
@@ -181,6 +157,10 @@ impl SqliteStore {
         let closed = || Fault::new(ErrorKind::Unavailable, "the store is closed", &self.shared.path).error();
         self.commands.send(command(reply)).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
+    }
+
+    async fn change_secret(&self, change: SecretChange) -> Result<bool> {
+        self.ask(|reply| Command::ChangeSecret { change: Box::new(change), reply }).await
     }
 
     fn readers(&self) -> &SqlitePool {
@@ -371,6 +351,39 @@ impl Store for SqliteStore {
 
     async fn audits(&self, environment: Option<&EnvironmentId>, limit: NonZeroU32) -> Result<Vec<Audit>> {
         self.read_audits(environment, limit).await
+    }
+
+    async fn put_secret(&self, put: PutSecret) -> Result<()> {
+        self.change_secret(SecretChange::Put(put)).await.map(drop)
+    }
+
+    async fn find_secrets(
+        &self,
+        scopes: &[SecretScope],
+        names: &BTreeSet<SecretName>,
+    ) -> Result<Vec<SecretRecord>> {
+        self.read_found(scopes, names).await
+    }
+
+    async fn secrets(&self, query: &SecretQuery) -> Result<Vec<SecretRecord>> {
+        self.read_secrets(query).await
+    }
+
+    async fn secret_versions(&self, scope: &SecretScope, name: &SecretName) -> Result<Vec<SecretVersion>> {
+        self.read_versions(scope, name).await
+    }
+
+    async fn remove_secret(&self, scope: &SecretScope, name: &SecretName, at: Timestamp) -> Result<()> {
+        let remove = SecretChange::Remove { scope: scope.clone(), name: name.clone(), at };
+        self.change_secret(remove).await.map(drop)
+    }
+
+    async fn reseal_secret(&self, reseal: ResealSecret) -> Result<bool> {
+        self.change_secret(SecretChange::Reseal(reseal)).await
+    }
+
+    async fn secrets_by_key(&self) -> Result<BTreeMap<MasterKeyId, u64>> {
+        self.read_by_key().await
     }
 
     async fn close(&self) -> Result<()> {

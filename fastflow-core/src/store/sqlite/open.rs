@@ -46,6 +46,8 @@ pub(super) async fn writer(path: &Path) -> std::result::Result<SqliteConnection,
         .pragma("cache_size", format!("-{WRITER_CACHE_KIB}"))
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", WAL_KEEP_BYTES.to_string())
+        // What a secret was before must not be found in what the file has no use for.
+        .pragma("secure_delete", "on")
         .connect()
         .await?;
     sqlx::query(FENCE).execute(&mut connection).await?;

@@ -21,6 +21,10 @@ use super::{
         PUT_SCHEDULES, SELECT_DUE_SCHEDULES, SELECT_SCHEDULE, SELECT_SCHEDULES_OF, SELECT_TICKS,
         SELECT_TICKS_OF, SELECT_UNFINISHED_OF,
     },
+    secrets::{
+        SELECT_BY_KEY, SELECT_FOUND, SELECT_SECRETS, SELECT_SECRETS_NOT_UNDER, SELECT_VERSIONS,
+        change::{PUT_SECRET, REMOVE_SECRET, RESEAL_SECRET, SELECT_NEWEST},
+    },
     turns::SELECT_TURNS,
 };
 use crate::Timestamp;
@@ -47,7 +51,8 @@ async fn every_statement_finds_its_rows_by_an_index() {
     let path: Arc<std::path::Path> = dir.path().join("store.db").into();
     let mut connection = open::writer(&path).await.unwrap();
     migrate(&mut connection, MIGRATIONS, &path, Timestamp::UNIX_EPOCH).await.unwrap();
-    let writes = WRITE.split(';').chain(PUT_SCHEDULES.split(';')).filter(|text| !text.trim().is_empty());
+    let writes = [WRITE, PUT_SCHEDULES, PUT_SECRET, REMOVE_SECRET, RESEAL_SECRET];
+    let writes = writes.iter().flat_map(|text| text.split(';')).filter(|text| !text.trim().is_empty());
     let reads = [
         SELECT_CHAINS,
         SELECT_CONTENT,
@@ -68,6 +73,12 @@ async fn every_statement_finds_its_rows_by_an_index() {
         SELECT_SCHEDULE,
         SELECT_SCHEDULES_OF,
         SELECT_SCHEDULE_ROWS,
+        SELECT_BY_KEY,
+        SELECT_FOUND,
+        SELECT_NEWEST,
+        SELECT_SECRETS,
+        SELECT_SECRETS_NOT_UNDER,
+        SELECT_VERSIONS,
         SELECT_TICKS,
         SELECT_TICKS_OF,
         SELECT_TURNS,

@@ -93,6 +93,9 @@ impl Writer {
                         let put = self.put_audit(&row).await;
                         drop(reply.send(put.map_err(|fault| fault.error())));
                     }
+                    Command::ChangeSecret { change, reply } => {
+                        drop(reply.send(self.change_secret(&change).await));
+                    }
                     command => batch.push(command),
                 }
             }
@@ -167,7 +170,7 @@ impl Writer {
     }
 
     /// What is written into a file that nobody finds any more would be lost.
-    fn check_file(&self) -> Result<(), Fault> {
+    pub(super) fn check_file(&self) -> Result<(), Fault> {
         if FileIdentity::of(&self.shared.path).ok() == Some(self.file) {
             return Ok(());
         }
@@ -178,7 +181,7 @@ impl Writer {
         ))
     }
 
-    fn check_room(&mut self) -> Result<(), Fault> {
+    pub(super) fn check_room(&mut self) -> Result<(), Fault> {
         if !self.reserve.is_spent(self.clock.elapsed()) {
             return Ok(());
         }
@@ -232,7 +235,7 @@ impl Writer {
     }
 
     /// After a failure nothing in memory is taken for true.
-    async fn forget(&mut self, fault: &Fault) {
+    pub(super) async fn forget(&mut self, fault: &Fault) {
         tracing::warn!(error = %fault.error().chain(), "a commit of the store failed");
         self.open.clear();
         self.turns = None;
@@ -375,6 +378,7 @@ fn decide(mut batch: Batch, commands: Vec<Command>, claims: Vec<Vec<RunId>>) -> 
             | Command::PutAudit { .. }
             | Command::Publish { .. }
             | Command::RecordSync { .. }
+            | Command::ChangeSecret { .. }
             | Command::Close { .. } => {}
         }
     }

@@ -29,6 +29,7 @@ mod publication;
 mod queries;
 mod queue;
 mod retry;
+mod secrets;
 
 use std::{num::NonZeroU32, sync::Arc};
 
@@ -36,7 +37,7 @@ use async_trait::async_trait;
 
 pub use self::{
     chain::*, concurrency::*, full::*, ledger::*, life::*, model::*, packages::*, publication::*, queries::*,
-    queue::*, retry::*,
+    queue::*, retry::*, secrets::*,
 };
 use crate::{
     AttemptId, RunId, Timestamp,
@@ -126,6 +127,16 @@ macro_rules! store_conformance {
             what_ran_and_is_not_recorded_is_known,
             the_newest_audits_of_each_environment_are_kept,
             an_environment_is_unaudited_until_there_is_an_answer,
+            a_secret_is_replaced_and_removed_and_its_versions_go_on,
+            a_secret_that_somebody_put_meanwhile_is_not_replaced,
+            secrets_are_found_by_their_scopes_and_names,
+            secrets_are_read_in_pages,
+            those_not_under_a_key_are_read_in_pages,
+            a_secret_is_sealed_anew_only_as_it_was_read,
+            a_race_to_seal_a_secret_anew_has_one_winner,
+            the_last_use_of_a_secret_is_kept_with_its_start,
+            the_last_use_is_of_the_value_in_force,
+            each_version_of_a_secret_is_put_once,
             random_operations_agree_with_a_model,
             a_publication_is_shown_whole_or_not_at_all,
             the_log_of_syncs_is_read_in_pages,

@@ -3,10 +3,12 @@
 mod packages;
 mod queue;
 mod schedules;
+mod secrets;
 mod views;
 mod world;
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     num::NonZeroU32,
     sync::{
         Arc, Mutex, PoisonError,
@@ -22,11 +24,13 @@ use crate::{
     environment::EnvironmentId,
     run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
+    secret::{MasterKeyId, SecretName, SecretScope},
     source::{Commit, SyncId, SyncRecord},
     store::{
         Advanced, Audit, Claim, Created, DailyStatistics, DueSchedule, EnvironmentPackages, Event, EventId,
-        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, Publication, RunQuery, ScheduleChange,
-        ScheduleRecord, Step, Store, TickQuery,
+        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, Publication, PutSecret, ResealSecret,
+        RunQuery, ScheduleChange, ScheduleRecord, SecretQuery, SecretRecord, SecretVersion, Step, Store,
+        TickQuery,
     },
 };
 
@@ -225,6 +229,38 @@ impl Store for MemoryStore {
 
     async fn audits(&self, environment: Option<&EnvironmentId>, limit: NonZeroU32) -> Result<Vec<Audit>> {
         self.transact(|world| Ok(world.audits_of(environment, limit)))
+    }
+
+    async fn put_secret(&self, put: PutSecret) -> Result<()> {
+        self.transact(|world| world.put_secret(put))
+    }
+
+    async fn find_secrets(
+        &self,
+        scopes: &[SecretScope],
+        names: &BTreeSet<SecretName>,
+    ) -> Result<Vec<SecretRecord>> {
+        self.transact(|world| Ok(world.find_secrets(scopes, names)))
+    }
+
+    async fn secrets(&self, query: &SecretQuery) -> Result<Vec<SecretRecord>> {
+        self.transact(|world| Ok(world.secrets(query)))
+    }
+
+    async fn secret_versions(&self, scope: &SecretScope, name: &SecretName) -> Result<Vec<SecretVersion>> {
+        self.transact(|world| Ok(world.secret_versions(scope, name)))
+    }
+
+    async fn remove_secret(&self, scope: &SecretScope, name: &SecretName, at: Timestamp) -> Result<()> {
+        self.transact(|world| world.remove_secret(scope, name, at))
+    }
+
+    async fn reseal_secret(&self, reseal: ResealSecret) -> Result<bool> {
+        self.transact(|world| Ok(world.reseal_secret(reseal)))
+    }
+
+    async fn secrets_by_key(&self) -> Result<BTreeMap<MasterKeyId, u64>> {
+        self.transact(|world| Ok(world.secrets_by_key()))
     }
 
     async fn close(&self) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{packages::Inventory, queue::Queue, schedules::Schedules, views::Books};
+use super::{packages::Inventory, queue::Queue, schedules::Schedules, secrets::Vault, views::Books};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, Timestamp,
     run::{Attempt, Decision, IdempotencyKey, NewRun, Note, Run, RunEvent, RunState, StopCause},
@@ -22,6 +22,7 @@ pub(crate) struct World {
     pub(super) queue: Queue,
     pub(super) books: Books,
     pub(super) inventory: Inventory,
+    pub(super) vault: Vault,
     keys: BTreeMap<IdempotencyKey, RunId>,
     /// The runs of each chain, the first of them as well.
     chains: BTreeMap<RunId, Vec<RunId>>,
@@ -123,6 +124,7 @@ impl World {
         let run_time = row.record.run_time;
         self.tell(&run, step.event.name(), step.at);
         self.stand(run.id, step.at);
+        self.use_secrets(step);
         let mut created = Vec::new();
         if run.state.is_terminal() {
             self.books.ended(&run, run_time);

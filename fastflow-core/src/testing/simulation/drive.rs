@@ -36,6 +36,7 @@ use crate::{
     },
     layout::DataDir,
     run::Run,
+    secret::SealedSecrets,
     source::{SyncRequest, SyncTrigger},
     store::EventId,
 };
@@ -91,16 +92,28 @@ impl Living {
         let host = Arc::new(Host::new(Arc::clone(stage), number, offset));
         let executor: Arc<dyn crate::executor::Executor> = Arc::new(SimExecutor(Arc::clone(&host)));
         let name: crate::ExecutorName = EXECUTOR.parse().unwrap();
+        let store: Arc<dyn crate::store::Store> = Arc::new(SimStore(Arc::clone(&host)));
+        let owner: crate::OwnerId = "simulation".parse().unwrap();
+        // No pipeline of a plan names secrets.
+        let sealed = SealedSecrets {
+            store: Arc::clone(&store),
+            keyring: Arc::default(),
+            instance: owner.clone(),
+            clock: Arc::clone(&host) as Arc<dyn crate::Clock>,
+            entropy: Arc::clone(stage) as Arc<dyn crate::Entropy>,
+        };
         let ports = Arc::new(Ports {
-            store: Arc::new(SimStore(Arc::clone(&host))),
+            store,
             source: Arc::new(SimSource(Arc::clone(stage))),
             executors: Executors { default: name.clone(), by_name: BTreeMap::from([(name, executor)]) },
             environments: Arc::new(NoEnvironments),
             auditor: Arc::new(NoEnvironments),
+            secrets: Arc::new(sealed.clone()),
+            sealed,
             clock: Arc::clone(&host) as Arc<dyn crate::Clock>,
             entropy: Arc::clone(stage) as Arc<dyn crate::Entropy>,
             data: DataDir::new("/simulated"),
-            owner: "simulation".parse().unwrap(),
+            owner,
             settings: Settings {
                 max_concurrent_runs: stage.plan.slots,
                 capacity: stage.plan.capacity.clone(),

@@ -1,6 +1,10 @@
 //! The store of one host: the one of all, with what may go wrong on the way.
 
-use std::{num::NonZeroU32, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
 use async_trait::async_trait;
 use futures::FutureExt as _;
@@ -11,11 +15,13 @@ use crate::{
     environment::EnvironmentId,
     run::{Attempt, NewRun, Note, Run, RunEvent, SetupEnvironment, StopCause},
     schedule::Tick,
+    secret::{MasterKeyId, SecretName, SecretScope},
     source::{Commit, SyncId, SyncRecord},
     store::{
         Advanced, Audit, Claim, Created, DailyStatistics, DueSchedule, EnvironmentPackages, Event, EventId,
-        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, Publication, RunQuery, ScheduleChange,
-        ScheduleRecord, Step, Store, TickQuery,
+        Fire, Fired, PackageQuery, PackageUse, Page, PipelineRecord, Publication, PutSecret, ResealSecret,
+        RunQuery, ScheduleChange, ScheduleRecord, SecretQuery, SecretRecord, SecretVersion, Step, Store,
+        TickQuery,
     },
     testing::memory::is_open,
 };
@@ -266,6 +272,57 @@ impl Store for SimStore {
             |_, _| {},
         )
         .await
+    }
+
+    async fn put_secret(&self, put: PutSecret) -> Result<()> {
+        self.call("put_secret", |store| store.put_secret(put), |_, ()| {}).await
+    }
+
+    async fn find_secrets(
+        &self,
+        scopes: &[SecretScope],
+        names: &BTreeSet<SecretName>,
+    ) -> Result<Vec<SecretRecord>> {
+        let (scopes, names) = (scopes.to_vec(), names.clone());
+        self.call(
+            "find_secrets",
+            move |store| async move { store.find_secrets(&scopes, &names).await }.boxed(),
+            |_, _| {},
+        )
+        .await
+    }
+
+    async fn secrets(&self, query: &SecretQuery) -> Result<Vec<SecretRecord>> {
+        let query = query.clone();
+        self.call("secrets", move |store| async move { store.secrets(&query).await }.boxed(), |_, _| {}).await
+    }
+
+    async fn secret_versions(&self, scope: &SecretScope, name: &SecretName) -> Result<Vec<SecretVersion>> {
+        let (scope, name) = (scope.clone(), name.clone());
+        self.call(
+            "secret_versions",
+            move |store| async move { store.secret_versions(&scope, &name).await }.boxed(),
+            |_, _| {},
+        )
+        .await
+    }
+
+    async fn remove_secret(&self, scope: &SecretScope, name: &SecretName, at: Timestamp) -> Result<()> {
+        let (scope, name) = (scope.clone(), name.clone());
+        self.call(
+            "remove_secret",
+            move |store| async move { store.remove_secret(&scope, &name, at).await }.boxed(),
+            |_, ()| {},
+        )
+        .await
+    }
+
+    async fn reseal_secret(&self, reseal: ResealSecret) -> Result<bool> {
+        self.call("reseal_secret", |store| store.reseal_secret(reseal), |_, _| {}).await
+    }
+
+    async fn secrets_by_key(&self) -> Result<BTreeMap<MasterKeyId, u64>> {
+        self.call("secrets_by_key", |store| store.secrets_by_key(), |_, _| {}).await
     }
 
     async fn close(&self) -> Result<()> {

@@ -6,6 +6,7 @@ mod write;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    num::NonZeroU32,
     sync::Arc,
 };
 
@@ -22,10 +23,13 @@ use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
     run::{Decision, Demand, Gate, Note, Run, RunEvent, RunState, Status},
     schedule::{NextTick, Tick},
+    secret::{SecretName, SecretScope},
     store::{
-        Advanced, Counters, EventId, Step,
+        Advanced, Counters, EventId, SecretLastUse, Step,
         follow::{self, Chain, Followed},
+        keep,
         record::RunRecord,
+        whole_micros,
     },
 };
 
@@ -91,6 +95,8 @@ pub(super) struct Batch {
     moved_schedules: BTreeMap<i64, MovedSchedule>,
     submitted: BTreeMap<i64, i64>,
     days: BTreeMap<(i64, i64), Day>,
+    /// The values that attempts got, by scope, name and version.
+    used_secrets: BTreeMap<(SecretScope, SecretName, NonZeroU32), SecretLastUse>,
     pub(super) next: Next,
     pub(super) turns: Turns,
 }
@@ -196,11 +202,23 @@ impl Batch {
             self.stand(&mut entry, step.at);
             let event = self.event(&entry, Some(&step.event), step.at);
             self.count(&entry);
+            self.use_secrets(step);
             self.notes.extend(note.map(|note| (step.run, note)));
             event
         });
         self.runs.insert(step.run, entry);
         event
+    }
+
+    /// Notes the last use of what an attempt gets whose start is recorded.
+    fn use_secrets(&mut self, step: &Step) {
+        let new = SecretLastUse { at: whole_micros(step.at), run: step.run };
+        for (scope, name, version) in keep::given(step) {
+            let last = self.used_secrets.entry((scope.clone(), name.clone(), version)).or_insert(new);
+            if last.at <= new.at {
+                *last = new;
+            }
+        }
     }
 
     /// Where a run that is queued stands: in the queue when it is due, else beside it.

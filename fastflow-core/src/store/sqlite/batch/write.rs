@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// The parameters of [`WRITE`], in its order, as JSON.
-pub(crate) type Rows = [Value; 11];
+pub(crate) type Rows = [Value; 12];
 
 /// One transaction in one call: the connection works in a thread of its own, and each call costs two hops.
 ///
@@ -77,6 +77,11 @@ FROM (SELECT value->>0 AS id, value->>1 AS generation, value->>2 AS old_cursor, 
 WHERE schedules.id = c.id AND schedules.generation = c.generation AND schedules.cursor = c.old_cursor
       AND schedules.removed = 0;
 INSERT OR REPLACE INTO temp.fence (id, matched) SELECT 1, changes() = json_array_length($11);
+UPDATE secrets SET used_at = c.at, used_by = c.run
+FROM (SELECT value->>0 AS scope, value->>1 AS name, value->>2 AS version, value->>3 AS at, unhex(value->>4) AS run
+      FROM jsonb_each($12)) AS c
+WHERE secrets.scope = c.scope AND secrets.name = c.name AND secrets.version = c.version
+      AND (secrets.used_at IS NULL OR secrets.used_at <= c.at);
 COMMIT;
 ";
 
@@ -122,6 +127,9 @@ impl Batch {
                 moved.next.map(|next| next.due.as_microsecond()),
             ])
         });
+        let used = self.used_secrets.iter().map(|((scope, name, version), last)| {
+            json!([scope, name, version, last.at.as_microsecond(), hex(last.run.as_bytes())])
+        });
         Ok([
             Value::Array(std::mem::take(&mut self.new_pipelines)),
             Value::Array(specs),
@@ -134,6 +142,7 @@ impl Batch {
             Value::Array(notes),
             Value::Array(ticks),
             Value::Array(moved.collect()),
+            Value::Array(used.collect()),
         ])
     }
 }

@@ -1,0 +1,351 @@
+//! Secrets, from where they are kept to the program that names them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use fastflow_core::{
+    Error, ErrorKind, Orchestrator, OrchestratorBuilder, OsEntropy, PipelineName, Result, Shutdown,
+    Submission,
+    journal::LogStream,
+    pipeline::EnvName,
+    run::{Failure, Run, StartFailure, StartFailureKind, Status},
+    secret::{
+        FoundSecret, MasterKey, MasterKeySource, Secret, SecretName, SecretReader, SecretScope, SecretStore,
+    },
+    store::SecretQuery,
+};
+use serde_json::json;
+
+use crate::kit::{Place, attempts, configured, ended, lines, refused, run, started, started_after};
+
+/// Says which of these variables there are, and writes their values where the test reads them.
+const TELL: &str = r#"
+import json, os
+names = ["A", "B", "C", "TOKEN", "REGION"]
+found = {name: os.environ[name] for name in names if name in os.environ}
+with open(os.environ["TMP_DIR"] + "/found", "w") as file:
+    json.dump(found, file)
+"#;
+
+fn name(text: &str) -> SecretName {
+    text.parse().unwrap()
+}
+
+fn pipeline(text: &str) -> SecretScope {
+    SecretScope::Pipeline(text.parse().unwrap())
+}
+
+fn key() -> MasterKey {
+    MasterKey::generate(&OsEntropy).unwrap()
+}
+
+fn keyed(place: &Place, key: &MasterKey) -> OrchestratorBuilder {
+    place.builder().master_key(MasterKeySource::Key(key.clone()))
+}
+
+fn declared(place: &Place, pipeline: &str, manifest: &serde_json::Value) {
+    place.pipeline(pipeline, TELL).file(&format!("{pipeline}/pipeline.json"), manifest.to_string());
+}
+
+/// What the program of the last run found.
+fn found(place: &Place) -> BTreeMap<String, String> {
+    serde_json::from_str(&place.said("found")).unwrap()
+}
+
+async fn done(place: &Place, flow: &Orchestrator, pipeline: &str) -> Run {
+    let run = run(flow, place.ask(pipeline)).await;
+    assert_eq!(run.status(), Status::Success, "{:?}", run.failure());
+    run
+}
+
+fn start_failure(run: &Run) -> (&StartFailureKind, &str) {
+    match run.failure() {
+        Some(Failure::StartFailed(StartFailure { kind, message })) => (kind, message),
+        other => panic!("it failed otherwise: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_gets_what_its_pipeline_names_and_nothing_else() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["A", "REGION"], "default_env": {"A": "plain", "C": "c"}}));
+    declared(&place, "other", &json!({}));
+    let flow = started(keyed(&place, &key())).await;
+    for secret in ["A", "B"] {
+        let value = Secret::new(format!("value-of-{secret}"));
+        flow.secrets().set(&SecretScope::Global, &name(secret), value).await.unwrap();
+    }
+    flow.secrets().set_parameter(&SecretScope::Global, &name("REGION"), "eu").await.unwrap();
+    let ran = done(&place, &flow, "etl").await;
+    let expected = [("A", "value-of-A"), ("C", "c"), ("REGION", "eu")];
+    assert_eq!(found(&place), expected.map(|(name, value)| (name.into(), value.into())).into());
+
+    let setup = attempts(&flow, ran.id).await.remove(0).setup.unwrap();
+    let uses: Vec<String> = setup.secrets.iter().map(ToString::to_string).collect();
+    assert_eq!(uses, ["A (sealed, global, version 1)", "REGION (sealed, global, version 1)"]);
+    let known = flow.secrets().list(&SecretQuery::default()).await.unwrap();
+    let used = |info: &&fastflow_core::orchestrator::SecretInfo| info.last_use.is_some();
+    let used: Vec<&str> = known.iter().filter(used).map(|info| info.name.as_str()).collect();
+    assert_eq!(used, ["A", "REGION"]);
+    assert_eq!(known[0].last_use.unwrap().run, ran.id);
+
+    done(&place, &flow, "other").await;
+    assert_eq!(found(&place), BTreeMap::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_narrower_scope_wins_and_is_nobody_elses() {
+    let place = Place::new();
+    let schedules = json!([{"id": "nightly", "schedule_cron": "0 0 29 2 *"}, {"id": "weekly", "schedule_cron": "0 0 29 2 *"}]);
+    declared(&place, "etl", &json!({"secrets": ["A"], "schedules": schedules}));
+    declared(&place, "other", &json!({"secrets": ["A"]}));
+    let flow = started(keyed(&place, &key())).await;
+    let schedule = SecretScope::Schedule("etl/nightly".parse().unwrap());
+    for scope in [SecretScope::Global, pipeline("etl"), schedule] {
+        flow.secrets().set(&scope, &name("A"), Secret::new(scope.to_string())).await.unwrap();
+    }
+    let ask = |pipeline: &str, config: Option<&str>| {
+        let ask = place.ask(pipeline);
+        config.map_or(ask.clone(), |config| ask.config(config))
+    };
+    for (pipeline, config, expected) in [
+        ("etl", Some("nightly"), "schedule:etl/nightly"),
+        ("etl", Some("weekly"), "pipeline:etl"),
+        ("etl", None, "pipeline:etl"),
+        ("other", None, "global"),
+    ] {
+        let run = run(&flow, ask(pipeline, config)).await;
+        assert_eq!(run.status(), Status::Success, "{:?}", run.failure());
+        assert_eq!(found(&place)["A"], expected, "{pipeline} {config:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_whose_secret_is_not_there_does_not_start_and_names_it() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["A", "TOKEN", "B"]}));
+    let flow = started(keyed(&place, &key())).await;
+    flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("value-of-A")).await.unwrap();
+    // Another pipeline's.
+    flow.secrets().set(&pipeline("other"), &name("B"), Secret::new("value-of-B")).await.unwrap();
+    let run = run(&flow, place.ask("etl")).await;
+    let (kind, message) = start_failure(&run);
+    assert_eq!(*kind, StartFailureKind::SecretMissing);
+    assert!(message.contains("B, TOKEN") && !message.contains("value-of"), "{message}");
+    assert_eq!(place.said("found"), "", "the program ran");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_that_somebody_moved_does_not_open_and_nothing_starts() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["A"]}));
+    let flow = started(keyed(&place, &key())).await;
+    for secret in ["A", "B"] {
+        let value = Secret::new(format!("value-of-{secret}"));
+        flow.secrets().set(&SecretScope::Global, &name(secret), value).await.unwrap();
+    }
+    place
+        .sql("UPDATE secrets SET sealed = (SELECT sealed FROM secrets WHERE name = 'B') WHERE name = 'A'")
+        .await;
+    let run = run(&flow, place.ask("etl")).await;
+    let (kind, message) = start_failure(&run);
+    assert_eq!(*kind, StartFailureKind::SecretRefused);
+    assert!(message.contains('A') && !message.contains("value-of"), "{message}");
+    assert_eq!(place.said("found"), "", "the program ran");
+    let revealed = flow.secrets().reveal(&SecretScope::Global, &name("A")).await;
+    refused(revealed.map(|_| ()), ErrorKind::Corrupt, &["A"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sealed_text_of_a_pipeline_is_for_it_alone() {
+    let place = Place::new();
+    let key = key();
+    place.pipeline("first", TELL);
+    let flow = started(keyed(&place, &key)).await;
+    let seal = |pipeline: &str, variable: &str, value: &str| {
+        let (pipeline, variable): (PipelineName, EnvName) =
+            (pipeline.parse().unwrap(), variable.parse().unwrap());
+        flow.secrets().seal_text(&pipeline, &variable, &Secret::new(value)).unwrap()
+    };
+    let text = seal("etl", "A", "brought-value");
+    declared(&place, "etl", &json!({"encrypted_env": {"A": text}, "default_env": {"A": "plain"}}));
+    declared(&place, "thief", &json!({"encrypted_env": {"A": text}}));
+    declared(&place, "renamed", &json!({"encrypted_env": {"B": seal("renamed", "A", "brought-value")}}));
+    let over = json!({"encrypted_env": {"A": seal("over", "A", "brought-value")}, "secrets": ["A"]});
+    declared(&place, "over", &over);
+    flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("stored-value")).await.unwrap();
+
+    let ran = done(&place, &flow, "etl").await;
+    assert_eq!(found(&place)["A"], "brought-value");
+    let setup = attempts(&flow, ran.id).await.remove(0).setup.unwrap();
+    assert_eq!(setup.secrets[0].to_string(), "A (encrypted_env)");
+    done(&place, &flow, "over").await;
+    assert_eq!(found(&place)["A"], "stored-value");
+    for pipeline in ["thief", "renamed"] {
+        let run = run(&flow, place.ask(pipeline)).await;
+        let (kind, message) = start_failure(&run);
+        assert_eq!(*kind, StartFailureKind::SecretRefused);
+        assert!(!message.contains("brought-value") && !message.contains(&text), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_caller_cannot_say_what_a_secret_is() {
+    let place = Place::new();
+    let key = key();
+    place.pipeline("first", TELL);
+    let flow = started(keyed(&place, &key)).await;
+    let text = flow.secrets().seal_text(
+        &"etl".parse().unwrap(),
+        &"B".parse().unwrap(),
+        &Secret::new("brought-value"),
+    );
+    declared(&place, "etl", &json!({"secrets": ["A"], "encrypted_env": {"B": text.unwrap()}}));
+    for parameter in ["A", "B"] {
+        let submitted = flow.submit(Submission::new("etl").parameter(parameter, "mine")).await;
+        refused(submitted, ErrorKind::Invalid, &[parameter, "secret"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_value_is_for_the_next_attempt_and_an_old_one_is_gone() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["A"]}));
+    let flow = started(keyed(&place, &key())).await;
+    let secrets = flow.secrets();
+    let set = secrets.set(&SecretScope::Global, &name("A"), Secret::new("the-first-value")).await.unwrap();
+    assert_eq!((set.version.get(), set.is_masked), (1, true));
+    done(&place, &flow, "etl").await;
+    let set = secrets.set(&SecretScope::Global, &name("A"), Secret::new("short")).await.unwrap();
+    assert_eq!((set.version.get(), set.is_masked), (2, false));
+    done(&place, &flow, "etl").await;
+    assert_eq!(found(&place)["A"], "short");
+    secrets.remove(&SecretScope::Global, &name("A")).await.unwrap();
+    refused(secrets.remove(&SecretScope::Global, &name("A")).await, ErrorKind::NotFound, &[]);
+    let run = run(&flow, place.ask("etl")).await;
+    assert_eq!(*start_failure(&run).0, StartFailureKind::SecretMissing);
+    let versions = secrets.versions(&SecretScope::Global, &name("A")).await.unwrap();
+    assert!(versions.len() == 2 && versions.iter().all(|version| version.ended_at.is_some()), "{versions:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_without_a_key_that_is_in_use_does_not_start() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["A"]}));
+    let (old, new) = (key(), key());
+    let flow = started(keyed(&place, &old)).await;
+    flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("value-of-A")).await.unwrap();
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    for builder in [place.builder(), keyed(&place, &new)] {
+        let flow = builder.build().await.unwrap();
+        let id = old.id().to_string();
+        refused(flow.start().await, ErrorKind::Invalid, &["master key", &id]);
+        flow.shutdown(Shutdown::Detach).await.unwrap();
+    }
+
+    let both = || keyed(&place, &new).older_master_key(MasterKeySource::Key(old.clone()));
+    let flow = started_after(both).await;
+    done(&place, &flow, "etl").await;
+    let rotation = flow.secrets().rotate().await.unwrap();
+    assert_eq!((rotation.resealed, rotation.values_by_key), (1, [(new.id(), 1)].into()));
+    assert_eq!(flow.secrets().rotate().await.unwrap().resealed, 0);
+    let idle = flow.secrets().keys().await.unwrap();
+    let idle = idle.iter().find(|key| key.key == old.id()).unwrap();
+    assert!(idle.values == 0 && !idle.seals, "{idle:?}");
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+
+    let flow = started_after(|| keyed(&place, &new)).await;
+    done(&place, &flow, "etl").await;
+    assert_eq!(found(&place)["A"], "value-of-A");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_master_key_nothing_is_sealed() {
+    let place = Place::new();
+    let flow = place.start().await;
+    let set = flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("value-of-A")).await;
+    refused(set, ErrorKind::Invalid, &["master key"]);
+    assert!(flow.secrets().list(&SecretQuery::default()).await.unwrap().is_empty());
+    flow.secrets().set_parameter(&SecretScope::Global, &name("REGION"), "eu").await.unwrap();
+}
+
+/// Does not answer at first.
+#[derive(Debug)]
+struct Slow(Arc<AtomicU32>);
+
+#[async_trait::async_trait]
+impl SecretStore for Slow {
+    fn kind(&self) -> &'static str {
+        "slow"
+    }
+
+    async fn find(
+        &self,
+        names: &BTreeSet<SecretName>,
+        _: &SecretReader,
+    ) -> Result<BTreeMap<SecretName, FoundSecret>> {
+        if self.0.fetch_add(1, Ordering::Relaxed) == 0 {
+            return Err(Error::new(ErrorKind::Unavailable, "the vault is sealed"));
+        }
+        let found = |name: &SecretName| FoundSecret::secret("slow", name.clone(), Secret::new("slow-value"));
+        Ok(names.iter().map(|name| (name.clone(), found(name))).collect())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_waits_for_those_who_have_secrets_and_takes_the_stores_own_first() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["A", "B"]}));
+    let asked = Arc::new(AtomicU32::new(0));
+    let flow = started(keyed(&place, &key()).secret_store(Slow(Arc::clone(&asked)))).await;
+    flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("stored-value")).await.unwrap();
+    let ran = done(&place, &flow, "etl").await;
+    assert_eq!(
+        found(&place),
+        [("A", "stored-value"), ("B", "slow-value")].map(|(a, b)| (a.into(), b.into())).into()
+    );
+    assert_eq!((asked.load(Ordering::Relaxed), ran.attempt, ran.failed_attempts), (2, 2, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_program_says_and_hands_on_is_masked() {
+    let place = Place::new();
+    let say = "import json, os\nprint('token is', os.environ['TOKEN'])\njson.dump({'token': os.environ['TOKEN'], 'rows': 7}, open(os.environ['FASTFLOW_OUTPUT_FILE'], 'w'))\n";
+    let triggers = json!([{"pipeline": "next", "parameters": {"A": "token", "B": "rows"}}]);
+    place.pipeline("etl", say).file(
+        "etl/pipeline.json",
+        json!({"secrets": ["TOKEN"], "downstream_triggers": triggers}).to_string(),
+    );
+    declared(&place, "next", &json!({"default_env": {"TMP_DIR": place.tmp().display().to_string()}}));
+    let flow = started(keyed(&place, &key())).await;
+    flow.secrets().set(&SecretScope::Global, &name("TOKEN"), Secret::new("canary-value-1")).await.unwrap();
+    let ran = run(&flow, "etl").await;
+    assert_eq!(ran.status(), Status::Success, "{:?}", ran.failure());
+    assert_eq!(lines(&flow, ran.id, LogStream::Out).await, ["token is ***"]);
+    let report = attempts(&flow, ran.id).await.remove(0).report.unwrap();
+    assert_eq!(report.log.masked, 2);
+    crate::kit::until("the next to end", || async { !place.said("found").is_empty() }).await;
+    let next = flow.runs().list(&fastflow_core::store::RunQuery::default()).await.unwrap().items.remove(0);
+    let next = ended(&flow, next.id).await;
+    assert_eq!(next.parameters[&"A".parse::<EnvName>().unwrap()], "***");
+    assert_eq!(next.parameters[&"B".parse::<EnvName>().unwrap()], "7");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_says_who_wants_what() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["A", "TOKEN"]}));
+    let flow = started(configured(place.bare_builder()).master_key(MasterKeySource::Key(key()))).await;
+    for scope in [SecretScope::Global, pipeline("etl"), pipeline("other")] {
+        flow.secrets().set(&scope, &name("A"), Secret::new("value-of-A")).await.unwrap();
+    }
+    let wanted = flow.secrets().wanted().await.unwrap();
+    let wanted: Vec<_> =
+        wanted.iter().map(|wanted| (wanted.variable.as_str(), wanted.stored.clone())).collect();
+    assert_eq!(wanted, [("A", vec![SecretScope::Global, pipeline("etl")]), ("TOKEN", vec![])]);
+}
