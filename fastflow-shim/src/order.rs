@@ -136,7 +136,11 @@ impl Order {
         Ok(order)
     }
 
-    fn check(&self) -> Result<(), OrderError> {
+    /// Checks what [`from_slice`](Self::from_slice) checks, without copies of what is secret.
+    ///
+    /// # Errors
+    /// When the order cannot be carried out.
+    pub fn check(&self) -> Result<(), OrderError> {
         let program = self.argv.first().ok_or_else(|| OrderError::new("argv is empty".to_owned()))?;
         let is_name = !program.contains('/') && self.env.contains_key("PATH");
         let absolute = [

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use fastflow_shim::{Guard, GuardState, Order, Reply, guard};
+use fastflow_shim::{Guard, GuardState, Reply, guard};
 
 use super::{
     ContainerId,
@@ -33,7 +33,7 @@ pub(super) async fn start(place: Arc<Place>, warm: Warm, mut spec: AttemptSpec) 
     let needs = spec.requirements();
     let order = attempt_order(&mut spec);
     // What the shim would refuse is refused here, before there is anything to clear away.
-    order.to_vec().and_then(|bytes| Order::from_slice(&bytes)).map_err(invalid_order)?;
+    order.check().and_then(|()| order.to_vec().map(drop)).map_err(invalid_order)?;
     check_dir("run_dir", &spec.run_dir)?;
     check_dir("working_dir", &spec.working_dir)?;
     check_engine(&place, needs).await?;

@@ -55,7 +55,7 @@ pub(super) fn start(place: &Place, mut spec: AttemptSpec) -> Result<Started> {
     let mut order = order(&mut spec, secrets_dir.as_deref().unwrap_or(Path::new("")));
     let spec = &spec;
     // What the shim would refuse is refused here, before there is anything to clear away.
-    order.to_vec().and_then(|bytes| Order::from_slice(&bytes)).map_err(invalid_order)?;
+    order.check().and_then(|()| order.to_vec().map(drop)).map_err(invalid_order)?;
     check_dir("run_dir", &spec.run_dir)?;
     check_dir("working_dir", &spec.working_dir)?;
     if guard::read(&spec.run_dir)?.is_some() {
