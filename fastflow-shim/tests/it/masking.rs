@@ -184,6 +184,40 @@ say(2, 'added-by-out YWRkZWQtYnktb3V0\n::add-mask::at-the-end')
 }
 
 #[test]
+fn a_value_added_on_one_stream_is_masked_in_what_comes_afterwards_on_the_other() {
+    // Each value is written at once after it was added, while the shim does now this and now that: it sleeps, lets a pipe
+    // fill, or is busy with other output.
+    let script = r"
+import os, random, sys, time
+random.seed(int(sys.argv[1]))
+for number in range(40):
+    add, show = random.sample([1, 2], 2)
+    for stream in random.choice([[], [add], [show], [add, show], [show, add]]):
+        os.write(stream, b'before\n' * random.choice(7 * [1] + [9000]))
+    end = time.perf_counter() + random.choice([0, 0, 0.0003, 0.002])
+    while time.perf_counter() < end: pass
+    value = f'value-{number:04}'.encode()
+    before = random.choice([b'', b'before\n'])
+    os.write(add, before + b'::add-mask::' + value + b'\n')
+    os.write(show, value + b'\n')
+    os.write(add, value + b'\n')
+";
+    for seed in 0..10 {
+        let mut attempt = Attempt::python(script);
+        attempt.order.argv.push(seed.to_string());
+        let record = attempt.run();
+        assert_eq!(record.outcome, Outcome::Exited { code: 0 });
+        nowhere(&attempt, "value-");
+        assert_eq!(record.log.masked, 3 * 40);
+        assert!(said(&attempt).is_empty(), "{:?}", said(&attempt));
+        for stream in [Stream::Out, Stream::Err] {
+            let text = attempt.text(stream).replace("before\n", "");
+            assert!(text.lines().all(|line| line == "***" || line == "::add-mask::***"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_value_is_not_shown_before_its_line_has_ended() {
     let script = "printf 'first\n::add-mask::not-yet-ended'; sleep 0.5; echo $$ > ready; while ! test -e go; do sleep 0.02; done; printf '\nnot-yet-ended\n'";
     let attempt = Attempt::sh(script);
