@@ -13,8 +13,10 @@ use super::{
 ///   [`MIN_LINE_BYTES`];
 /// - of each of these, in base64 with the standard and the URL alphabet the characters that follow from it alone, wherever
 ///   in the encoded bytes it begins; its hexadecimal digits, small or large; its percent-encoding, with small or large
-///   digits, with `/` kept or not and a space as `%20` or `+`; what it is in JSON, with other characters than those of
-///   ASCII kept or escaped; and what it is in Python's `repr` and `ascii`, within either quotes, of text and of bytes.
+///   digits, a space as `%20` or `+`, and of the reserved characters those kept that Python, `requests`, `urllib3`,
+///   JavaScript or a form keeps; what it is in JSON, with other characters than those of ASCII kept or escaped, and with
+///   `/`, or what means something in HTML, escaped or not; and what it is in Python's `repr` and `ascii`, within either
+///   quotes, of text and of bytes.
 ///
 /// Their memory is wiped when they are dropped.
 ///
@@ -181,7 +183,7 @@ impl PatternSet {
 }
 
 /// So many patterns back a new one is compared at once: most encodings of most values are equal to another one of the same.
-const RECENT: usize = 24;
+const RECENT: usize = 96;
 
 /// There is more to look for than [`MAX_PATTERNS_BYTES`].
 ///

@@ -183,3 +183,9 @@ fn every_pattern_may_be_large() {
     let text = format!("<{value}>{}", &value[..65_535]);
     assert_eq!(patterns.mask_text(&text), format!("<***>{}", &value[..65_535]));
 }
+
+#[test]
+fn what_every_encoding_leaves_alone_has_few_patterns() {
+    // Itself, its digits small and large, and of base64 what is before it and behind it.
+    assert_eq!(Patterns::new([b"AbCdEfGhIjKlMnOpQrStUvWxYz012345".as_slice()]).unwrap().len(), 8);
+}
