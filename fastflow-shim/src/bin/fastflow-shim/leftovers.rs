@@ -45,7 +45,16 @@ pub(crate) fn mask(files: &[PathBuf], working_dir: &Path, masking: &mut Masking,
             }
         };
         match mask_file(&folder, name, masking.patterns()) {
-            Ok(masked) => masking.count(masked),
+            Ok(0) => {}
+            Ok(masked) => {
+                masking.count(masked);
+                let times = if masked == 1 { "once".to_owned() } else { format!("{masked} times") };
+                let message = format!(
+                    "secrets were masked in {}, {times}: whoever reads it finds *** in their place, and it may be of no valid format any more",
+                    path.display()
+                );
+                log.say(&masking.text(&message));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 let removed = rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(io::Error::from);
