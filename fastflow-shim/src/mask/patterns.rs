@@ -26,7 +26,19 @@ use super::{
 /// let patterns = Patterns::new([b"hunter2hunter2".as_slice()])?;
 /// assert_eq!(patterns.mask_text("password=hunter2hunter2!"), "password=***!");
 /// assert_eq!(patterns.mask_text("68756e7465723268756e74657232"), "***");
+/// // Nobody learns what they are.
+/// assert_eq!(format!("{patterns:?}"), "Patterns { count: 8, .. }");
 /// # Ok::<(), fastflow_shim::mask::TooManyPatterns>(())
+/// ```
+///
+/// Neither of these compiles:
+///
+/// ```compile_fail,E0277
+/// println!("{}", fastflow_shim::mask::Patterns::default());
+/// ```
+///
+/// ```compile_fail,E0277
+/// serde_json::to_string(&fastflow_shim::mask::Patterns::default()).unwrap();
 /// ```
 #[derive(Clone, Default)]
 pub struct Patterns {
