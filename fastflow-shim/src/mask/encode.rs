@@ -94,14 +94,22 @@ fn percent(term: &[u8], set: &mut PatternSet) {
     if term.iter().all(u8::is_ascii_alphanumeric) {
         return;
     }
-    for kept in KEPT {
+    let spaces: &[&[u8]] = if term.contains(&b' ') { &[b"%20", b"+"] } else { &[b""] };
+    // For most values most of these are the same.
+    let within = characters(term);
+    let mut done: Vec<u128> = Vec::with_capacity(KEPT.len());
+    for kept in KEPT.map(|kept| within & characters(kept)) {
+        if done.contains(&kept) {
+            continue;
+        }
+        done.push(kept);
         for digits in [UPPER, LOWER] {
-            for space in [b"%20".as_slice(), b"+"] {
+            for space in spaces {
                 set.add(|out| {
                     for byte in term {
                         match byte {
                             b' ' => out.extend(space),
-                            byte if byte.is_ascii_alphanumeric() || kept.contains(byte) => out.push(*byte),
+                            byte if byte.is_ascii_alphanumeric() || kept & bit(*byte) != 0 => out.push(*byte),
                             byte => {
                                 out.push(b'%');
                                 hex(*byte, digits, out);
@@ -112,6 +120,15 @@ fn percent(term: &[u8], set: &mut PatternSet) {
             }
         }
     }
+}
+
+/// Which characters of ASCII there are.
+fn characters(bytes: &[u8]) -> u128 {
+    bytes.iter().fold(0, |all, byte| all | bit(*byte))
+}
+
+fn bit(byte: u8) -> u128 {
+    1_u128.checked_shl(byte.into()).unwrap_or(0)
 }
 
 /// What string literals make of it.
