@@ -24,11 +24,16 @@ use self::host::{Command as Ask, Ready, Reply};
 use crate::Common;
 
 const TARGET_RATIO: f64 = 1.3;
+/// With secrets, of what it takes without.
+const TARGET_RATIO_OF_MASKING: f64 = 1.05;
 const TARGET_LINES_PER_SECOND: f64 = 500_000.0;
 const TARGET_MEBIBYTES: f64 = 64.0;
 /// With its newline, 100 bytes.
 const LINE_BYTES: u64 = 99;
 const PIPELINE: &str = "lines";
+/// The same program.
+const PIPELINE_WITH_SECRETS: &str = "lines_with_secrets";
+const SECRETS: usize = 10;
 
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Arguments {
@@ -51,6 +56,7 @@ impl Default for Arguments {
 struct Figures {
     bare: Samples,
     alone: Samples,
+    with_secrets: Samples,
     followed: Samples,
     lag: Samples,
     read: Samples,
@@ -64,11 +70,18 @@ pub(crate) fn measure(common: &Common, arguments: &Arguments) -> Result<Report> 
     let program =
         format!("line = 'x' * {LINE_BYTES}\nfor _ in range({}):\n    print(line)\n", arguments.lines);
     place.pipeline(PIPELINE, &program, &[])?;
+    let manifest = serde_json::json!({ "secrets": secret_names().collect::<Vec<_>>() });
+    place.configured(PIPELINE_WITH_SECRETS, &program, &manifest)?;
     let mut host = HostProcess::start(common, &place)?;
     let ready: Ready = host.next()?;
     let direct = Direct::new(ready.started, "main.py", place.pipelines().join(PIPELINE));
     let figures = rounds(arguments, &place, &mut host, &direct)?;
     Ok(report(arguments, &figures))
+}
+
+/// The secrets of [`PIPELINE_WITH_SECRETS`].
+fn secret_names() -> impl Iterator<Item = String> {
+    (0..SECRETS).map(|number| format!("TOKEN_{number}"))
 }
 
 fn rounds(
@@ -79,10 +92,19 @@ fn rounds(
 ) -> Result<Figures> {
     let mut figures = Figures::default();
     let output = place.path().join("direct.txt");
-    for _ in 0..arguments.rounds {
+    for round in 0..arguments.rounds {
         figures.bare.push(direct.run(Some(&output))?);
-        let alone = host.ask(Ask::Run)?;
-        figures.alone.push(alone.took);
+        // What comes first finds another machine than what comes second.
+        let turns =
+            if round % 2 == 0 { [Ask::Run, Ask::RunWithSecrets] } else { [Ask::RunWithSecrets, Ask::Run] };
+        for ask in turns {
+            let alone = host.ask(ask)?;
+            match ask {
+                Ask::RunWithSecrets => figures.with_secrets.push(alone.took),
+                _ => figures.alone.push(alone.took),
+            }
+            figures.growth_bytes = figures.growth_bytes.max(alone.growth_bytes);
+        }
         figures.bare.push(direct.run(Some(&output))?);
         let followed = host.ask(Ask::Follow)?;
         figures.followed.push(followed.took);
@@ -99,7 +121,7 @@ fn rounds(
                     .with("found", found));
             }
         }
-        for reply in [alone, followed, read] {
+        for reply in [followed, read] {
             figures.growth_bytes = figures.growth_bytes.max(reply.growth_bytes);
         }
     }
@@ -138,6 +160,17 @@ fn report(arguments: &Arguments, figures: &Figures) -> Report {
             row
         });
     }
+    let (value, without) =
+        (figures.with_secrets.median().as_secs_f64(), figures.alone.median().as_secs_f64());
+    let (p95, count) = (figures.with_secrets.p95().as_secs_f64(), figures.with_secrets.count());
+    report.row(
+        Row::new(
+            format!("the same with {SECRETS} secrets"),
+            format!("{value:.2} s (p95 {p95:.2}, n {count})"),
+        )
+        .against(format!("{without:.2} s without"), ratio(value, without))
+        .verdict(Verdict::at_most(value / without, TARGET_RATIO_OF_MASKING, "x")),
+    );
     let lag = figures.lag.median().as_secs_f64() * 1000.0;
     let behind = format!("{lag:.1} ms, at most {} lines behind", figures.behind);
     report.row(Row::new("follower: last line after the end", behind));
