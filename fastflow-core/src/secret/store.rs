@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, SecretName, SecretReader, SecretScope};
+use super::{Secret, SecretName, SecretReader, SecretScope, SecretVariables};
 use crate::Result;
 
 /// Somebody who has secrets: the sealed ones in the database, the environment, a folder of files, another program.
@@ -42,6 +42,11 @@ use crate::Result;
 pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
     /// What it is, for messages and for what a run keeps: `"sealed"`, `"environment"`.
     fn kind(&self) -> &'static str;
+
+    /// The variables of this process that hold its secrets: other programs do not find them. None by default.
+    fn variables(&self) -> SecretVariables {
+        SecretVariables::default()
+    }
 
     /// Those of `names` that it has for whoever asks. One that it does not have is left out; one that it has and cannot
     /// give is an error: somebody else's value must not take its place.
