@@ -39,7 +39,9 @@ pub(super) fn ends(stage: &Path, plan: &[Planned], values: &Values, books: &Book
             let told = expected.check(&planned, run, AttemptId { run: *id, number });
             attempts += 1;
             masked += told.masked;
-            wrong.extend(told.wrong.into_iter().map(|wrong| format!("{planned:?}, attempt {number}: {wrong}")));
+            wrong.extend(
+                told.wrong.into_iter().map(|wrong| format!("{planned:?}, attempt {number}: {wrong}")),
+            );
         }
     }
     wrong.extend(follower(&expected, books));
@@ -85,10 +87,8 @@ impl Expected {
     fn check(&self, planned: &Planned, run: &Run, attempt: AttemptId) -> Told {
         let log = self.log(run, attempt);
         let mut told = Told::default();
-        let said: BTreeMap<&str, &str> = log
-            .lines()
-            .filter_map(|line| line.strip_prefix("digest ")?.split_once(' '))
-            .collect();
+        let said: BTreeMap<&str, &str> =
+            log.lines().filter_map(|line| line.strip_prefix("digest ")?.split_once(' ')).collect();
         for (name, digest) in &said {
             // The last line may be cut short, where a program was killed.
             if self.digests.get(name).is_none_or(|expected| !expected.starts_with(digest)) {
@@ -132,7 +132,11 @@ fn follower(expected: &Expected, books: &Books) -> Vec<String> {
         let log = run.attempt_id().map(|attempt| expected.log(run, attempt)).unwrap_or_default();
         let is_right = run.status() == Status::Success && log.contains("was handed ***\nfinds []\n");
         if !is_right {
-            wrong.push(format!("{:?} of the follower: {log}", run.status()));
+            // What it was handed may be a secret.
+            wrong.push(format!(
+                "the follower was given what it should not have, or has failed: {:?}",
+                run.state
+            ));
         }
     }
     wrong

@@ -25,9 +25,8 @@ impl CanaryFixture for Containers {
             let listed = ask(&address, &format!("/containers/json?all=1&filters={filters}"));
             let containers = listed.as_array().cloned().unwrap_or_default();
             let ids = containers.iter().filter_map(|container| container["Id"].as_str());
-            let mut paths: Vec<String> = ids
-                .flat_map(|id| ["", LIBPOD].map(|api| format!("{api}/containers/{id}/json")))
-                .collect();
+            let mut paths: Vec<String> =
+                ids.flat_map(|id| ["", LIBPOD].map(|api| format!("{api}/containers/{id}/json"))).collect();
             paths.push(format!("/events?since=0&until={}&stream=false&filters={filters}", now()));
             let told = paths.iter().map(|path| curl(&address, &[], path));
             let told = told.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

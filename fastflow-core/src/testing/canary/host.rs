@@ -148,8 +148,9 @@ impl Host {
             let versions = secrets.versions(&info.scope, &info.name).await.unwrap();
             writeln!(shown, "{info:?} {versions:?}").unwrap();
             let revealed = secrets.reveal(&info.scope, &info.name).await.unwrap();
-            let is_right =
-                Canary::ALL.iter().any(|canary| info.name.as_str() == canary.name() && revealed.expose() == values.of(*canary));
+            let is_right = Canary::ALL
+                .iter()
+                .any(|canary| info.name.as_str() == canary.name() && revealed.expose() == values.of(*canary));
             assert!(is_right, "{} is another one", info.name);
         }
         writeln!(shown, "{flow:?} {:?} {:?}", secrets.keys().await, secrets.wanted().await).unwrap();

@@ -165,8 +165,9 @@ impl Fate {
             ] }),
             Self::Huge => {
                 let value = "x".repeat(HUGE_VARIABLE_BYTES);
-                let variables: Map<String, Value> =
-                    (0..HUGE_VARIABLES).map(|number| (format!("LARGE_{number}"), value.clone().into())).collect();
+                let variables: Map<String, Value> = (0..HUGE_VARIABLES)
+                    .map(|number| (format!("LARGE_{number}"), value.clone().into()))
+                    .collect();
                 json!({ "default_env": variables })
             }
             _ => json!({}),
@@ -193,7 +194,8 @@ impl Planned {
         for last in (1..plan.len()).rev() {
             plan.swap(last, usize::try_from(chance.below(last as u64 + 1)).unwrap());
         }
-        let planned = |(number, (fate, delivery))| Self { number, fate, delivery, seed: chance.below(1 << 32) };
+        let planned =
+            |(number, (fate, delivery))| Self { number, fate, delivery, seed: chance.below(1 << 32) };
         plan.into_iter().enumerate().map(planned).collect()
     }
 
@@ -247,6 +249,10 @@ pub(super) async fn write_pipelines(fixture: &dyn CanaryFixture, stage: &Path, v
         }
     }
     write(stage, FOLLOWER, NEXT, &fixture.settings());
+    // Fixtures of a torture give these folders to every sandbox. Nobody has anything to say there.
+    for folder in ["witness", "said"] {
+        fs::create_dir(stage.join(folder)).unwrap();
+    }
 }
 
 fn write(stage: &Path, name: &str, main: &str, manifest: &Map<String, Value>) {

@@ -35,7 +35,8 @@ pub(super) fn look(forms: &Forms) -> Look {
         let environment = read(pid, "environ");
         let words = read(pid, "cmdline");
         // Whoever becomes a program between two looks is one at the second.
-        let later = if forms.is_in(&words) || forms.is_in(&environment) { read(pid, "environ") } else { Vec::new() };
+        let later =
+            if forms.is_in(&words) || forms.is_in(&environment) { read(pid, "environ") } else { Vec::new() };
         match run_of(&environment).or_else(|| run_of(&later)) {
             Some(run) => {
                 let parent = number(pid, "PPid:").unwrap_or_default();
@@ -61,7 +62,8 @@ pub(super) fn dump_settings(pid: u32) -> Option<String> {
     let soft = limit.split_whitespace().next()?;
     // One that has ended meanwhile has neither, or empty ones.
     let is_safe = (filter.trim() == NO_MEMORY || filter.is_empty()) && soft == "0";
-    (!is_safe).then(|| format!("memory of process {pid} would be dumped: filter {}, limit {soft}", filter.trim()))
+    (!is_safe)
+        .then(|| format!("memory of process {pid} would be dumped: filter {}, limit {soft}", filter.trim()))
 }
 
 fn describe(forms: &Forms, bytes: &[u8], pid: u32, what: &str) -> Option<String> {

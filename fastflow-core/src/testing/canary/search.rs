@@ -49,7 +49,8 @@ pub(super) fn search(root: &Path, except: &Path, forms: &Forms) -> Vec<Found> {
 /// Every dump of a process' memory below `root`.
 pub(super) fn dumps(root: &Path, except: &Path) -> Vec<PathBuf> {
     let is_dump = |path: &PathBuf| {
-        read(path).is_some_and(|bytes| bytes.starts_with(ELF) && bytes.get(KIND).is_some_and(|kind| kind == CORE))
+        read(path)
+            .is_some_and(|bytes| bytes.starts_with(ELF) && bytes.get(KIND).is_some_and(|kind| kind == CORE))
     };
     files(root, except).into_iter().filter(is_dump).collect()
 }

@@ -72,12 +72,8 @@ async fn befall(fixture: &dyn CanaryFixture, fate: Fate, program: &Member) -> bo
     match fate {
         Fate::Kill => kill(program.pid),
         Fate::Monitor => kill(program.parent),
-        Fate::Sandbox => {
-            fixture.end_sandbox(program.pid, SandboxEnd::Killed).await || kill(program.parent)
-        }
-        Fate::Remove => {
-            fixture.end_sandbox(program.pid, SandboxEnd::Removed).await || kill(program.parent)
-        }
+        Fate::Sandbox => fixture.end_sandbox(program.pid, SandboxEnd::Killed).await || kill(program.parent),
+        Fate::Remove => fixture.end_sandbox(program.pid, SandboxEnd::Removed).await || kill(program.parent),
         _ => false,
     }
 }

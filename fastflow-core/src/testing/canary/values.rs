@@ -14,9 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{
     Clock as _, Entropy as _, OrchestratorBuilder, OsEntropy, PipelineName, SystemClock,
-    secret::{
-        DirectorySecrets, FernetKey, Keyring, MasterKeySource, Secret, generate_key_file, seal_text,
-    },
+    secret::{DirectorySecrets, FernetKey, Keyring, MasterKeySource, Secret, generate_key_file, seal_text},
 };
 
 /// Letters and digits at either end of a value: what shows whatever becomes of the rest.
@@ -44,8 +42,7 @@ pub(super) enum Canary {
 }
 
 impl Canary {
-    pub(super) const ALL: [Self; 5] =
-        [Self::Stored, Self::Pem, Self::External, Self::Sealed, Self::Token];
+    pub(super) const ALL: [Self; 5] = [Self::Stored, Self::Pem, Self::External, Self::Sealed, Self::Token];
 
     /// The name by which pipelines ask for it.
     pub(super) fn name(self) -> &'static str {
