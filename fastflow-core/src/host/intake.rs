@@ -189,9 +189,12 @@ fn check_secrets(pipeline: &Pipeline, given: &BTreeMap<EnvName, String>) -> Resu
             || definition.secrets.iter().any(|secret| secret.variable() == *name)
     };
     let Some(name) = given.keys().find(secret) else { return Ok(()) };
-    Err(Error::new(ErrorKind::Invalid, "this is a secret of the pipeline, and cannot be given as a parameter")
-        .with("pipeline", &pipeline.name)
-        .with("parameter", name))
+    Err(Error::new(
+        ErrorKind::Invalid,
+        "this is a secret of the pipeline, and cannot be given as a parameter",
+    )
+    .with("pipeline", &pipeline.name)
+    .with("parameter", name))
 }
 
 /// Refuses what this version reads but does not act on: it is never run without it.

@@ -10,7 +10,8 @@ use crate::{
     run::{Failure, Run, StartFailureKind},
     schedule::{ScheduleId, ScheduleOwner},
     secret::{
-        FoundSecret, MAX_SECRETS_BYTES, Secret, SecretName, SecretReader, SecretUse, SecretValue, check_secret, open_text,
+        FoundSecret, MAX_SECRETS_BYTES, Secret, SecretName, SecretReader, SecretUse, SecretValue,
+        check_secret, open_text,
     },
 };
 
@@ -47,12 +48,8 @@ pub(super) async fn resolve(ports: &Ports, run: &Run) -> Result<Given, Failure> 
     } else {
         ports.secrets.find(&definition.secrets, &reader(run)).await.map_err(|error| refused(&error))?
     };
-    let missing: Vec<&str> = definition
-        .secrets
-        .iter()
-        .filter(|name| !found.contains_key(*name))
-        .map(SecretName::as_str)
-        .collect();
+    let missing: Vec<&str> =
+        definition.secrets.iter().filter(|name| !found.contains_key(*name)).map(SecretName::as_str).collect();
     if !missing.is_empty() {
         return Err(failed(StartFailureKind::SecretMissing, &not_there(run, &missing)));
     }
@@ -92,10 +89,7 @@ fn reader(run: &Run) -> SecretReader {
         let name = run.spec.config.clone()?;
         Some(ScheduleId { pipeline: run.pipeline().clone(), owner: ScheduleOwner::Files, name })
     };
-    SecretReader {
-        pipeline: run.pipeline().clone(),
-        schedule: run.schedule().cloned().or_else(configured),
-    }
+    SecretReader { pipeline: run.pipeline().clone(), schedule: run.schedule().cloned().or_else(configured) }
 }
 
 /// None for a variable whose name no stored secret could have.

@@ -11,7 +11,8 @@ use futures::{FutureExt as _, future::FusedFuture as _};
 use tokio::sync::{oneshot, watch};
 
 use super::{
-    Ports, backoff::Backoff, daemon, follow_up, health, interrupted, more_memory, notes, program, secrets, workspace,
+    Ports, backoff::Backoff, daemon, follow_up, health, interrupted, more_memory, notes, program, secrets,
+    workspace,
 };
 use crate::{
     AttemptId, Error, ErrorKind,

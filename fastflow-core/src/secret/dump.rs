@@ -28,5 +28,6 @@ pub fn leave_no_dumps() -> Result<()> {
     // A dump that is piped to a program is made whatever the limit is; with this, there is nothing in it.
     fs::write(FILTER, "0").map_err(|error| Error::from(error).with("path", FILTER))?;
     let maximum = getrlimit(Resource::Core).maximum;
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum }).map_err(|error| Error::from(std::io::Error::from(error)))
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum })
+        .map_err(|error| Error::from(std::io::Error::from(error)))
 }

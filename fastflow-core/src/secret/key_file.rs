@@ -66,9 +66,7 @@ pub fn generate_key_file(path: &Path, entropy: &dyn Entropy) -> Result<MasterKey
 fn write(mut file: File, key: &MasterKey) -> io::Result<()> {
     // The umask may have taken permissions away from its owner, too.
     file.set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
-    let mut line = key.expose();
-    line.push('\n');
-    file.write_all(line.as_bytes())?;
+    file.write_all(key.to_line().as_bytes())?;
     file.sync_all()
 }
 

@@ -10,7 +10,7 @@ use zeroize::Zeroizing;
 /// The bytes of a key.
 pub(super) const KEY_BYTES: usize = 32;
 /// Its characters, with padding.
-const MAX_CHARS: usize = 44;
+pub(super) const MAX_CHARS: usize = 44;
 /// What base64 of that many characters may take, before it is known how much of it is padding.
 const DECODED_BYTES: usize = MAX_CHARS / 4 * 3;
 

@@ -112,9 +112,13 @@ impl MasterKey {
         self.id
     }
 
-    /// The key as [`parse`](Self::parse) reads it. Whoever takes it out answers for where it goes.
-    pub(super) fn expose(&self) -> Zeroizing<String> {
-        Zeroizing::new(BASE64_STANDARD.encode(self.bytes.as_slice()))
+    /// The key as [`parse`](Self::parse) reads it, and a line end. Whoever takes it out answers for where it goes.
+    pub(super) fn to_line(&self) -> Zeroizing<String> {
+        // It never grows, for that would leave a copy of the key behind.
+        let mut line = Zeroizing::new(String::with_capacity(key_text::MAX_CHARS + 1));
+        BASE64_STANDARD.encode_string(self.bytes.as_slice(), &mut line);
+        line.push('\n');
+        line
     }
 
     /// Fills in what follows from the key by this salt and this name.

@@ -13,8 +13,9 @@ use crate::{Error, ErrorKind, Result, hex::hex};
 ///
 /// let id: MasterKeyId = "00112233445566778899aabbccddeeff".parse().unwrap();
 /// assert_eq!(id.to_string(), "00112233445566778899aabbccddeeff");
+/// assert_eq!(format!("{id:?}"), "MasterKeyId(00112233445566778899aabbccddeeff)");
 /// ```
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[derive(Clone, Copy, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct MasterKeyId([u8; Self::BYTES]);
 
@@ -30,6 +31,12 @@ impl MasterKeyId {
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+}
+
+impl fmt::Debug for MasterKeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "MasterKeyId({self})")
     }
 }
 

@@ -127,11 +127,8 @@ impl SealedSecrets {
     pub(crate) async fn rotate(&self) -> Result<Rotation> {
         let newest = self.keyring.newest().ok_or_else(no_key)?;
         let mut rotation = Rotation::default();
-        let mut query = SecretQuery {
-            not_under: Some(newest),
-            limit: SecretQuery::MAX_LIMIT,
-            ..SecretQuery::default()
-        };
+        let mut query =
+            SecretQuery { not_under: Some(newest), limit: SecretQuery::MAX_LIMIT, ..SecretQuery::default() };
         loop {
             let records = self.store.secrets(&query).await?;
             let Some(last) = records.last() else { break };

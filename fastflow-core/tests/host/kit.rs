@@ -105,8 +105,7 @@ impl Place {
     /// Changes the store's file behind the host's back.
     pub(crate) async fn sql(&self, text: &'static str) {
         use sqlx::Connection as _;
-        let options =
-            sqlx::sqlite::SqliteConnectOptions::new().filename(self.data().join("fastflow.db"));
+        let options = sqlx::sqlite::SqliteConnectOptions::new().filename(self.data().join("fastflow.db"));
         let mut store = sqlx::SqliteConnection::connect_with(&options).await.unwrap();
         sqlx::query(text).execute(&mut store).await.unwrap();
     }

@@ -9,7 +9,8 @@ use std::{
 };
 
 use fastflow_core::{
-    Error, ErrorKind, Orchestrator, OrchestratorBuilder, OsEntropy, PipelineName, Result, Shutdown, Submission,
+    Error, ErrorKind, Orchestrator, OrchestratorBuilder, OsEntropy, PipelineName, Result, Shutdown,
+    Submission,
     journal::LogStream,
     pipeline::EnvName,
     run::{Failure, Run, StartFailure, StartFailureKind, Status},
@@ -157,7 +158,7 @@ async fn a_value_that_somebody_moved_does_not_open_and_nothing_starts() {
     assert!(message.contains('A') && !message.contains("value-of"), "{message}");
     assert_eq!(place.said("found"), "", "the program ran");
     let revealed = flow.secrets().reveal(&SecretScope::Global, &name("A")).await;
-    refused(revealed.map(|_| ()), ErrorKind::Denied, &[]);
+    refused(revealed.map(|_| ()), ErrorKind::Corrupt, &["A"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -304,7 +305,10 @@ async fn a_run_waits_for_those_who_have_secrets_and_takes_the_stores_own_first()
     let flow = started(keyed(&place, &key()).secret_store(Slow(Arc::clone(&asked)))).await;
     flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("stored-value")).await.unwrap();
     let ran = done(&place, &flow, "etl").await;
-    assert_eq!(found(&place), [("A", "stored-value"), ("B", "slow-value")].map(|(a, b)| (a.into(), b.into())).into());
+    assert_eq!(
+        found(&place),
+        [("A", "stored-value"), ("B", "slow-value")].map(|(a, b)| (a.into(), b.into())).into()
+    );
     assert_eq!((asked.load(Ordering::Relaxed), ran.attempt, ran.failed_attempts), (2, 2, 0));
 }
 
@@ -341,6 +345,7 @@ async fn a_host_says_who_wants_what() {
         flow.secrets().set(&scope, &name("A"), Secret::new("value-of-A")).await.unwrap();
     }
     let wanted = flow.secrets().wanted().await.unwrap();
-    let wanted: Vec<_> = wanted.iter().map(|wanted| (wanted.variable.as_str(), wanted.stored.clone())).collect();
+    let wanted: Vec<_> =
+        wanted.iter().map(|wanted| (wanted.variable.as_str(), wanted.stored.clone())).collect();
     assert_eq!(wanted, [("A", vec![SecretScope::Global, pipeline("etl")]), ("TOKEN", vec![])]);
 }

@@ -42,7 +42,7 @@ const VALUES: &str = r#"[
   "reject", "record", "stop", "refuse", -32768, 32768, 50, 101, 17, 255, [75], [0, 256], ["lost"], ["exit", "oom"],
   {"db": 2}, {"db": 0}, {"max": "4g"}, {"max": "4g", "factor": 1}, {"factor": 2}, {"max": null}, {"gap": "skip"},
   {"gap": "first"}, {"A": {}}, {"A": {"type": "date"}}, {"A": {"required": true}}, {"a b": {}}, "integer", "boolean",
-  {"A": "month"}, {"A": ""}, {"A": "ff1.c2VhbGVk"}, {"A": "gAAAAABl"}, {"A": "ff1."}, "env", "files", ["-A"], ["_a.b-c"], [{"pipeline": "a", "parameters": {"A": "month"}}],
+  {"A": "month"}, {"A": ""}, {"A": "ff1.c2VhbGVk"}, {"A": "gAAAAABl"}, {"A": "ff1."}, {"A": " ff1.eA "}, "env", "files", ["-A"], ["_a.b-c"], [{"pipeline": "a", "parameters": {"A": "month"}}],
   "a/b", "a b", "ä", "0123456789abcdef", " 3.12 ", " @daily "
 ]"#;
 

@@ -8,9 +8,10 @@ use std::{
 };
 
 use fastflow_core::{
-    Clock, OsEntropy, RunId, SystemClock,
+    Clock, OsEntropy, RunId, SystemClock, Timestamp,
     run::{Exit, NewRun, Origin, RunEvent},
-    store::{Claim, SqliteOptions, SqliteStore, Step, Store},
+    secret::{SecretName, SecretScope},
+    store::{Claim, PutSecret, SecretContent, SqliteOptions, SqliteStore, Step, Store},
 };
 
 const PATH: &str = "FASTFLOW_TEST_STORE";
@@ -69,6 +70,19 @@ pub(crate) fn new_run(clock: &dyn Clock, parameter: &str) -> NewRun {
     }
 }
 
+/// The newest version that there ever was; 0 for none.
+async fn newest_version(store: &SqliteStore, secret: &SecretName) -> u32 {
+    let versions = store.secret_versions(&SecretScope::Global, secret).await.unwrap();
+    versions.first().map_or(0, |newest| newest.version.get())
+}
+
+/// Puts a value that says which version it is.
+async fn put_secret(store: &SqliteStore, secret: &SecretName, version: u32, at: Timestamp) {
+    let content = SecretContent::Parameter(version.to_string());
+    let (name, version) = (secret.clone(), version.try_into().unwrap());
+    store.put_secret(PutSecret { scope: SecretScope::Global, name, version, content, at }).await.unwrap();
+}
+
 fn say(line: &str) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").unwrap();
@@ -85,9 +99,11 @@ async fn the_child() {
     say("");
     say(OPEN);
     if std::env::var_os("FASTFLOW_TEST_BUSY").is_some_and(|busy| busy == "1") {
-        for _ in 0..8 {
+        for worker in 0..8 {
             let (store, clock) = (store.clone(), clock.clone());
+            let secret: SecretName = format!("S{worker}").parse().unwrap();
             tokio::spawn(async move {
+                let mut version = newest_version(&store, &secret).await;
                 loop {
                     let id = store.create_run(new_run(&*clock, "x")).await.unwrap().id;
                     say(&format!("created {id}"));
@@ -96,6 +112,9 @@ async fn the_child() {
                         store.advance(Step::new(run.id, Some(run.epoch), exit, clock.now())).await.unwrap();
                         say(&format!("succeeded {}", run.id));
                     }
+                    version += 1;
+                    put_secret(&store, &secret, version, clock.now()).await;
+                    say(&format!("put {secret} {version}"));
                 }
             });
         }

@@ -1,11 +1,15 @@
 //! The death of the host.
 
-use std::{collections::HashSet, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use fastflow_core::{
     ErrorKind, SystemClock,
     run::{RunState, Status},
-    store::{EventId, RunQuery, SqliteOptions, SqliteStore, Store},
+    secret::{SecretName, SecretScope},
+    store::{EventId, RunQuery, SecretContent, SqliteOptions, SqliteStore, Store},
 };
 
 use crate::child::Host;
@@ -28,6 +32,28 @@ async fn a_second_host_is_refused_until_the_first_is_dead() {
     open().await.unwrap();
 }
 
+/// The name and the version of a line that was not cut off.
+fn said_version(said: &str) -> Option<(SecretName, u32)> {
+    let (name, version) = said.split_once(' ')?;
+    Some((name.parse().ok()?, version.parse().ok()?))
+}
+
+/// Each value is the newest of its versions, none of which is missing, and no older than what was said.
+async fn check_secrets(store: &SqliteStore, said: &BTreeMap<SecretName, u32>) {
+    let names = said.keys().cloned().collect();
+    let found = store.find_secrets(&[SecretScope::Global], &names).await.unwrap();
+    assert_eq!(found.len(), said.len());
+    for record in found {
+        let version = record.version.get();
+        assert!(version >= said[&record.name], "{}: {version} of {}", record.name, said[&record.name]);
+        assert_eq!(record.content, SecretContent::Parameter(version.to_string()));
+        let versions = store.secret_versions(&SecretScope::Global, &record.name).await.unwrap();
+        let numbers: Vec<u32> = versions.iter().map(|kept| kept.version.get()).collect();
+        assert_eq!(numbers, (1..=version).rev().take(1000).collect::<Vec<_>>());
+        assert!(versions.iter().all(|kept| kept.ended_at.is_none() == (kept.version == record.version)));
+    }
+}
+
 /// The promise of durable acceptance: what was answered is there, whenever the host is killed.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_answered_survives_kill_9() {
@@ -35,6 +61,7 @@ async fn what_was_answered_survives_kill_9() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store.db");
     let (mut created, mut succeeded) = (HashSet::new(), HashSet::new());
+    let mut put = BTreeMap::new();
     for round in 0..ROUNDS {
         let mut host = Host::start(&path, true);
         let mut lines: Vec<_> = (0..=round * 37 % 400).map_while(|_| host.line()).collect();
@@ -44,6 +71,7 @@ async fn what_was_answered_survives_kill_9() {
             match line.split_once(' ') {
                 Some(("created", id)) => drop(id.parse().map(|id| created.insert(id))),
                 Some(("succeeded", id)) => drop(id.parse().map(|id| succeeded.insert(id))),
+                Some(("put", said)) => put.extend(said_version(said)),
                 _ => {}
             }
         }
@@ -55,6 +83,7 @@ async fn what_was_answered_survives_kill_9() {
         for id in &succeeded {
             assert_eq!(store.run(*id).await.unwrap().state, RunState::Succeeded, "round {round}");
         }
+        check_secrets(&store, &put).await;
         // Every state has its events, and none is missing.
         let last = store.last_event().await.unwrap();
         let events = store.events(EventId(0), 10_000.try_into().unwrap()).await.unwrap();
@@ -68,5 +97,5 @@ async fn what_was_answered_survives_kill_9() {
         store.close().await.unwrap();
         crate::file::check_integrity(&path).await;
     }
-    assert!(created.len() > ROUNDS && succeeded.len() > ROUNDS, "the children did work");
+    assert!(created.len() > ROUNDS && succeeded.len() > ROUNDS && put.len() > 1, "the children did work");
 }

@@ -7,6 +7,7 @@ mod crash;
 mod disk;
 mod file;
 mod reopen;
+mod secrets;
 mod upgrade;
 
 use std::sync::{Arc, LazyLock};

@@ -1,13 +1,17 @@
 //! A database of an earlier schema.
 
-use std::{path::Path, sync::Arc};
+use std::{num::NonZeroU32, path::Path, sync::Arc};
 
 use fastflow_core::{
     RunId, SystemClock, Timestamp,
     environment::{EnvironmentId, Package, PackageOrigin},
     pipeline::ByteSize,
     run::{Capacity, Exit, RunEvent, RunState, Status},
-    store::{Claim, EnvironmentPackages, PackageQuery, RunQuery, SqliteOptions, SqliteStore, Step, Store},
+    secret::{SecretName, SecretScope},
+    store::{
+        Claim, EnvironmentPackages, PackageQuery, PutSecret, RunQuery, SecretContent, SecretQuery,
+        SqliteOptions, SqliteStore, Step, Store,
+    },
 };
 use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
@@ -33,20 +37,30 @@ fn environment() -> EnvironmentId {
     "e".repeat(64).parse().unwrap()
 }
 
-/// A database of schema 2: of each content one run of each kind of end, one in flight, three that are due and one that is not.
-async fn schema_2(path: &Path) {
+/// Makes a database of an earlier schema, of its first steps.
+async fn schema(path: &Path, version: i64, min_reader: i64, steps: &[&'static str]) -> SqliteConnection {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
-    for sql in [
+    let table =
         "CREATE TABLE schema_version (id INTEGER PRIMARY KEY CHECK (id = 1), version INTEGER NOT NULL,
-             min_reader INTEGER NOT NULL, migrated_at INTEGER NOT NULL) STRICT;
-         INSERT INTO schema_version VALUES (1, 2, 1, 0)",
+             min_reader INTEGER NOT NULL, migrated_at INTEGER NOT NULL) STRICT";
+    for sql in [&table].into_iter().chain(steps) {
+        sqlx::raw_sql(*sql).execute(&mut connection).await.unwrap();
+    }
+    let insert =
+        sqlx::query("INSERT INTO schema_version VALUES (1, $1, $2, 0)").bind(version).bind(min_reader);
+    insert.execute(&mut connection).await.unwrap();
+    connection
+}
+
+/// A database of schema 2: of each content one run of each kind of end, one in flight, three that are due and one that is not.
+async fn schema_2(path: &Path) {
+    let steps = [
         include_str!("../../src/store/sqlite/migrations/0001_initial.sql"),
         include_str!("../../src/store/sqlite/migrations/0002_queue_by_spec.sql"),
         "INSERT INTO pipelines (id, name) VALUES (1, 'etl'), (2, 'plain')",
-    ] {
-        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap();
-    }
+    ];
+    let mut connection = schema(path, 2, 1, &steps).await;
     for (spec, body) in [(1, LIMITED), (2, PLAIN)] {
         let insert = "INSERT INTO specs VALUES ($1, randomblob(32), $2)";
         sqlx::query(insert).bind(spec).bind(body).execute(&mut connection).await.unwrap();
@@ -158,5 +172,48 @@ async fn a_database_of_schema_2_goes_on() {
     assert!(ids(store.claim(Claim { at: at(500), ..claim }).await.unwrap()).contains(&id(39)));
     store.close().await.unwrap();
     assert!(dir.path().join("store.db.backup-v2").exists());
+    crate::file::check_integrity(&path).await;
+}
+
+/// Secrets find their place, and no earlier version opens what holds them: it would start without them what is queued.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_schema_5_takes_secrets() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let steps = [
+        include_str!("../../src/store/sqlite/migrations/0001_initial.sql"),
+        include_str!("../../src/store/sqlite/migrations/0002_queue_by_spec.sql"),
+        include_str!("../../src/store/sqlite/migrations/0003_schedules.sql"),
+        include_str!("../../src/store/sqlite/migrations/0004_sources.sql"),
+        include_str!("../../src/store/sqlite/migrations/0005_packages.sql"),
+        "INSERT INTO pipelines (id, name, cataloged_at, present) VALUES (1, 'etl', 0, 1)",
+    ];
+    schema(&path, 5, 4, &steps).await.close().await.unwrap();
+    let open = || SqliteStore::open(&path, SqliteOptions::default(), Arc::new(SystemClock::new()));
+    let store = open().await.unwrap();
+    let name: SecretName = "TOKEN".parse().unwrap();
+    assert!(store.secrets(&SecretQuery::default()).await.unwrap().is_empty());
+    let put = PutSecret {
+        scope: SecretScope::Global,
+        name: name.clone(),
+        version: NonZeroU32::MIN,
+        content: SecretContent::Parameter("eu".into()),
+        at: at(0),
+    };
+    store.put_secret(put).await.unwrap();
+    store.close().await.unwrap();
+    let store = open().await.unwrap();
+    assert_eq!(store.pipelines().await.unwrap().len(), 1, "what there was is there");
+    assert_eq!(store.secrets(&SecretQuery::default()).await.unwrap()[0].name, name);
+    store.close().await.unwrap();
+    assert!(dir.path().join("store.db.backup-v5").exists());
+    let options = SqliteConnectOptions::new().filename(&path);
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let schema: (i64, i64) = sqlx::query_as("SELECT version, min_reader FROM schema_version")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    assert_eq!(schema, (6, 6));
+    connection.close().await.unwrap();
     crate::file::check_integrity(&path).await;
 }

@@ -9,6 +9,9 @@ const GRAM_BYTES: usize = 4;
 /// The distance between two looks. An occurrence covers the first bytes of its pattern, so one of three neighbouring looks
 /// falls on these wherever it begins.
 const STRIDE: usize = MIN_BYTES - GRAM_BYTES + 1;
+/// How many of these are looked at before anything is decided.
+const LOOKS: usize = 4;
+const BLOCK_BYTES: usize = (LOOKS - 1) * STRIDE + GRAM_BYTES;
 /// The smallest table: it fits into a quarter of any first-level cache.
 const MIN_TABLE_BITS: u32 = 16;
 /// The largest table: 256 KiB, which fits into a second-level cache.
@@ -33,7 +36,7 @@ impl Scout {
         for pattern in patterns {
             for gram in pattern[..MIN_BYTES].windows(GRAM_BYTES) {
                 let (word, bit) = scout.place(gram);
-                scout.table[word] |= bit;
+                scout.table[word] |= 1 << bit;
             }
         }
         scout
@@ -44,22 +47,33 @@ impl Scout {
     #[inline]
     pub(super) fn find(&self, text: &[u8], from: usize) -> usize {
         let mut at = from + STRIDE - 1;
-        while let Some(gram) = text.get(at..at + GRAM_BYTES) {
-            let (word, bit) = self.place(gram);
-            if self.table[word] & bit != 0 {
-                break;
+        // Several at a time: they do not depend on each other, and nearly none of them finds anything.
+        while let Some(block) = text.get(at..at + BLOCK_BYTES) {
+            let found = (0..LOOKS).fold(0, |found, look| found | self.look(&block[look * STRIDE..]) << look);
+            if found != 0 {
+                // Also of what begins one or two bytes earlier these four may be a part.
+                return at + found.trailing_zeros() as usize * STRIDE + 1 - STRIDE;
             }
+            at += LOOKS * STRIDE;
+        }
+        while text.get(at..at + GRAM_BYTES).is_some_and(|gram| self.look(gram) == 0) {
             at += STRIDE;
         }
-        // Also of what begins one or two bytes earlier these four may be a part.
         at + 1 - STRIDE
     }
 
+    /// 1 where these bytes may be part of the beginning of a pattern, or else 0.
     #[inline]
-    fn place(&self, gram: &[u8]) -> (usize, u64) {
+    fn look(&self, gram: &[u8]) -> u64 {
+        let (word, bit) = self.place(gram);
+        self.table[word] >> bit & 1
+    }
+
+    #[inline]
+    fn place(&self, gram: &[u8]) -> (usize, u32) {
         let number = u32::from_le_bytes([gram[0], gram[1], gram[2], gram[3]]);
         // The multiplier is the golden ratio, as in Knuth's multiplicative hashing.
         let hash = number.wrapping_mul(0x9e37_79b1) >> self.shift;
-        ((hash / u64::BITS) as usize, 1 << (hash % u64::BITS))
+        ((hash / u64::BITS) as usize, hash % u64::BITS)
     }
 }

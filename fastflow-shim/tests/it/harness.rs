@@ -63,6 +63,11 @@ impl Attempt {
         &self.order.run_dir
     }
 
+    /// Writes a file into the program's working directory.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) {
+        fs::write(self.order.working_dir.join(name), bytes).unwrap();
+    }
+
     pub(crate) fn command(args: &[&str]) -> Command {
         let mut command = Command::new(SHIM);
         command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -177,6 +182,6 @@ fn path_variable() -> String {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a test is configured by the one who starts it")]
-fn variable(name: &str) -> Option<String> {
+pub(crate) fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }

@@ -49,12 +49,13 @@ pub(super) fn sealed_env(report: &mut Report<'_>, fields: &mut Fields<'_>) -> BT
     )
 }
 
-/// Whether a text looks sealed. Whether it is, only a key can tell.
+/// Whether a text looks sealed, blanks around it aside. Whether it is, only a key can tell.
 fn is_sealed(text: &str) -> bool {
     let is_base64 =
         |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-    let sealed = text.strip_prefix(SEALED).is_some_and(|rest| !rest.is_empty() && is_base64(rest));
-    let fernet = text.starts_with(FERNET) && is_base64(text.trim_end_matches('='));
+    let bare = text.trim();
+    let sealed = bare.strip_prefix(SEALED).is_some_and(|rest| !rest.is_empty() && is_base64(rest));
+    let fernet = bare.starts_with(FERNET) && is_base64(bare.trim_end_matches('='));
     text.len() <= MAX_ENV_VALUE_BYTES && (sealed || fernet)
 }
 

@@ -87,7 +87,7 @@ described! {
         "additionalProperties": {
             "type": "string",
             "maxLength": MAX_ENV_VALUE_BYTES,
-            "pattern": r"^(ff1\.[A-Za-z0-9_-]+|gAAAA[A-Za-z0-9_-]*=*)$"
+            "pattern": r"^\s*(ff1\.[A-Za-z0-9_-]+|gAAAA[A-Za-z0-9_-]*=*)\s*$"
         }
     };
     SecretNames => {
