@@ -46,9 +46,9 @@ impl CanaryFixture for Containers {
             let Some(id) = ids.find(|id| groups.contains(id)) else { return false };
             let (method, path) = match how {
                 SandboxEnd::Killed => ("POST", format!("/containers/{id}/kill?signal=SIGKILL")),
-                SandboxEnd::Removed => ("DELETE", format!("/containers/{id}?force=1&v=1&timeout=0")),
+                SandboxEnd::Removed => ("DELETE", format!("/containers/{id}?force=1&v=1")),
             };
-            // Without a time limit Podman asks the program to end first. It may just have ended by itself.
+            // It may just have ended by itself.
             let answer = curl(&address, &["--request", method], &path);
             serde_json::from_slice::<Value>(&answer).map_or(true, |answer| answer["message"].is_null())
         };

@@ -64,20 +64,20 @@ pub async fn search_everywhere(fixture: &dyn CanaryFixture, host: &str) {
     let control = Forms::new(&[("control".to_owned(), values.control.clone().into_bytes())].into());
     plan::write_pipelines(fixture, &stage, &values).await;
     let scene = Scene { stage: &stage, vault: stage.join(Vault::NAME), values, seed, secrets, control };
-    let mut seen = Seen::default();
+    let mut watched = Seen::default();
     {
         let mut troubles = Troubles::new(&stage, seed);
         let (mut views, mut told) = (BTreeSet::new(), BTreeSet::new());
         let watching = future::join(
-            watch::processes(fixture, &scene.secrets, &mut troubles, &mut seen),
+            watch::processes(fixture, &scene.secrets, &mut troubles, &mut watched),
             watch::sandboxes(fixture, &stage, &scene.secrets, &mut views, &mut told),
         );
         tokio::select! {
             () = scene.drive(fixture, host) => {}
             _ = watching => unreachable!("it looks until it is dropped"),
         }
-        seen.views = views;
-        seen.leaks.extend(told);
+        watched.views = views;
+        watched.leaks.extend(told);
     }
     let books = Books::open(&stage).await;
     check_runtime(fixture, &stage).await;
@@ -85,7 +85,7 @@ pub async fn search_everywhere(fixture: &dyn CanaryFixture, host: &str) {
     check::ends(&stage, &Planned::all(seed), &scene.values, &books);
     scene.check_found();
     scene.check_left(&books);
-    scene.check_seen(fixture, &seen, &books);
+    scene.check_seen(fixture, &watched, &books);
 }
 
 impl Scene<'_> {

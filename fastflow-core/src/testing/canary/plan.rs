@@ -142,8 +142,8 @@ impl Fate {
             Self::Timeout => failure == Some(&Failure::TimedOut),
             Self::Cancel | Self::Deaf => *state == RunState::Cancelled,
             Self::Monitor | Self::Sandbox => failure == Some(&Failure::Lost(LostCause::MonitorDied)),
-            // Who was asked for it first may have been told that it has died.
-            Self::Remove => matches!(failure, Some(Failure::Lost(_))),
+            // Podman asks its program to end first.
+            Self::Remove => matches!(failure, Some(Failure::Lost(_) | Failure::Interrupted)),
             Self::Refused => matches!(failure, Some(Failure::StartFailed(failed))
                 if failed.kind == StartFailureKind::SecretMissing),
             Self::Huge => matches!(failure, Some(Failure::StartFailed(failed))
