@@ -60,7 +60,9 @@ impl Troubles {
             let program = members.iter().find(|member| member.run == run && !is_within(member.parent));
             let Some(program) = program.filter(|_| !self.done.contains(&planned.number)) else { continue };
             let since = *self.first_seen.entry(run).or_insert(now);
-            if now - since >= self.moments[&planned.number] && befall(fixture, planned.fate, program).await {
+            if now.saturating_sub(since) >= self.moments[&planned.number]
+                && befall(fixture, planned.fate, program).await
+            {
                 self.done.insert(planned.number);
             }
         }
