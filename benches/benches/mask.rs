@@ -95,12 +95,16 @@ fn stream(criterion: &mut Criterion) {
     }
     let none = Arc::new(Patterns::default());
     let many = Arc::new(Patterns::exactly(secrets.iter().map(String::as_bytes)).expect("they are few"));
+    // A text is looked at the more closely the shorter the shortest pattern is.
+    let short = secrets.iter().map(String::as_bytes).chain([b"kX9_q2".as_slice()]);
+    let short = Arc::new(Patterns::exactly(short).expect("they are few"));
     let ten = Arc::new(patterns_of(&secrets[..SECRETS]));
 
     let mut group = criterion.benchmark_group("mask");
     group.throughput(Throughput::Bytes(text.len() as u64));
     for (name, patterns, text) in [
         ("200 patterns", &many, &text),
+        ("200 patterns, and one of 6 bytes", &short, &text),
         ("ten secrets in all encodings", &ten, &text),
         ("no secrets", &none, &text),
         ("ten secrets, one in every hundredth line", &ten, &with_secrets),

@@ -123,7 +123,7 @@ impl<'a> Secrets<'a> {
         Self { flow }
     }
 
-    fn sealed(&self) -> &'a SealedSecrets {
+    fn sealed(self) -> &'a SealedSecrets {
         &self.flow.inner.ports.sealed
     }
 
@@ -282,8 +282,8 @@ impl<'a> Secrets<'a> {
         for found in catalog.entries.iter().filter_map(|entry| entry.pipeline.as_ref().ok()) {
             let (pipeline, definition) = (&found.pipeline.name, &found.pipeline.definition);
             let entries = definition.schedules.iter().flat_map(|entry| entry.encrypted_env.keys());
-            let named = definition.secrets.iter().map(SecretName::variable);
-            let mut names: BTreeMap<&EnvName, bool> = named.map(|name| (name, false)).collect();
+            let stored_names = definition.secrets.iter().map(SecretName::variable);
+            let mut names: BTreeMap<&EnvName, bool> = stored_names.map(|name| (name, false)).collect();
             names.extend(definition.encrypted_env.keys().chain(entries).map(|name| (name, true)));
             wanted.extend(names.into_iter().map(|(variable, is_brought)| WantedSecret {
                 pipeline: pipeline.clone(),

@@ -209,9 +209,10 @@ async fn answer(stream: Option<impl AsyncRead + Unpin>, call: &ProgramCall) -> R
 async fn spoke(stream: Option<impl AsyncRead + Unpin>, call: &ProgramCall) -> Result<bool> {
     let mut spoke = false;
     if let Some(mut stream) = stream {
-        let mut chunk = Zeroizing::new([0; CHUNK_BYTES]);
+        // Not in the future itself: whatever is moved leaves a copy behind where it was.
+        let mut chunk = Zeroizing::new(vec![0; CHUNK_BYTES]);
         let reading = |error| call.io_error("the standard error of the program cannot be read", error);
-        while stream.read(chunk.as_mut()).await.map_err(reading)? > 0 {
+        while stream.read(&mut chunk).await.map_err(reading)? > 0 {
             spoke = true;
         }
     }

@@ -86,8 +86,8 @@ async fn a_program_gets_what_its_pipeline_names_and_nothing_else() {
     assert_eq!(found(&place), expected.map(|(name, value)| (name.into(), value.into())).into());
 
     let setup = attempts(&flow, ran.id).await.remove(0).setup.unwrap();
-    let uses: Vec<String> = setup.secrets.iter().map(ToString::to_string).collect();
-    assert_eq!(uses, ["A (sealed, global, version 1)", "REGION (sealed, global, version 1)"]);
+    let given: Vec<String> = setup.secrets.iter().map(ToString::to_string).collect();
+    assert_eq!(given, ["A (sealed, global, version 1)", "REGION (sealed, global, version 1)"]);
     let known = flow.secrets().list(&SecretQuery::default()).await.unwrap();
     let used = |info: &&fastflow_core::orchestrator::SecretInfo| info.last_use.is_some();
     let used: Vec<&str> = known.iter().filter(used).map(|info| info.name.as_str()).collect();

@@ -1,6 +1,6 @@
 //! Secrets that a file names or brings.
 
-use fastflow_core::pipeline::*;
+use fastflow_core::{pipeline::*, secret::SecretName};
 
 use super::{bad, good, parse};
 
@@ -10,9 +10,9 @@ const FERNET: &str =
 
 #[test]
 fn names_are_those_that_stores_know() {
-    let named = good(r#"{"secrets": ["B", "_a.b-c", "A"]}"#);
-    let names: Vec<_> = named.secrets.iter().map(|name| name.as_str()).collect();
-    assert_eq!((names, named.secrets_as), (vec!["A", "B", "_a.b-c"], SecretDelivery::Env));
+    let definition = good(r#"{"secrets": ["B", "_a.b-c", "A"]}"#);
+    let names: Vec<_> = definition.secrets.iter().map(SecretName::as_str).collect();
+    assert_eq!((names, definition.secrets_as), (vec!["A", "B", "_a.b-c"], SecretDelivery::Env));
     for name in ["../A", "A/B", "-A", ".A", "1A", "A B", "PATH", "LD_PRELOAD", "FASTFLOW_X", "", "\u{e4}"] {
         let found = bad(&format!(r#"{{"secrets": ["{name}"]}}"#));
         assert!(found[0].contains("secrets[0]: "), "{name}: {found:?}");

@@ -8,7 +8,7 @@ use fastflow_core::{
 };
 
 /// How long anything may take that is sure to come.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) fn reader() -> SecretReader {
     SecretReader { pipeline: "etl".parse().unwrap(), schedule: None }

@@ -74,7 +74,7 @@ async fn the_time_is_that_of_the_clock() {
     let error = value(&store.timeout(Duration::from_millis(100)), "A").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     let took = clock.elapsed();
-    assert!(took >= Duration::from_millis(100) && took < Duration::from_secs(60), "{took:?}");
+    assert!(took >= Duration::from_millis(100) && took < Duration::from_mins(1), "{took:?}");
 }
 
 #[tokio::test]

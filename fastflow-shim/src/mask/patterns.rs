@@ -171,7 +171,12 @@ impl PatternSet {
         let patterns = || self.ranges.iter().map(|range| &bytes[range.clone()]);
         let total = self.ranges.iter().map(ExactSizeIterator::len).sum();
         let count = self.ranges.len();
-        Ok(Patterns { trie: Trie::new(patterns(), total), scout: Scout::new(patterns(), count), count })
+        let shortest = self.ranges.iter().map(ExactSizeIterator::len).min().unwrap_or(0);
+        Ok(Patterns {
+            trie: Trie::new(patterns(), total),
+            scout: Scout::new(patterns(), count, shortest),
+            count,
+        })
     }
 }
 

@@ -2,16 +2,12 @@
 
 use zeroize::Zeroizing;
 
-use super::MIN_BYTES;
-
 /// How many bytes are looked at together.
 const GRAM_BYTES: usize = 4;
-/// The distance between two looks. An occurrence covers the first bytes of its pattern, so one of three neighbouring looks
-/// falls on these wherever it begins.
-const STRIDE: usize = MIN_BYTES - GRAM_BYTES + 1;
+/// The most bytes from one look to the next.
+const MAX_STRIDE: usize = 16;
 /// How many of these are looked at before anything is decided.
 const LOOKS: usize = 4;
-const BLOCK_BYTES: usize = (LOOKS - 1) * STRIDE + GRAM_BYTES;
 /// The smallest table: it fits into a quarter of any first-level cache.
 const MIN_TABLE_BITS: u32 = 16;
 /// The largest table: 256 KiB, which fits into a second-level cache.
@@ -19,22 +15,28 @@ const MAX_TABLE_BITS: u32 = 21;
 /// How many bits of the table there are for one that is set, where that is possible.
 const BITS_PER_GRAM: usize = 64;
 
-/// Which four bytes may stand at offset 0, 1 or 2 of a pattern; a hash may take others for them, never miss one.
+/// Which four bytes may stand near the beginning of a pattern; a hash may take others for them, never miss one.
+///
+/// An occurrence covers the first bytes of its pattern. So one of the looks falls on these wherever it begins, if their
+/// distance is such that the shortest pattern cannot lie between two of them.
 #[derive(Clone, Default)]
 pub(super) struct Scout {
     table: Zeroizing<Vec<u64>>,
     shift: u32,
+    /// The distance between two looks.
+    stride: usize,
 }
 
 impl Scout {
-    /// For `patterns` of at least [`MIN_BYTES`], of which there are `count`.
-    pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a [u8]>, count: usize) -> Self {
-        let wanted = (count * STRIDE * BITS_PER_GRAM).next_power_of_two().trailing_zeros();
+    /// For `patterns`, of which there are `count` and the shortest has `shortest` bytes.
+    pub(super) fn new<'a>(patterns: impl Iterator<Item = &'a [u8]>, count: usize, shortest: usize) -> Self {
+        let stride = (shortest + 1).saturating_sub(GRAM_BYTES).clamp(1, MAX_STRIDE);
+        let wanted = (count * stride * BITS_PER_GRAM).next_power_of_two().trailing_zeros();
         let bits = wanted.clamp(MIN_TABLE_BITS, MAX_TABLE_BITS);
         let words = vec![0; 1 << (bits - u64::BITS.trailing_zeros())];
-        let mut scout = Self { table: Zeroizing::new(words), shift: u32::BITS - bits };
+        let mut scout = Self { table: Zeroizing::new(words), shift: u32::BITS - bits, stride };
         for pattern in patterns {
-            for gram in pattern[..MIN_BYTES].windows(GRAM_BYTES) {
+            for gram in pattern.windows(GRAM_BYTES).take(stride) {
                 let (word, bit) = scout.place(gram);
                 scout.table[word] |= 1 << bit;
             }
@@ -46,20 +48,22 @@ impl Scout {
     /// may be too short to tell.
     #[inline]
     pub(super) fn find(&self, text: &[u8], from: usize) -> usize {
-        let mut at = from + STRIDE - 1;
+        let stride = self.stride;
+        let block_bytes = (LOOKS - 1) * stride + GRAM_BYTES;
+        let mut at = from + stride - 1;
         // Several at a time: they do not depend on each other, and nearly none of them finds anything.
-        while let Some(block) = text.get(at..at + BLOCK_BYTES) {
-            let found = (0..LOOKS).fold(0, |found, look| found | self.look(&block[look * STRIDE..]) << look);
+        while let Some(block) = text.get(at..at + block_bytes) {
+            let found = (0..LOOKS).fold(0, |found, look| found | self.look(&block[look * stride..]) << look);
             if found != 0 {
-                // Also of what begins one or two bytes earlier these four may be a part.
-                return at + found.trailing_zeros() as usize * STRIDE + 1 - STRIDE;
+                // These four may be a part of what begins earlier.
+                return at + found.trailing_zeros() as usize * stride + 1 - stride;
             }
-            at += LOOKS * STRIDE;
+            at += LOOKS * stride;
         }
         while text.get(at..at + GRAM_BYTES).is_some_and(|gram| self.look(gram) == 0) {
-            at += STRIDE;
+            at += stride;
         }
-        at + 1 - STRIDE
+        at + 1 - stride
     }
 
     /// 1 where these bytes may be part of the beginning of a pattern, or else 0.

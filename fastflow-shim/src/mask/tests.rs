@@ -1,6 +1,6 @@
 //! The masker against its definition.
 
-use std::{iter, sync::Arc};
+use std::{iter, ops::Range, sync::Arc};
 
 use proptest::prelude::*;
 
@@ -45,10 +45,16 @@ fn masker(patterns: &[Vec<u8>]) -> Masker<Arc<Patterns>> {
     Masker::new(Arc::new(Patterns::exactly(patterns.iter().map(Vec::as_slice)).unwrap()))
 }
 
-/// Few letters, so that patterns overlap, contain and continue each other.
+/// Few letters, so that patterns overlap, contain and continue each other. Short ones and long ones, for how closely a text
+/// is looked at depends on the shortest.
 fn patterns() -> impl Strategy<Value = Vec<Vec<u8>>> {
-    let word = |letters: &'static [u8]| prop::collection::vec(prop::sample::select(letters), 6..14);
-    prop::collection::vec(prop_oneof![word(b"ab"), word(b"abc"), word(b"a")], 1..8)
+    let words = |lengths: Range<usize>| {
+        let word = move |letters: &'static [u8]| {
+            prop::collection::vec(prop::sample::select(letters), lengths.clone())
+        };
+        prop::collection::vec(prop_oneof![word(b"ab"), word(b"abc"), word(b"a")], 1..8)
+    };
+    prop_oneof![words(6..14), words(12..24), words(19..40)]
 }
 
 /// Pieces of patterns, whole ones, and letters between them.

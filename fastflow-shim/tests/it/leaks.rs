@@ -32,6 +32,9 @@ const WORDS: [&str; 12] = [
     "a",
 ];
 
+/// In no secret: one that consists of another, of which this is a form, and the character before it would be found as well.
+const WALL: &str = "\u{416}";
+
 #[test]
 fn no_line_leaks() {
     let lines = variable("FASTFLOW_LEAK_LINES").map_or(LINES, |lines| lines.parse().unwrap());
@@ -83,8 +86,9 @@ fn lines_with(forms: &[Form], count: usize, random: &mut Random) -> (Vec<u8>, Ve
         }
         if random.below(2) == 0 {
             let form = &forms[random.below(forms.len())];
-            text.extend([&*form.before, &*form.body, &*form.after].concat());
-            expected.extend([&*form.before, b"***", &*form.after].concat());
+            let wall = WALL.as_bytes();
+            text.extend([wall, &form.before, &form.body, &form.after, wall].concat());
+            expected.extend([wall, &form.before, b"***", &form.after, wall].concat());
             masked += 1;
         }
         text.extend_from_slice(b";\n");

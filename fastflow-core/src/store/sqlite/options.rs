@@ -1,6 +1,6 @@
 //! How a database file is opened.
 
-/// How a [`SqliteStore`] is opened.
+/// How a [`SqliteStore`](super::SqliteStore) is opened.
 ///
 /// ```
 /// use fastflow_core::store::SqliteOptions;
