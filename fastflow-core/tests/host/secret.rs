@@ -456,7 +456,7 @@ impl SecretStore for Deaf {
     }
 }
 
-/// The machine's clock, for somebody who cannot wait: a minute passes in a moment.
+/// The machine's clock, for somebody who cannot wait: the time that stores have passes in a moment.
 #[derive(Debug)]
 struct Hasty(SystemClock);
 
@@ -471,8 +471,8 @@ impl Clock for Hasty {
     }
 
     async fn sleep(&self, duration: Duration) {
-        let is_pause = duration >= Duration::from_mins(1);
-        self.0.sleep(if is_pause { Duration::from_millis(20) } else { duration }).await;
+        let is_patience = duration == Duration::from_mins(5);
+        self.0.sleep(if is_patience { Duration::from_millis(20) } else { duration }).await;
     }
 }
 
