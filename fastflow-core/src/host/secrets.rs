@@ -182,3 +182,71 @@ fn check_size(secrets: &AttemptSecrets) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        OsEntropy, RunId, SystemClock, Timestamp,
+        pipeline::PipelineTexts,
+        run::{Origin, RunSpec, RunState},
+        secret::SecretScope,
+    };
+
+    fn run() -> Run {
+        let texts = PipelineTexts {
+            script: Some(("main.py", "")),
+            manifest: Some((
+                "pipeline.json",
+                r#"{"secrets": ["TOKEN"], "encrypted_env": {"SEALED": "gAAAAx"}}"#,
+            )),
+            ..PipelineTexts::default()
+        };
+        let pipeline = texts.assemble("etl".parse().unwrap()).unwrap();
+        let spec = RunSpec::new(pipeline, "ab".repeat(32).parse().unwrap(), "process".parse().unwrap());
+        let id = RunId::new(&SystemClock::new(), &OsEntropy);
+        Run {
+            id,
+            spec: Arc::new(spec),
+            parameters: BTreeMap::new(),
+            origin: Origin::Manual,
+            chain: id,
+            priority: 0,
+            key: None,
+            state: RunState::Starting,
+            epoch: 1,
+            attempt: 1,
+            failed_attempts: 0,
+            created_at: Timestamp::UNIX_EPOCH,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
+    #[test]
+    fn what_a_program_may_have_written_is_believed_only_where_it_could_be() {
+        let used = |name: &str, store: &str, scope: Option<&str>| SecretUse {
+            name: name.parse().unwrap(),
+            store: store.into(),
+            scope: scope.map(|scope| scope.parse::<SecretScope>().unwrap()),
+            version: None,
+        };
+        let there = vec![
+            used("TOKEN", "sealed", Some("global")),
+            used("TOKEN", "sealed", Some("pipeline:etl")),
+            used("TOKEN", "vault", None),
+            used("SEALED", BROUGHT, None),
+        ];
+        let mut found = there.clone();
+        found.extend([
+            used("OTHER", "sealed", Some("global")),
+            used("TOKEN", "sealed", Some("pipeline:other")),
+            used("TOKEN", "sealed", Some("schedule:etl/nightly")),
+            used("TOKEN", &"x".repeat(MAX_KIND_BYTES + 1), None),
+        ]);
+        plausible(&run(), &mut found);
+        assert_eq!(found, there);
+    }
+}

@@ -66,6 +66,12 @@ pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A value that was found.
+///
+/// ```compile_fail,E0277
+/// fn show(found: fastflow_core::secret::FoundSecret) {
+///     println!("{:?}", found);
+/// }
+/// ```
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "a secret that can be printed will be")]
 pub struct FoundSecret {
@@ -84,6 +90,21 @@ impl FoundSecret {
 }
 
 /// A value that pipelines ask for by its name.
+///
+/// ```
+/// use fastflow_core::secret::SecretValue;
+///
+/// fn is_masked(value: &SecretValue) -> bool {
+///     matches!(value, SecretValue::Secret(_))
+/// }
+/// # assert!(!is_masked(&SecretValue::Parameter("eu".into())));
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn show(value: fastflow_core::secret::SecretValue) {
+///     println!("{:?}", value);
+/// }
+/// ```
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "a secret that can be printed will be")]
 #[non_exhaustive]

@@ -173,6 +173,37 @@ async fn a_value_that_somebody_moved_does_not_open_and_nothing_starts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_put_back_keeps_no_host_from_starting_and_no_key_from_going() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["B"]}));
+    let (old, new) = (key(), key());
+    let flow = started(keyed(&place, &old)).await;
+    for (secret, value) in [("A", "the-first-value"), ("B", "value-of-B")] {
+        flow.secrets().set(&SecretScope::Global, &name(secret), Secret::new(value)).await.unwrap();
+    }
+    place.sql("CREATE TABLE kept AS SELECT version, sealed FROM secrets WHERE name = 'A'").await;
+    flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("the-second-value")).await.unwrap();
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    place
+        .sql("UPDATE secrets SET (version, sealed) = (SELECT version, sealed FROM kept) WHERE name = 'A'")
+        .await;
+
+    let both = || keyed(&place, &new).older_master_key(MasterKeySource::Key(old.clone()));
+    let flow = started_after(both).await;
+    refused(
+        flow.secrets().reveal(&SecretScope::Global, &name("A")).await.map(|_| ()),
+        ErrorKind::Invalid,
+        &["A", "older row"],
+    );
+    let listed = flow.secrets().list(&SecretQuery::default()).await.unwrap();
+    assert_eq!(listed.iter().map(|info| info.is_newest).collect::<Vec<_>>(), [false, true]);
+    done(&place, &flow, "etl").await;
+    let rotation = flow.secrets().rotate().await.unwrap();
+    assert_eq!((rotation.resealed, rotation.values_by_key), (2, [(new.id(), 2)].into()));
+    flow.secrets().remove(&SecretScope::Global, &name("A")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sealed_text_of_a_pipeline_is_for_it_alone() {
     let place = Place::new();
     let key = key();
