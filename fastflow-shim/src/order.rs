@@ -337,9 +337,9 @@ impl fmt::Debug for SecretFiles {
 #[non_exhaustive]
 #[serde(deny_unknown_fields)]
 pub struct MaskPolicy {
-    /// Files that the program may leave and others read, absolute. When it has ended, secrets are masked in them, too. One
-    /// in which they cannot be is removed: a link, something that is no file, or what has more than
-    /// [`MAX_MASKED_FILE_BYTES`](crate::mask::MAX_MASKED_FILE_BYTES).
+    /// Files that the program may leave and others read, absolute. When it has ended, secrets are masked in them, too,
+    /// and the log says in which any were. One in which they cannot be is removed: a link, something that is no file, or
+    /// what has more than [`MAX_MASKED_FILE_BYTES`](crate::mask::MAX_MASKED_FILE_BYTES).
     #[serde(default)]
     pub files: Vec<PathBuf>,
 }

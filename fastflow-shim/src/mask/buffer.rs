@@ -13,6 +13,16 @@ use zeroize::{Zeroize as _, Zeroizing};
 /// buffer.extend(b"hunter2");
 /// assert_eq!(&*buffer, b"hunter2");
 /// ```
+///
+/// Neither of these compiles:
+///
+/// ```compile_fail,E0277
+/// println!("{:?}", fastflow_shim::mask::SecretBuffer::default());
+/// ```
+///
+/// ```compile_fail,E0277
+/// println!("{}", fastflow_shim::mask::SecretBuffer::default());
+/// ```
 #[derive(Clone, Default)]
 #[expect(missing_debug_implementations, reason = "a secret that can be printed will be")]
 pub struct SecretBuffer(Zeroizing<Vec<u8>>);

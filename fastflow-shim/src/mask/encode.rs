@@ -8,10 +8,35 @@ use super::{MIN_BYTES, SecretBuffer, patterns::PatternSet};
 
 const LOWER: &[u8; 16] = b"0123456789abcdef";
 const UPPER: &[u8; 16] = b"0123456789ABCDEF";
-/// The characters besides letters and digits that percent-encoding keeps (RFC 3986, 2.3).
-const UNRESERVED: &[u8] = b"-._~";
-/// With the one that separates the parts of a path.
-const UNRESERVED_OF_PATHS: &[u8] = b"-._~/";
+/// What percent-encoding keeps besides letters and digits. RFC 3986 allows more or less of it, part by part of an address,
+/// and so everybody keeps something else.
+const KEPT: [&[u8]; 12] = [
+    // The unreserved characters, and Python's `quote` with the one that separates the parts of a path.
+    b"-._~",
+    b"-._~/",
+    // User information, a part of a path, a path, a query: RFC 3986 as `urllib3` takes it.
+    b"-._~!$&'()*+,;=:",
+    b"-._~!$&'()*+,;=:@",
+    b"-._~!$&'()*+,;=:@/",
+    b"-._~!$&'()*+,;=:@/?",
+    // An address as `requests` has it, where it may have been encoded before and where it may not.
+    b"-._~!#$%&'()*+,/:;=?@[]",
+    b"-._~!#$&'()*+,/:;=?@[]",
+    // JavaScript's `encodeURIComponent` and `encodeURI`.
+    b"-._~!'()*",
+    b"-._~!'()*;/?:@&=+$,#",
+    // Forms, by browsers and by PHP.
+    b"-._*",
+    b"-._",
+];
+/// What one character becomes in JSON although it need not.
+type Special = (char, &'static str);
+const SLASH: Special = ('/', "\\/");
+const HTML: [Special; 3] = [('&', "\\u0026"), ('<', "\\u003c"), ('>', "\\u003e")];
+const HTML_IN_CAPITALS: [Special; 3] = [('&', "\\u0026"), ('<', "\\u003C"), ('>', "\\u003E")];
+const QUOTE: Special = ('\'', "\\u0027");
+/// They end lines in JavaScript.
+const SEPARATORS: [Special; 2] = [('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
 
 /// Adds `term` and all its encodings.
 pub(super) fn all(term: &[u8], set: &mut PatternSet) {
@@ -26,8 +51,8 @@ pub(super) fn all(term: &[u8], set: &mut PatternSet) {
         set.add(|out| term.iter().for_each(|byte| hex(*byte, digits, out)));
     }
     percent(term, set);
-    // Within them nothing of it would change.
-    if !term.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"\"'\\".contains(byte)) {
+    // Within them nothing else would change.
+    if !term.iter().all(|byte| matches!(byte, b' '..=b'~') && !b"\"'\\/&<>".contains(byte)) {
         escapes(term, set);
     }
 }
@@ -66,14 +91,25 @@ fn hex(byte: u8, digits: &[u8; 16], out: &mut SecretBuffer) {
 }
 
 fn percent(term: &[u8], set: &mut PatternSet) {
-    for kept in [UNRESERVED, UNRESERVED_OF_PATHS] {
+    if term.iter().all(u8::is_ascii_alphanumeric) {
+        return;
+    }
+    let spaces: &[&[u8]] = if term.contains(&b' ') { &[b"%20", b"+"] } else { &[b""] };
+    // For most values most of these are the same.
+    let within = characters(term);
+    let mut done: Vec<u128> = Vec::with_capacity(KEPT.len());
+    for kept in KEPT.map(|kept| within & characters(kept)) {
+        if done.contains(&kept) {
+            continue;
+        }
+        done.push(kept);
         for digits in [UPPER, LOWER] {
-            for space in [b"%20".as_slice(), b"+"] {
+            for space in spaces {
                 set.add(|out| {
                     for byte in term {
                         match byte {
                             b' ' => out.extend(space),
-                            byte if byte.is_ascii_alphanumeric() || kept.contains(byte) => out.push(*byte),
+                            byte if byte.is_ascii_alphanumeric() || kept & bit(*byte) != 0 => out.push(*byte),
                             byte => {
                                 out.push(b'%');
                                 hex(*byte, digits, out);
@@ -86,26 +122,46 @@ fn percent(term: &[u8], set: &mut PatternSet) {
     }
 }
 
+/// Which characters of ASCII there are.
+fn characters(bytes: &[u8]) -> u128 {
+    bytes.iter().fold(0, |all, byte| all | bit(*byte))
+}
+
+fn bit(byte: u8) -> u128 {
+    1_u128.checked_shl(byte.into()).unwrap_or(0)
+}
+
 /// What string literals make of it.
 fn escapes(term: &[u8], set: &mut PatternSet) {
     for quote in [Some(b'\''), None] {
         set.add(|out| python_bytes(term, quote, out));
     }
     let Ok(text) = str::from_utf8(term) else { return };
-    let mut json = SecretBuffer::with_capacity(2 * text.len());
-    // Writing into memory cannot fail.
-    let _ = serde_json::to_writer(&mut json, text);
-    set.add(|out| out.extend(&json[1..json.len() - 1]));
-    set.add(|out| json_ascii(text, out));
+    json(text, set);
     for quote in [Some('\''), None] {
         set.add(|out| python_text(text, quote, is_printable, out));
         set.add(|out| python_text(text, quote, is_printable_ascii, out));
     }
 }
 
-/// As Python's `json.dumps` has it, unless told otherwise.
-fn json_ascii(text: &str, out: &mut SecretBuffer) {
+/// What JSON makes of it, with other characters than those of ASCII escaped or kept.
+fn json(text: &str, set: &mut PatternSet) {
+    let [amp, less, greater] = HTML;
+    let specials: [&[Special]; 6] =
+        [&[], &[SLASH], &HTML, &[SLASH, amp, less, greater], &[QUOTE, amp, less, greater], &HTML_IN_CAPITALS];
+    for special in specials {
+        set.add(|out| json_string(text, is_printable_ascii, &[special], out));
+        set.add(|out| json_string(text, |character| character >= ' ', &[special], out));
+        set.add(|out| json_string(text, |character| character >= ' ', &[special, &SEPARATORS], out));
+    }
+}
+
+fn json_string(text: &str, is_kept: fn(char) -> bool, special: &[&[Special]], out: &mut SecretBuffer) {
     for character in text.chars() {
+        if let Some((_, instead)) = special.iter().copied().flatten().find(|(of, _)| *of == character) {
+            out.extend(instead.as_bytes());
+            continue;
+        }
         match character {
             '"' | '\\' => out.extend(&[b'\\', character as u8]),
             '\n' => out.extend(b"\\n"),
@@ -113,9 +169,10 @@ fn json_ascii(text: &str, out: &mut SecretBuffer) {
             '\t' => out.extend(b"\\t"),
             '\u{8}' => out.extend(b"\\b"),
             '\u{c}' => out.extend(b"\\f"),
-            ' '..='~' => out.push(character as u8),
+            _ if is_kept(character) => out.extend(character.encode_utf8(&mut [0; 4]).as_bytes()),
             _ => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
+                    // Writing into memory cannot fail.
                     let _ = write!(out, "\\u{unit:04x}");
                 }
             }

@@ -35,8 +35,15 @@ pub const MIN_BYTES: usize = 6;
 pub const MIN_LINE_BYTES: usize = 8;
 /// The most that the values of one attempt may have together, in bytes.
 pub const MAX_VALUES_BYTES: usize = 256 * 1024;
-/// The most that the patterns of one attempt may have together, in bytes. Each takes 16 bytes of memory. Values that are
-/// within their own limit are within this one too, unless most of their characters are such that every encoding changes them.
+/// The most that the patterns of one attempt may have together, in bytes.
+///
+/// A value may be within [`MAX_VALUES_BYTES`] and its patterns not within this. They have about 12 times its bytes where
+/// it consists of letters and digits, 20 times where it is base64 in one line, 75 times where it is a key in PEM, whose
+/// lines are looked for by themselves, and up to 300 times where encodings change most of its characters: about 105 KiB of
+/// keys are the most. [`Patterns::new`] says beforehand whether values can be masked.
+///
+/// Each byte of a pattern takes 16 bytes of memory, where none begins as another one does; of keys in PEM half of that.
+/// While patterns are made they take half as much again.
 pub const MAX_PATTERNS_BYTES: usize = 8 * 1024 * 1024;
 /// The largest file that is masked as a whole when a program has ended, in bytes.
 pub const MAX_MASKED_FILE_BYTES: u64 = 1024 * 1024;

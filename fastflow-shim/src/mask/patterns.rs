@@ -13,8 +13,10 @@ use super::{
 ///   [`MIN_LINE_BYTES`];
 /// - of each of these, in base64 with the standard and the URL alphabet the characters that follow from it alone, wherever
 ///   in the encoded bytes it begins; its hexadecimal digits, small or large; its percent-encoding, with small or large
-///   digits, with `/` kept or not and a space as `%20` or `+`; what it is in JSON, with other characters than those of
-///   ASCII kept or escaped; and what it is in Python's `repr` and `ascii`, within either quotes, of text and of bytes.
+///   digits, a space as `%20` or `+`, and of the reserved characters those kept that Python, `requests`, `urllib3`,
+///   JavaScript or a form keeps; what it is in JSON, with other characters than those of ASCII kept or escaped, and with
+///   `/`, or what means something in HTML, escaped or not; and what it is in Python's `repr` and `ascii`, within either
+///   quotes, of text and of bytes.
 ///
 /// Their memory is wiped when they are dropped.
 ///
@@ -24,7 +26,19 @@ use super::{
 /// let patterns = Patterns::new([b"hunter2hunter2".as_slice()])?;
 /// assert_eq!(patterns.mask_text("password=hunter2hunter2!"), "password=***!");
 /// assert_eq!(patterns.mask_text("68756e7465723268756e74657232"), "***");
+/// // Nobody learns what they are.
+/// assert_eq!(format!("{patterns:?}"), "Patterns { count: 8, .. }");
 /// # Ok::<(), fastflow_shim::mask::TooManyPatterns>(())
+/// ```
+///
+/// Neither of these compiles:
+///
+/// ```compile_fail,E0277
+/// println!("{}", fastflow_shim::mask::Patterns::default());
+/// ```
+///
+/// ```compile_fail,E0277
+/// serde_json::to_string(&fastflow_shim::mask::Patterns::default()).unwrap();
 /// ```
 #[derive(Clone, Default)]
 pub struct Patterns {
@@ -181,7 +195,7 @@ impl PatternSet {
 }
 
 /// So many patterns back a new one is compared at once: most encodings of most values are equal to another one of the same.
-const RECENT: usize = 24;
+const RECENT: usize = 96;
 
 /// There is more to look for than [`MAX_PATTERNS_BYTES`].
 ///

@@ -4,7 +4,7 @@ use std::{iter, ops::Range, sync::Arc};
 
 use proptest::prelude::*;
 
-use super::{Masker, Patterns, REPLACEMENT};
+use super::{MAX_VALUES_BYTES, Masker, Patterns, REPLACEMENT};
 
 /// The definition, word for word: every occurrence of every pattern is marked, each longest run of marked bytes replaced.
 fn by_definition(patterns: &[Vec<u8>], text: &[u8]) -> (Vec<u8>, u64) {
@@ -182,4 +182,24 @@ fn every_pattern_may_be_large() {
     let patterns = Patterns::new([value.as_bytes()]).unwrap();
     let text = format!("<{value}>{}", &value[..65_535]);
     assert_eq!(patterns.mask_text(&text), format!("<***>{}", &value[..65_535]));
+}
+
+#[test]
+fn what_every_encoding_leaves_alone_has_few_patterns() {
+    // Itself, its digits small and large, and of base64 what is before it and behind it.
+    assert_eq!(Patterns::new([b"AbCdEfGhIjKlMnOpQrStUvWxYz012345".as_slice()]).unwrap().len(), 8);
+}
+
+/// As the documentation of [`MAX_PATTERNS_BYTES`](super::MAX_PATTERNS_BYTES) has it.
+#[test]
+fn values_within_their_own_limit_may_have_too_many_patterns() {
+    let line = |number: usize| format!("MIIEvQ+BADANBg/qhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQDA{number:012}\n");
+    let key = |kibibytes: usize| {
+        let lines: String = (0..kibibytes * 1024 / 65).map(line).collect();
+        format!("-----BEGIN PRIVATE KEY-----\n{lines}-----END PRIVATE KEY-----\n")
+    };
+    assert!(Patterns::new([key(60).as_bytes()]).is_ok());
+    let large = key(250);
+    assert!(large.len() < MAX_VALUES_BYTES && Patterns::new([large.as_bytes()]).is_err());
+    assert!(Patterns::new(["aZ1".repeat(MAX_VALUES_BYTES / 3).as_bytes()]).is_ok());
 }

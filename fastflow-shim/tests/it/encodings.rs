@@ -20,13 +20,50 @@ pub(crate) struct Form {
 /// Prints the forms of each secret. Which characters of base64 a secret decides alone is tried out: those that stay the
 /// same whatever its neighbours are.
 const SCRIPT: &str = r#"
-import base64, json, re, sys, urllib.parse as url
+import base64, json, sys, urllib.parse as url
 
 def form(before, body, after=b''):
     print(number, before.hex(), body.hex(), after.hex(), sep='.')
 
 def text(before, body, after=''):
     form(before.encode(), body.encode(), after.encode())
+
+# What percent-encoding keeps besides letters, digits and '-._~'.
+KEPT = [
+    '', '/',
+    # requests.utils.requote_uri, where the rest of the address may be percent-encoded already and where it may not
+    "!#$%&'()*+,/:;=?@[]~", "!#$&'()*+,/:;=?@[]~",
+    # urllib3.util.url, by RFC 3986: user information, a part of a path, a path, a query
+    "!$&'()*+,;=:", "!$&'()*+,;=:@", "!$&'()*+,;=:@/", "!$&'()*+,;=:@/?",
+    # encodeURIComponent and encodeURI of JavaScript
+    "!'()*", "!'()*;/?:@&=+$,#",
+]
+
+def slashes(shown):
+    return shown.replace('/', '\\/')
+
+# As ujson, simplejson and Go have it.
+def html(shown):
+    return shown.replace('&', '\\u0026').replace('<', '\\u003c').replace('>', '\\u003e')
+
+# As Flask and Jinja have it.
+def html_and_quote(shown):
+    return html(shown).replace("'", '\\u0027')
+
+# As Django has it.
+def html_in_capitals(shown):
+    return shown.replace('&', '\\u0026').replace('<', '\\u003C').replace('>', '\\u003E')
+
+# As simplejson and Go have it.
+def separators(shown):
+    return shown.replace('\u2028', '\\u2028').replace('\u2029', '\\u2029')
+
+def json_forms(value):
+    for ensure_ascii in True, False:
+        shown = json.dumps({'k': value}, ensure_ascii=ensure_ascii)
+        for change in str, slashes, html, html_and_quote, html_in_capitals, lambda shown: slashes(html(shown)):
+            for shown_so in {change(shown), separators(change(shown))}:
+                text('{"k": "', shown_so[7:-2], '"}')
 
 def of_bytes(value):
     form(b'', value)
@@ -41,19 +78,24 @@ def of_bytes(value):
                 # Zeros at the end are what there is where nothing follows, and are masked with it.
                 for encoded in encode(b'\0' * before + value + b'\xff' * after), high:
                     form(encoded[:same[0]], encoded[same[0]:same[-1] + 1], encoded[same[-1] + 1:])
-    for safe in '', '/':
+    for safe in KEPT:
         for quote in url.quote, url.quote_plus:
-            quoted = quote(value, safe=safe)
-            for quoted in quoted, re.sub('%..', lambda match: match[0].lower(), quoted):
-                text('k=', quoted, '&')
+            parts = [quote(bytes([byte]), safe=safe) for byte in value]
+            assert ''.join(parts) == quote(value, safe=safe)
+            for parts in parts, [part.lower() if len(part) == 3 else part for part in parts]:
+                text('k=', ''.join(parts), '&')
+    # A form, as browsers and Java send it, and as PHP does.
+    for kept in '*-._', '-._':
+        text('k=', ''.join(
+            '+' if byte == 32 else chr(byte) if byte < 128 and (chr(byte).isalnum() or chr(byte) in kept) else f'%{byte:02X}'
+            for byte in value), '&')
     text("b'", repr(value + b'"\'')[2:-4], repr(value + b'"\'')[-4:])
     text('b"', repr(value)[2:-1], repr(value)[-1])
     text('[b"', repr([value + b"'"])[3:-(3 if repr(value + b"'")[1] == '"' else 4)])
 
 def of_text(value):
     of_bytes(value.encode())
-    text('{"k": "', json.dumps({'k': value})[7:-2], '"}')
-    text('{"k": "', json.dumps({'k': value}, ensure_ascii=False)[7:-2], '"}')
+    json_forms(value)
     for show in repr, ascii:
         shown = show([value])
         text(shown[:2], shown[2:-2], shown[-2:])
@@ -198,6 +240,9 @@ fn the_hard_cases_are_masked() {
         "sechs6",
         "   a b   ",
         "e\u{301}e\u{301}e\u{301}",
+        "https://user:p@ss,w(o)rd!@host/a/b?c=d&e=[f]#g~%2Fh'*$;+i j",
+        "<a href='/x'>&\u{2028}</a>\u{2029}",
+        "wJalr/XUtnFEMI+K7MDENG/bPxRfiCYEXAMPLEKEY=",
     ];
     are_masked(&secrets.map(|secret| secret.as_bytes().to_vec()));
 }

@@ -34,6 +34,12 @@ fn nowhere(attempt: &Attempt, text: &str) {
     }
 }
 
+/// Waits until the log has this, and gives it back.
+fn shown(attempt: &Attempt, text: &str) -> String {
+    let log = attempt.path().join(layout::LOG);
+    eventually(&format!("{text} is there"), || fs::read_to_string(&log).ok().filter(|log| log.contains(text)))
+}
+
 #[test]
 fn secrets_are_masked_in_both_streams_however_they_are_written() {
     let script = r#"
@@ -84,21 +90,17 @@ fn no_form_of_a_secret_reaches_the_log() {
 #[test]
 fn what_cannot_begin_a_secret_is_shown_while_the_program_waits() {
     let script = r#"printf 'Name: '; while ! test -e go; do sleep 0.02; done
-        printf %s "$TOKEN" | head -c 5; while ! test -e on; do sleep 0.02; done
+        printf %s "$TOKEN" | head -c 5; echo five >&2; while ! test -e on; do sleep 0.02; done
         printf %s "$TOKEN" | tail -c +6; while ! test -e end; do sleep 0.02; done"#;
     let attempt = with_secret(Attempt::sh(script));
     let (mut child, _) = attempt.start();
-    let log = attempt.path().join(layout::LOG);
-    let shown = |text: &str| {
-        eventually(&format!("{text} is there"), || {
-            fs::read_to_string(&log).ok().filter(|log| log.contains(text))
-        })
-    };
-    shown("Name: ");
+    shown(&attempt, "Name: ");
     attempt.write("go", b"");
+    // Each stream is read before the other one is shown.
+    assert!(!shown(&attempt, "five").contains("s3cr"));
     attempt.write("on", b"");
     // All of it has come, and so it is no beginning any more.
-    assert!(!shown("***").contains("s3cr"));
+    assert!(!shown(&attempt, "***").contains("s3cr"));
     attempt.write("end", b"");
     assert_eq!(wait(&mut child), 0);
     assert_eq!(attempt.text(Stream::Out), "Name: ***");
@@ -147,35 +149,32 @@ fn short_secrets_are_named_and_not_masked() {
 fn a_program_adds_secrets_while_it_runs() {
     let script = r"
 import os, time
+marks = 0
 def say(number, *pieces):
+    global marks
     for piece in pieces:
         os.write(number, piece.encode())
-        time.sleep(0.003)
+        # Each stream is read before the other one is shown: then this piece has come, and has come alone.
+        os.write(3 - number, b'mark\n')
+        marks += 1
+        while open('log.ndjson').read().count('mark') < marks: time.sleep(0.001)
 say(1, 'before added-by-out\n')
 say(1, '::add-', 'mask::added-', 'by-out', '\r\n', 'added-by-out\n')
 say(1, 'x ::add-mask::in-the-middle\nin-the-middle\n')
 say(1, '::add-mask::short\n', ' ::add-mask::indented\n')
 say(1, '::add-masc\n::\n::add-mask')
 say(1, 'ed\n')
-open('added', 'w').close()
-while not os.path.exists('go'): time.sleep(0.01)
 say(2, 'added-by-out YWRkZWQtYnktb3V0\n::add-mask::at-the-end')
 ";
     let attempt = Attempt::python(script);
-    let (mut child, _) = attempt.start();
-    // Until the one stream was read, nothing of the other comes.
-    let log = attempt.path().join(layout::LOG);
-    eventually("the first stream was read", || {
-        fs::read_to_string(&log).ok().filter(|log| log.contains("::add-masked"))
-    });
-    attempt.write("go", b"");
-    assert_eq!(wait(&mut child), 0);
+    attempt.run();
+    let text = |stream| attempt.text(stream).replace("mark\n", "");
     assert_eq!(
-        attempt.text(Stream::Out),
+        text(Stream::Out),
         "before added-by-out\n::add-mask::***\n***\nx ::add-mask::in-the-middle\nin-the-middle\n\
          ::add-mask::***\n ::add-mask::indented\n::add-masc\n::\n::add-masked\n"
     );
-    assert_eq!(attempt.text(Stream::Err), "*** ***\n::add-mask::***");
+    assert_eq!(text(Stream::Err), "*** ***\n::add-mask::***");
     nowhere(&attempt, "at-the-end");
     nowhere(&attempt, "::add-mask::short");
     let said = said(&attempt);
@@ -184,11 +183,49 @@ say(2, 'added-by-out YWRkZWQtYnktb3V0\n::add-mask::at-the-end')
 }
 
 #[test]
+fn a_value_added_on_one_stream_is_masked_in_what_comes_afterwards_on_the_other() {
+    // Each value is written at once after it was added, while the shim does now this and now that: it sleeps, lets a pipe
+    // fill, or is busy with other output.
+    let script = r"
+import os, random, sys, time
+random.seed(int(sys.argv[1]))
+for number in range(40):
+    add, show = random.sample([1, 2], 2)
+    for stream in random.choice([[], [add], [show], [add, show], [show, add]]):
+        os.write(stream, b'before\n' * random.choice(7 * [1] + [9000]))
+    end = time.perf_counter() + random.choice([0, 0, 0.0003, 0.002])
+    while time.perf_counter() < end: pass
+    value = f'value-{number:04}'.encode()
+    before = random.choice([b'', b'before\n'])
+    os.write(add, before + b'::add-mask::' + value + b'\n')
+    os.write(show, value + b'\n')
+    os.write(add, value + b'\n')
+";
+    for seed in 0..10 {
+        let mut attempt = Attempt::python(script);
+        attempt.order.argv.push(seed.to_string());
+        let record = attempt.run();
+        assert_eq!(record.outcome, Outcome::Exited { code: 0 });
+        nowhere(&attempt, "value-");
+        assert_eq!(record.log.masked, 3 * 40);
+        assert!(said(&attempt).is_empty(), "{:?}", said(&attempt));
+        for stream in [Stream::Out, Stream::Err] {
+            let text = attempt.text(stream).replace("before\n", "");
+            assert!(text.lines().all(|line| line == "***" || line == "::add-mask::***"), "{text}");
+        }
+    }
+}
+
+#[test]
 fn a_value_is_not_shown_before_its_line_has_ended() {
-    let script = "printf 'first\n::add-mask::not-yet-ended'; sleep 0.5; echo $$ > ready; while ! test -e go; do sleep 0.02; done; printf '\nnot-yet-ended\n'";
+    let script = r"printf 'first\n::add-mask::not-yet-ended'; while ! test -e on; do sleep 0.02; done
+        printf 'no end' >&2; while ! test -e go; do sleep 0.02; done; printf '\nnot-yet-ended\n'";
     let attempt = Attempt::sh(script);
     let (mut child, _) = attempt.start();
-    attempt.number("ready");
+    shown(&attempt, "first");
+    attempt.write("on", b"");
+    // What came later has waited long enough for its end.
+    shown(&attempt, "no end");
     nowhere(&attempt, "add-mask");
     nowhere(&attempt, "not-yet");
     attempt.write("go", b"");
@@ -234,7 +271,10 @@ fn files_that_the_program_leaves_are_masked() {
     assert_eq!(record.log.masked, 1);
     let inode = std::os::unix::fs::MetadataExt::ino(&fs::metadata(dir.join("sub/other")).unwrap());
     assert_eq!(u64::from(attempt.number("inode")), inode, "a file without a secret is left alone");
-    assert!(said(&attempt).is_empty(), "{:?}", said(&attempt));
+    // Whoever reads it finds something else than the program wrote, perhaps nothing that is JSON.
+    let said = said(&attempt);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("masked in") && said[0].contains("/outputs.json") && said[0].contains("once"));
     assert!(
         !fs::read_dir(dir).unwrap().any(|entry| entry
             .unwrap()

@@ -12,13 +12,12 @@ use fastflow_shim::{
     mask::{AddMask, MAX_COMMAND_BYTES, Masker, Piece},
     record::{MAX_TEXT_BYTES, Prefix},
 };
+use zeroize::Zeroize as _;
 
-use crate::{log::Log, masking::Masking};
+use crate::{log::Log, masking::Masking, program::PIPE_BYTES};
 
-/// What one call of `read` may bring.
-pub(crate) const READ_BYTES: usize = 256 * 1024;
-/// What one stream may bring in one turn, before the other things of the loop get theirs.
-const TURN_BYTES: usize = 1024 * 1024;
+/// What one call of `read` may bring: all that a pipe holds, unless the program may make it larger than others may.
+const READ_BYTES: usize = PIPE_BYTES;
 /// A turn that brought less lets the pipe fill before the next one: a program that writes many small lines
 /// must not wake the shim for each of them.
 const FULL_TURN_BYTES: usize = 128 * 1024;
@@ -33,10 +32,42 @@ pub(crate) struct Capture {
     pipe: Option<OwnedFd>,
     commands: AddMask,
     lines: Lines,
+    buffer: ReadBuffer,
+    /// What was read and waits for the other stream to be read.
+    unfed: Option<Unfed>,
+    /// How much came in this turn; `None` where it had none.
+    brought: Option<usize>,
     /// When what there is of a line is written without its end.
     idle_at: Option<Instant>,
     /// Until when the pipe is left to fill.
     pause_until: Option<Instant>,
+}
+
+/// Where what is read lies. It is wiped in the end, as far as it was ever written to: the rest has no memory yet.
+struct ReadBuffer {
+    bytes: Vec<u8>,
+    used: usize,
+}
+
+impl ReadBuffer {
+    fn read(&mut self, pipe: &OwnedFd) -> rustix::io::Result<usize> {
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(pipe, &mut *self.bytes))?;
+        self.used = self.used.max(read);
+        Ok(read)
+    }
+}
+
+impl Drop for ReadBuffer {
+    fn drop(&mut self) {
+        self.bytes[..self.used].zeroize();
+    }
+}
+
+/// What is in the buffer.
+struct Unfed {
+    bytes: usize,
+    /// With the time at which it was read.
+    prefix: Prefix,
 }
 
 /// From what the program says to records.
@@ -53,67 +84,97 @@ impl Capture {
             pipe: Some(pipe),
             commands: AddMask::default(),
             lines: Lines { masker: Masker::new(Arc::clone(masking.patterns())), partial: Vec::new() },
+            buffer: ReadBuffer { bytes: vec![0; READ_BYTES], used: 0 },
+            unfed: None,
+            brought: None,
             idle_at: None,
             pause_until: None,
         }
     }
 
+    pub(crate) fn stream(&self) -> Stream {
+        self.stream
+    }
+
     /// The pipe, if it is to be watched now.
     pub(crate) fn watched(&self, now: Instant) -> Option<BorrowedFd<'_>> {
-        self.pipe
-            .as_ref()
-            .filter(|_| self.pause_until.is_none_or(|until| until <= now))
-            .map(|pipe| pipe.as_fd())
+        self.pipe.as_ref().filter(|_| self.unfed.is_none() && !self.is_pausing(now)).map(|pipe| pipe.as_fd())
     }
 
     pub(crate) fn is_open(&self) -> bool {
         self.pipe.is_some()
     }
 
+    fn is_pausing(&self, now: Instant) -> bool {
+        self.pause_until.is_some_and(|until| until > now)
+    }
+
+    pub(crate) fn has_unfed(&self) -> bool {
+        self.unfed.is_some()
+    }
+
+    /// Whether something has waited long enough for the other stream.
+    pub(crate) fn is_due(&self, now: Instant) -> bool {
+        self.unfed.is_some() && !self.is_pausing(now)
+    }
+
     /// When this stream has something to do although nothing comes.
     pub(crate) fn wakes_at(&self, now: Instant) -> Option<Instant> {
         let pause = self.pause_until.filter(|until| self.pipe.is_some() && *until > now);
-        pause.into_iter().chain(self.idle_at).min()
+        let due = self.is_due(now).then_some(now);
+        pause.into_iter().chain(due).chain(self.idle_at).min()
     }
 
     pub(crate) fn masked(&self) -> u64 {
         self.lines.masker.masked()
     }
 
-    /// Reads what is there.
-    pub(crate) fn read(&mut self, buffer: &mut [u8], masking: &mut Masking, log: &mut Log) {
-        let mut turn = 0;
-        while let Some(pipe) = self.pipe.as_ref().filter(|_| turn < TURN_BYTES) {
-            match rustix::io::read(pipe, &mut *buffer) {
-                Ok(0) => {
-                    self.pipe = None;
-                    self.end(masking, log);
-                }
-                Ok(read) => {
-                    turn += read;
-                    self.take(&buffer[..read], masking, log);
-                    if read < buffer.len() {
-                        break;
-                    }
-                }
-                Err(rustix::io::Errno::INTR) => {}
-                Err(rustix::io::Errno::AGAIN) => break,
-                Err(error) => {
-                    log.say(&format!("cannot read {}: {}", self.stream.as_str(), io::Error::from(error)));
-                    self.pipe = None;
-                    self.end(masking, log);
-                }
+    /// Reads what is there. Nothing of it is shown before it is fed, which has to be done before the next reading.
+    pub(crate) fn read(&mut self, masking: &mut Masking, log: &mut Log) {
+        let Some(pipe) = &self.pipe else { return };
+        match self.buffer.read(pipe) {
+            Ok(0) => {
+                self.pipe = None;
+                self.end(masking, log);
+            }
+            Ok(bytes) => {
+                self.unfed = Some(Unfed { bytes, prefix: Prefix::new(clock::now(), self.stream) });
+                *self.brought.get_or_insert(0) += bytes;
+            }
+            Err(rustix::io::Errno::AGAIN) => {}
+            Err(error) => {
+                log.say(&format!("cannot read {}: {}", self.stream.as_str(), io::Error::from(error)));
+                self.pipe = None;
+                self.end(masking, log);
             }
         }
-        self.pause_until = (turn < FULL_TURN_BYTES).then(|| clock::instant() + PAUSE);
     }
 
-    fn take(&mut self, chunk: &[u8], masking: &mut Masking, log: &mut Log) {
-        let prefix = Prefix::new(clock::now(), self.stream);
+    /// Lets the pipe fill, unless it is filled fast enough. The turn is over.
+    pub(crate) fn pause(&mut self, now: Instant) {
+        if let Some(brought) = self.brought.take() {
+            self.pause_until = (brought < FULL_TURN_BYTES).then(|| now + PAUSE);
+        }
+    }
+
+    /// Takes the values from what was read, for the other stream.
+    pub(crate) fn foresee(&self, masking: &mut Masking) {
+        let Some(unfed) = &self.unfed else { return };
+        self.commands.clone().feed(&self.buffer.bytes[..unfed.bytes], &mut |piece| {
+            if let Piece::Value(value) = piece {
+                masking.foresee(value);
+            }
+        });
+    }
+
+    /// Makes records of what was read.
+    pub(crate) fn feed(&mut self, masking: &mut Masking, log: &mut Log) {
+        let Some(Unfed { bytes, prefix }) = self.unfed.take() else { return };
         // The other stream may have added something.
         self.lines.follow(masking);
         let lines = &mut self.lines;
-        self.commands.feed(chunk, &mut |piece| lines.take(piece, &prefix, masking, log));
+        self.commands
+            .feed(&self.buffer.bytes[..bytes], &mut |piece| lines.take(piece, &prefix, masking, log));
         self.idle_at = (!self.lines.partial.is_empty()).then(|| clock::instant() + IDLE);
     }
 

@@ -16,6 +16,7 @@ use rustix::{
     fs::{AtFlags, Mode, OFlags},
     io::Errno,
 };
+use zeroize::Zeroizing;
 
 use crate::{log::Log, masking::Masking};
 
@@ -45,7 +46,16 @@ pub(crate) fn mask(files: &[PathBuf], working_dir: &Path, masking: &mut Masking,
             }
         };
         match mask_file(&folder, name, masking.patterns()) {
-            Ok(masked) => masking.count(masked),
+            Ok(0) => {}
+            Ok(masked) => {
+                masking.count(masked);
+                let times = if masked == 1 { "once".to_owned() } else { format!("{masked} times") };
+                let message = format!(
+                    "secrets were masked in {}, {times}: whoever reads it finds *** in their place, and it may be of no valid format any more",
+                    path.display()
+                );
+                log.say(&masking.text(&message));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
                 let removed = rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(io::Error::from);
@@ -85,17 +95,35 @@ fn mask_file(folder: &impl AsFd, name: &OsStr, patterns: &Patterns) -> io::Resul
     if !rustix::fs::FileType::from_raw_mode(metadata.st_mode).is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
     }
-    let mut bytes = Vec::new();
-    (&file).take(MAX_MASKED_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_MASKED_FILE_BYTES {
+    let size = u64::try_from(metadata.st_size).unwrap_or(0);
+    if size > MAX_MASKED_FILE_BYTES {
         let message = format!("it has more than {MAX_MASKED_FILE_BYTES} bytes");
         return Err(io::Error::new(io::ErrorKind::InvalidData, message));
     }
-    let (masked, count) = patterns.mask(&bytes);
+    let mut bytes = Zeroizing::new(vec![0; usize::try_from(size).map_err(io::Error::other)? + 1]);
+    let length = fill(&file, &mut bytes)?;
+    if length == bytes.len() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it has more bytes than it says"));
+    }
+    let (masked, count) = patterns.mask(&bytes[..length]);
     if count > 0 {
         replace(folder, name, &masked, Mode::from_raw_mode(metadata.st_mode & PERMISSIONS))?;
     }
     Ok(count)
+}
+
+/// Reads until the file or the memory ends. That never grows: where it was before, secrets would stay.
+fn fill(mut file: &File, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    while length < bytes.len() {
+        match file.read(&mut bytes[length..]) {
+            Ok(0) => break,
+            Ok(read) => length += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(length)
 }
 
 /// Puts a new file into the place of an old one, in one step.
@@ -111,4 +139,21 @@ fn replace(folder: &impl AsFd, name: &OsStr, bytes: &[u8], mode: Mode) -> io::Re
     written.inspect_err(|_| {
         let _ = rustix::fs::unlinkat(folder, &*aside, AtFlags::empty());
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::fd::OwnedFd};
+
+    use super::*;
+
+    /// A file of the kernel's: it says that it is empty.
+    #[test]
+    fn a_file_that_has_more_than_it_says_is_not_taken_for_masked() {
+        let folder: OwnedFd = File::open("/proc/self").unwrap().into();
+        let patterns = Patterns::new([b"secret".as_slice()]).unwrap();
+        assert!(!fs::read("/proc/self/status").unwrap().is_empty());
+        let error = mask_file(&folder, OsStr::new("status"), &patterns).unwrap_err();
+        assert!(error.to_string().contains("more bytes than it says"), "{error}");
+    }
 }

@@ -20,6 +20,7 @@ mod program;
 mod report;
 mod sheet;
 mod signal;
+mod streams;
 mod supervisor;
 mod tree;
 

@@ -60,26 +60,38 @@ impl Masking {
     /// Takes a value that the program wants masked from now on.
     pub(crate) fn add(&mut self, value: &[u8], log: &mut Log) {
         self.masked += 1;
+        if let Err(why) = self.learn(value) {
+            log.say(&format!("a value of ::add-mask:: is not masked: {why}"));
+        }
+    }
+
+    /// Takes a value that is going to be added, for what is written before that. Whether it could be is said then.
+    pub(crate) fn foresee(&mut self, value: &[u8]) {
+        let _ = self.learn(value);
+    }
+
+    fn learn(&mut self, value: &[u8]) -> Result<(), String> {
         if value.len() < MIN_BYTES {
-            log.say(&format!("a value of ::add-mask:: is not masked: it has less than {MIN_BYTES} bytes"));
-        } else if self.values.iter().any(|known| **known == *value) {
-            // A program may say so as often as it likes.
-        } else if self.added == MAX_ADDED || self.added_bytes + value.len() > MAX_ADDED_BYTES {
-            log.say(&format!(
-                "a value of ::add-mask:: is not masked: there may be {MAX_ADDED} of them, with {MAX_ADDED_BYTES} bytes together"
-            ));
-        } else {
-            self.keep(value);
-            match Patterns::new(self.values.iter().map(|value| &**value)) {
-                Ok(patterns) => {
-                    self.patterns = Arc::new(patterns);
-                    self.added += 1;
-                    self.added_bytes += value.len();
-                }
-                Err(error) => {
-                    self.values.pop();
-                    log.say(&format!("a value of ::add-mask:: is not masked: {error}"));
-                }
+            return Err(format!("it has less than {MIN_BYTES} bytes"));
+        }
+        // A program may say so as often as it likes.
+        if self.values.iter().any(|known| **known == *value) {
+            return Ok(());
+        }
+        if self.added == MAX_ADDED || self.added_bytes + value.len() > MAX_ADDED_BYTES {
+            return Err(format!("there may be {MAX_ADDED} of them, with {MAX_ADDED_BYTES} bytes together"));
+        }
+        self.keep(value);
+        match Patterns::new(self.values.iter().map(|value| &**value)) {
+            Ok(patterns) => {
+                self.patterns = Arc::new(patterns);
+                self.added += 1;
+                self.added_bytes += value.len();
+                Ok(())
+            }
+            Err(error) => {
+                self.values.pop();
+                Err(error.to_string())
             }
         }
     }

@@ -19,7 +19,7 @@ use rustix::{
 use crate::delivery;
 
 /// How much the kernel may hold for the shim, per stream, where it allows that.
-const PIPE_BYTES: usize = 1024 * 1024;
+pub(crate) const PIPE_BYTES: usize = 1024 * 1024;
 /// The standing of the shim with the kernel when memory runs out: the program goes first.
 const OOM_SCORE: &str = "-500";
 /// The standing of a program whose shim may not lower its own: anybody may raise it.

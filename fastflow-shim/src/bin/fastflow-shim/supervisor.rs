@@ -5,9 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fastflow_shim::{
-    ExitRecord, LogSummary, Order, Outcome, Reply, StopCause, Stream, Timestamp, clock, proc,
-};
+use fastflow_shim::{ExitRecord, LogSummary, Order, Outcome, Reply, StopCause, Timestamp, clock, proc};
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     process::{Pid, Signal, WaitStatus},
@@ -15,7 +13,6 @@ use rustix::{
 
 use crate::{
     args::ReplyTo,
-    capture::{Capture, READ_BYTES},
     delivery::Delivered,
     dumps, leftovers,
     log::Log,
@@ -25,6 +22,7 @@ use crate::{
     program::{self, Program, SecretEnvironment},
     report::Reserve,
     signal::{Signals, Wish},
+    streams::Streams,
     tree::{self, Tree},
 };
 
@@ -73,10 +71,7 @@ pub(crate) fn attempt(mut order: Order, signals: Signals, reply: &ReplyTo) -> io
     let supervisor = Supervisor {
         signals,
         program: program.pid,
-        streams: [
-            Capture::new(Stream::Out, program.out, &masking),
-            Capture::new(Stream::Err, program.err, &masking),
-        ],
+        streams: Streams::new(program, &masking),
         masking,
         delivered,
         log,
@@ -85,7 +80,6 @@ pub(crate) fn attempt(mut order: Order, signals: Signals, reply: &ReplyTo) -> io
         deadline: order.timeout_ms.and_then(|timeout| started.checked_add(Duration::from_millis(timeout))),
         grace: Duration::from_millis(order.stop_grace_ms),
         stop: None,
-        buffer: vec![0; READ_BYTES],
     };
     // A program that nobody watches must not run on.
     let record = supervisor.run(&order, started_at, started).inspect_err(|_| tree.kill())?;
@@ -148,7 +142,7 @@ fn never_started(order: &Order, outcome: Outcome, at: Timestamp) -> ExitRecord {
 struct Supervisor<'a> {
     signals: Signals,
     program: Pid,
-    streams: [Capture; 2],
+    streams: Streams,
     masking: Masking,
     delivered: Option<Delivered>,
     log: Log,
@@ -157,7 +151,6 @@ struct Supervisor<'a> {
     deadline: Option<Instant>,
     grace: Duration,
     stop: Option<Stop>,
-    buffer: Vec<u8>,
 }
 
 /// A stop that was begun.
@@ -180,7 +173,7 @@ impl Supervisor<'_> {
         leftovers::mask(&order.mask.files, &order.working_dir, &mut self.masking, &mut self.log);
         self.meter.finish();
         let (cpu_user_us, cpu_system_us) = meter::children_cpu()?;
-        let masked = self.masking.masked() + self.streams.iter().map(Capture::masked).sum::<u64>();
+        let masked = self.masking.masked() + self.streams.masked();
         Ok(ExitRecord {
             attempt: order.attempt.clone(),
             outcome: outcome(status),
@@ -274,13 +267,11 @@ impl Supervisor<'_> {
     /// Reads the pipes to their ends. `false` when somebody still holds one open.
     fn drain(&mut self) -> io::Result<bool> {
         let end = clock::instant() + DRAIN_LIMIT;
-        while self.streams.iter().any(Capture::is_open) {
+        while self.streams.is_open() {
             let left = end.saturating_duration_since(clock::instant());
             if left.is_zero() {
                 self.log.say("somebody still holds the program's output open: the rest is not read");
-                for stream in &mut self.streams {
-                    stream.end(&mut self.masking, &mut self.log);
-                }
+                self.streams.end(&mut self.masking, &mut self.log);
                 return Ok(false);
             }
             self.turn(left)?;
@@ -292,30 +283,19 @@ impl Supervisor<'_> {
     /// Sleeps until something happens, at most for `limit`, then serves the streams and the log.
     fn turn(&mut self, limit: Duration) -> io::Result<()> {
         let now = clock::instant();
-        let wakes =
-            self.streams.iter().filter_map(|stream| stream.wakes_at(now)).chain(self.log.retry_at()).min();
+        let wakes = self.streams.wakes_at(now).into_iter().chain(self.log.retry_at()).min();
         let sleep = wakes.map_or(limit, |at| limit.min(at.saturating_duration_since(now)));
         let timeout = Timespec::try_from(sleep).map_err(io::Error::other)?;
         let mut fds = vec![PollFd::new(&self.signals, PollFlags::IN)];
-        let watched: Vec<usize> =
-            (0..self.streams.len()).filter(|index| self.streams[*index].watched(now).is_some()).collect();
-        for pipe in self.streams.iter().filter_map(|stream| stream.watched(now)) {
+        let mut watched = Vec::with_capacity(2);
+        for (stream, pipe) in self.streams.watched(now) {
+            watched.push(stream);
             fds.push(PollFd::from_borrowed_fd(pipe, PollFlags::IN));
         }
         rustix::io::retry_on_intr(|| poll(&mut fds, Some(&timeout)))?;
-        let ready: Vec<usize> = watched
-            .into_iter()
-            .zip(&fds[1..])
-            .filter(|(_, fd)| !fd.revents().is_empty())
-            .map(|(index, _)| index)
-            .collect();
-        for index in ready {
-            self.streams[index].read(&mut self.buffer, &mut self.masking, &mut self.log);
-        }
-        let now = clock::instant();
-        for stream in &mut self.streams {
-            stream.flush_idle(now, &mut self.log);
-        }
+        let ready = watched.into_iter().zip(&fds[1..]).find(|(_, fd)| !fd.revents().is_empty());
+        let ready = ready.map(|(stream, _)| stream);
+        self.streams.serve(ready, &mut self.masking, &mut self.log);
         self.log.flush();
         Ok(())
     }
