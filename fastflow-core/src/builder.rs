@@ -258,6 +258,7 @@ impl OrchestratorBuilder {
     /// the store is let go of, which may take a moment.
     pub async fn build(mut self) -> Result<Orchestrator> {
         self.check()?;
+        let secret_variables = self.secrets.variables();
         let keyring = self.secrets.keyring(&*self.clock).await?;
         let blackouts = blackouts(&self.blackouts)?;
         let data = DataDir::new(&self.data_dir);
@@ -287,6 +288,7 @@ impl OrchestratorBuilder {
             audits: self.audits,
             preheat: self.preheat,
             inherited_env: inherited(&self.inherited),
+            secret_variables,
         };
         let sealed = secrets::sealed(&store, keyring, &owner, (&self.clock, &self.entropy));
         let ports = Ports {

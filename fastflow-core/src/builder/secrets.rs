@@ -5,7 +5,9 @@ use std::{fmt, sync::Arc};
 use super::OrchestratorBuilder;
 use crate::{
     Clock, Entropy, Error, ErrorKind, OwnerId, Result,
-    secret::{ChainedSecrets, FernetKey, Keyring, MasterKeySource, SealedSecrets, SecretStore},
+    secret::{
+        ChainedSecrets, FernetKey, Keyring, MasterKeySource, SealedSecrets, SecretStore, SecretVariables,
+    },
     store::Store,
 };
 
@@ -61,6 +63,13 @@ impl GivenSecrets {
             ));
         }
         Ok(())
+    }
+
+    /// The variables of this process that hold keys or secrets.
+    pub(super) fn variables(&self) -> SecretVariables {
+        let keys = self.sealing.iter().chain(&self.older).map(MasterKeySource::variables);
+        let stores = self.stores.iter().map(|store| store.variables());
+        keys.chain(stores).fold(SecretVariables::default(), SecretVariables::and)
     }
 
     /// Loads the keys.

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 use super::{SetupLog, ToolCall, ToolEnd, ToolFailure, ToolStatus, Workbench};
-use crate::Clock;
+use crate::{Clock, secret::SecretVariables};
 
 /// The longest line that is passed on whole.
 const LINE_MAX_BYTES: usize = 8 * 1024;
@@ -68,6 +68,7 @@ const REMOVED: [&str; 22] = [
 #[derive(Debug)]
 pub struct HostWorkbench {
     clock: Arc<dyn Clock>,
+    hidden: SecretVariables,
     nothing: BTreeMap<String, String>,
 }
 
@@ -77,7 +78,14 @@ impl HostWorkbench {
 
     /// This machine. `clock` measures how long tools take.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, nothing: BTreeMap::new() }
+        Self { clock, hidden: SecretVariables::default(), nothing: BTreeMap::new() }
+    }
+
+    /// Tools do not find these variables of this process: they run what packages bring.
+    #[must_use]
+    pub fn hiding(mut self, variables: SecretVariables) -> Self {
+        self.hidden = variables;
+        self
     }
 }
 
@@ -98,7 +106,7 @@ impl Workbench for HostWorkbench {
 
     async fn run(&self, call: ToolCall, log: &dyn SetupLog) -> Result<ToolEnd, ToolFailure> {
         let timeout = call.timeout;
-        run_to_its_end(command(call), timeout, &*self.clock, log).await
+        run_to_its_end(command(call, &self.hidden), timeout, &*self.clock, log).await
     }
 }
 
@@ -139,9 +147,16 @@ pub(super) async fn run_to_its_end(
 }
 
 /// A call of a tool, with nothing on its input but a lock.
-fn command(call: ToolCall) -> Command {
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tools find what this process finds, but for what is looked for here"
+)]
+fn command(call: ToolCall, hidden: &SecretVariables) -> Command {
     let mut command = Command::new(&call.program);
     for name in REMOVED {
+        command.env_remove(name);
+    }
+    for (name, _) in std::env::vars_os().filter(|(name, _)| hidden.has(name)) {
         command.env_remove(name);
     }
     command.args(&call.args).envs(&call.env).current_dir(&call.directory);

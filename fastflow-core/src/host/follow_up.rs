@@ -8,7 +8,7 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use fastflow_shim::regular;
+use fastflow_shim::{layout::EXIT, regular};
 
 use super::{Ports, backoff::Backoff, daemon, intake::Asked};
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
 
 /// The largest document of outputs, in bytes.
 const MAX_OUTPUT_BYTES: u64 = 64 << 10;
+/// What stands where a secret was.
+const MASKED: &[u8] = b"***";
 /// The largest file that names a route, in bytes.
 const MAX_ROUTE_BYTES: u64 = 1 << 10;
 /// How often a source or a store that does not answer is asked about one follow-up.
@@ -180,10 +182,16 @@ impl Said {
         let ran = matches!(event, RunEvent::Exited { .. });
         let Some(attempt) = run.attempt_id().filter(|_| wanted && ran) else { return Self::default() };
         let well = matches!(event, RunEvent::Exited { exit: Exit::Code(0), stopped_by: None });
-        let work = ports.data.attempt_dir(run.pipeline(), attempt).join(WORK_DIR);
-        let read = tokio::task::spawn_blocking(move || Self {
-            route: if well { read_route(&work) } else { None },
-            output: read_output(&work),
+        let out_of_memory = matches!(event, RunEvent::Exited { exit: Exit::OutOfMemory, .. });
+        let run_dir = ports.data.attempt_dir(run.pipeline(), attempt);
+        let read = tokio::task::spawn_blocking(move || {
+            // A shim that ran out of memory itself has masked nothing in these files.
+            if out_of_memory && !run_dir.join(EXIT).exists() {
+                let reason = "the run was killed before its outputs were ready to be read";
+                return Self { route: None, output: Some(Err(reason.to_owned())) };
+            }
+            let work = run_dir.join(WORK_DIR);
+            Self { route: if well { read_route(&work) } else { None }, output: read_output(&work) }
         });
         read.await.unwrap_or_default()
     }
@@ -228,6 +236,8 @@ fn read_output(work: &Path) -> Option<Result<serde_json::Map<String, serde_json:
     Some(read.map_err(|error| {
         // Not the error's own text: it quotes what it found.
         let (line, column) = (error.line(), error.column());
-        format!("the outputs of the run are no JSON object, by line {line}, column {column}")
+        let masked = bytes.windows(MASKED.len()).any(|found| found == MASKED);
+        let why = if masked { "; a secret was masked in them" } else { "" };
+        format!("the outputs of the run are no JSON object, by line {line}, column {column}{why}")
     }))
 }

@@ -51,7 +51,7 @@ use crate::{
     pipeline::ConfigName,
     run::Capacity,
     schedule::{Blackout, Schedule},
-    secret::{SealedSecrets, SecretStore},
+    secret::{SealedSecrets, SecretStore, SecretVariables},
     source::PipelineSource,
     store::Store,
 };
@@ -97,6 +97,8 @@ pub(crate) struct Settings {
     pub(crate) preheat: Preheat,
     /// Variables of the embedding program that every program gets.
     pub(crate) inherited_env: BTreeMap<String, String>,
+    /// Variables of the embedding program that those who build packages must not find.
+    pub(crate) secret_variables: SecretVariables,
 }
 
 /// The host's blackouts.

@@ -1,6 +1,8 @@
 //! What an attempt gets that nobody else may see: looked up just before its program starts, and kept nowhere.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use fastflow_shim::mask::Patterns;
 
 use super::{Ports, workspace::failed};
 use crate::{
@@ -10,13 +12,20 @@ use crate::{
     run::{Failure, Run, StartFailureKind},
     schedule::{ScheduleId, ScheduleOwner},
     secret::{
-        FoundSecret, MAX_SECRETS_BYTES, Secret, SecretName, SecretReader, SecretUse, SecretValue,
-        check_secret, open_text,
+        FoundSecret, MAX_SECRETS_BYTES, SecretName, SecretReader, SecretUse, SecretValue, check_secret,
+        open_text,
     },
 };
 
 /// What `encrypted_env` is called where a run keeps what it got.
 const BROUGHT: &str = "encrypted_env";
+
+/// How long all stores may take together.
+const FIND_TIMEOUT: Duration = Duration::from_mins(5);
+/// So many bytes of secrets can be masked, whatever they are.
+const SURELY_MASKED_BYTES: usize = 64 << 10;
+/// The longest kind of a store that a run keeps, in bytes.
+const MAX_KIND_BYTES: usize = 64;
 
 /// What was found for an attempt.
 #[derive(Default)]
@@ -46,7 +55,7 @@ pub(super) async fn resolve(ports: &Ports, run: &Run) -> Result<Given, Failure> 
     let found = if definition.secrets.is_empty() {
         BTreeMap::new()
     } else {
-        ports.secrets.find(&definition.secrets, &reader(run)).await.map_err(|error| refused(&error))?
+        find(ports, run).await.map_err(|error| refused(&error))?
     };
     let missing: Vec<&str> =
         definition.secrets.iter().filter(|name| !found.contains_key(*name)).map(SecretName::as_str).collect();
@@ -55,8 +64,8 @@ pub(super) async fn resolve(ports: &Ports, run: &Run) -> Result<Given, Failure> 
     }
     let mut given = Given::default();
     for (variable, text) in &definition.encrypted_env {
-        let stored = definition.secrets.iter().any(|name| name.variable() == variable);
-        if stored {
+        let is_stored = definition.secrets.iter().any(|name| name.variable() == variable);
+        if is_stored && definition.secrets_as == SecretDelivery::Env {
             continue;
         }
         let opened = open_text(&ports.sealed.keyring, run.pipeline(), variable, text);
@@ -83,13 +92,42 @@ pub(super) async fn resolve(ports: &Ports, run: &Run) -> Result<Given, Failure> 
     Ok(given)
 }
 
-/// Who asks. A run configuration that is started by hand, or repeated, has what its schedule has.
-fn reader(run: &Run) -> SecretReader {
-    let configured = || {
-        let name = run.spec.config.clone()?;
-        Some(ScheduleId { pipeline: run.pipeline().clone(), owner: ScheduleOwner::Files, name })
-    };
-    SecretReader { pipeline: run.pipeline().clone(), schedule: run.schedule().cloned().or_else(configured) }
+/// Asks everybody who has secrets. Whoever does not answer must not hold a run, and its place, for ever.
+async fn find(ports: &Ports, run: &Run) -> Result<BTreeMap<SecretName, FoundSecret>> {
+    let reader = reader(run);
+    tokio::select! {
+        biased;
+        found = ports.secrets.find(&run.spec.pipeline.definition.secrets, &reader) => found,
+        () = ports.clock.sleep(FIND_TIMEOUT) => {
+            let message = "whoever has the secrets of the pipeline has not answered";
+            Err(Error::new(ErrorKind::Unavailable, message).with("limit_secs", FIND_TIMEOUT.as_secs()))
+        }
+    }
+}
+
+/// Who asks. A run configuration has what the schedule behind it has, whoever starts it.
+pub(super) fn reader(run: &Run) -> SecretReader {
+    let pipeline = run.pipeline().clone();
+    let mut schedules: Vec<ScheduleId> = run.scheduled_by().cloned().into_iter().collect();
+    if let Some(name) = run.spec.config.clone() {
+        let configured = ScheduleId { pipeline: pipeline.clone(), owner: ScheduleOwner::Files, name };
+        if !schedules.contains(&configured) {
+            schedules.push(configured);
+        }
+    }
+    SecretReader { pipeline, schedules }
+}
+
+/// Those of `uses` that a run of this pipeline could have had: others were not written by a host.
+pub(super) fn plausible(run: &Run, uses: &mut Vec<SecretUse>) {
+    let definition = &run.spec.pipeline.definition;
+    let scopes = reader(run).scopes();
+    uses.retain(|used| {
+        let is_named = definition.secrets.contains(&used.name);
+        let is_brought = definition.encrypted_env.contains_key(used.name.variable());
+        let is_for_it = used.scope.as_ref().is_none_or(|scope| scopes.contains(scope));
+        used.store.len() <= MAX_KIND_BYTES && is_for_it && (is_named || is_brought)
+    });
 }
 
 /// None for a variable whose name no stored secret could have.
@@ -124,14 +162,91 @@ fn check(name: &SecretName, value: &SecretValue) -> Result<(), Failure> {
     checked.map_err(|error| failed(StartFailureKind::SecretRefused, &error.with("secret", name)))
 }
 
+/// What the shim could not mask is refused here, where the reason can be said.
 fn check_size(secrets: &AttemptSecrets) -> Result<(), Failure> {
-    let size = |secret: &Secret| secret.expose().len();
-    let bytes: usize = secrets.env.values().chain(secrets.files.values()).map(size).sum();
-    if bytes <= MAX_SECRETS_BYTES {
-        return Ok(());
+    let values =
+        || secrets.env.values().chain(secrets.files.values()).map(|secret| secret.expose().as_bytes());
+    let bytes: usize = values().map(<[u8]>::len).sum();
+    let refused = |message: &'static str| {
+        failed(StartFailureKind::SecretRefused, &Error::new(ErrorKind::Invalid, message).with("bytes", bytes))
+    };
+    if bytes > MAX_SECRETS_BYTES {
+        return Err(refused("the secrets of the pipeline have more than 256 KiB together"));
     }
-    let error = Error::new(ErrorKind::Invalid, "the secrets of the pipeline are too large together")
-        .with("bytes", bytes)
-        .with("allowed_bytes", MAX_SECRETS_BYTES);
-    Err(failed(StartFailureKind::SecretRefused, &error))
+    // Fewer are never too many, and to find out costs what the shim is about to do anyway.
+    if bytes > SURELY_MASKED_BYTES && Patterns::new(values()).is_err() {
+        return Err(refused(
+            "the secrets of the pipeline are too large to be masked in logs: values of many lines can have about \
+             150 KB together",
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::{
+        OsEntropy, RunId, SystemClock, Timestamp,
+        pipeline::PipelineTexts,
+        run::{Origin, RunSpec, RunState},
+        secret::SecretScope,
+    };
+
+    fn run() -> Run {
+        let texts = PipelineTexts {
+            script: Some(("main.py", "")),
+            manifest: Some((
+                "pipeline.json",
+                r#"{"secrets": ["TOKEN"], "encrypted_env": {"SEALED": "gAAAAx"}}"#,
+            )),
+            ..PipelineTexts::default()
+        };
+        let pipeline = texts.assemble("etl".parse().unwrap()).unwrap();
+        let spec = RunSpec::new(pipeline, "ab".repeat(32).parse().unwrap(), "process".parse().unwrap());
+        let id = RunId::new(&SystemClock::new(), &OsEntropy);
+        Run {
+            id,
+            spec: Arc::new(spec),
+            parameters: BTreeMap::new(),
+            origin: Origin::Manual,
+            chain: id,
+            priority: 0,
+            key: None,
+            state: RunState::Starting,
+            epoch: 1,
+            attempt: 1,
+            failed_attempts: 0,
+            created_at: Timestamp::UNIX_EPOCH,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+
+    #[test]
+    fn what_a_program_may_have_written_is_believed_only_where_it_could_be() {
+        let used = |name: &str, store: &str, scope: Option<&str>| SecretUse {
+            name: name.parse().unwrap(),
+            store: store.into(),
+            scope: scope.map(|scope| scope.parse::<SecretScope>().unwrap()),
+            version: None,
+        };
+        let there = vec![
+            used("TOKEN", "sealed", Some("global")),
+            used("TOKEN", "sealed", Some("pipeline:etl")),
+            used("TOKEN", "vault", None),
+            used("SEALED", BROUGHT, None),
+        ];
+        let mut found = there.clone();
+        found.extend([
+            used("OTHER", "sealed", Some("global")),
+            used("TOKEN", "sealed", Some("pipeline:other")),
+            used("TOKEN", "sealed", Some("schedule:etl/nightly")),
+            used("TOKEN", &"x".repeat(MAX_KIND_BYTES + 1), None),
+        ]);
+        plausible(&run(), &mut found);
+        assert_eq!(found, there);
+    }
 }

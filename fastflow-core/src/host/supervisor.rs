@@ -177,7 +177,10 @@ impl Supervisor {
     fn kept_setup(&self) -> Option<Setup> {
         let recorded = self.run.state.handle().is_some();
         let dir = self.ports.data.attempt_dir(self.run.pipeline(), self.attempt);
-        (!recorded).then(|| workspace::kept(&dir)).flatten()
+        let mut setup = (!recorded).then(|| workspace::kept(&dir)).flatten()?;
+        // It lies where the program can write.
+        secrets::plausible(&self.run, &mut setup.secrets);
+        Some(setup)
     }
 
     /// Asks until there is an answer: nothing may be assumed of an attempt whose runtime is silent.

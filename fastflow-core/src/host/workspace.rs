@@ -196,7 +196,10 @@ pub(super) fn request(
     place: Option<Arc<dyn Workbench>>,
 ) -> EnvironmentRequest {
     EnvironmentRequest {
-        place: place.unwrap_or_else(|| Arc::new(HostWorkbench::new(Arc::clone(&ports.clock)))),
+        place: place.unwrap_or_else(|| {
+            let here = HostWorkbench::new(Arc::clone(&ports.clock));
+            Arc::new(here.hiding(ports.settings.secret_variables.clone()))
+        }),
         folder,
         dependencies: pipeline.dependencies.clone(),
         python: pipeline.definition.python_version.clone(),

@@ -168,7 +168,8 @@ impl<'a> Runs<'a> {
     pub async fn rerun(&self, id: RunId, of: Rerun) -> Result<Run> {
         let earlier = self.get(id).await?;
         let ports = self.ports();
-        let origin = Origin::Rerun { of: id, scheduled_for: earlier.scheduled_for() };
+        let (scheduled_for, schedule) = (earlier.scheduled_for(), earlier.scheduled_by().cloned());
+        let origin = Origin::Rerun { of: id, scheduled_for, schedule };
         let (spec, parameters) = match of {
             Rerun::SameRevision => {
                 ports.check_rerun(&earlier).await?;

@@ -74,6 +74,9 @@ pub struct SecretInfo {
     pub set_at: Timestamp,
     /// When an attempt last got this value, and of which run.
     pub last_use: Option<SecretLastUse>,
+    /// Whether it is the newest that there ever was under its scope and name. One that is not was put back by somebody,
+    /// and no attempt gets it: set it anew, or remove it.
+    pub is_newest: bool,
 }
 
 /// A master key, and what it is used for.
@@ -341,6 +344,7 @@ impl From<SecretRecord> for SecretInfo {
             key,
             set_at: record.put_at,
             last_use: record.last_use,
+            is_newest: record.is_newest,
         }
     }
 }

@@ -188,6 +188,9 @@ pub enum Origin {
         /// The instant that the repeated run was for, if a schedule made it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scheduled_for: Option<Timestamp>,
+        /// The schedule that made it, whose secrets it gets.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        schedule: Option<ScheduleId>,
     },
     /// An instant of a schedule.
     Schedule {
@@ -279,6 +282,15 @@ impl Run {
     pub fn schedule(&self) -> Option<&ScheduleId> {
         match &self.origin {
             Origin::Schedule { schedule, .. } => Some(schedule),
+            _ => None,
+        }
+    }
+
+    /// The schedule that it is of, itself or as the repetition of another.
+    pub fn scheduled_by(&self) -> Option<&ScheduleId> {
+        match &self.origin {
+            Origin::Schedule { schedule, .. } => Some(schedule),
+            Origin::Rerun { schedule, .. } => schedule.as_ref(),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use super::{FoundSecret, SecretName, SecretReader, SecretStore};
+use super::{FoundSecret, SecretName, SecretReader, SecretStore, SecretVariables};
 use crate::Result;
 
 /// Several stores, of which the first that has a name wins. The later ones are not asked for it.
@@ -41,6 +41,11 @@ impl SecretStore for ChainedSecrets {
     /// What is found says itself which of the stores had it.
     fn kind(&self) -> &'static str {
         "chain"
+    }
+
+    fn variables(&self) -> SecretVariables {
+        let each = self.stores.iter().map(|store| store.variables());
+        each.fold(SecretVariables::default(), SecretVariables::and)
     }
 
     async fn find(

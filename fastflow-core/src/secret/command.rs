@@ -12,7 +12,7 @@ use async_trait::async_trait;
 use futures::{StreamExt, TryStreamExt, stream};
 
 use super::{
-    FoundSecret, Secret, SecretName, SecretReader, SecretStore,
+    FoundSecret, Secret, SecretName, SecretReader, SecretStore, SecretVariables,
     program::{Answer, ProgramCall, ask},
 };
 use crate::{Clock, Error, ErrorKind, Result, SystemClock};
@@ -179,6 +179,10 @@ impl fmt::Debug for CommandSecrets {
 impl SecretStore for CommandSecrets {
     fn kind(&self) -> &'static str {
         "command"
+    }
+
+    fn variables(&self) -> SecretVariables {
+        SecretVariables::of_program(&self.inherited)
     }
 
     async fn find(

@@ -41,7 +41,7 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// let store = DirectorySecrets::new(folder.path());
 /// let names = BTreeSet::from(["TOKEN".parse().unwrap(), "OTHER".parse().unwrap()]);
-/// let reader = SecretReader { pipeline: "etl".parse().unwrap(), schedule: None };
+/// let reader = SecretReader { pipeline: "etl".parse().unwrap(), schedules: Vec::new() };
 /// let found = store.find(&names, &reader).await.unwrap();
 /// assert_eq!(found.len(), 1);
 /// # });

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
-use super::{FoundSecret, MAX_SECRET_BYTES, Secret, SecretName, SecretReader, SecretStore};
+use super::{FoundSecret, MAX_SECRET_BYTES, Secret, SecretName, SecretReader, SecretStore, SecretVariables};
 use crate::{Error, ErrorKind, Result};
 
 /// Variables of this process whose names begin with a prefix: the secret `TOKEN` is the variable `<prefix>TOKEN`.
 ///
 /// The prefix says which variables pipelines may ask for at all, so there has to be one. All users of the machine with
-/// this user's rights can read such variables in `/proc`, and programs that this process starts inherit them, unless
-/// they are kept from it as pipelines are.
+/// this user's rights can read such variables in `/proc`. Programs of pipelines do not find them, nor do those that build
+/// their packages.
 ///
 /// ```
 /// use fastflow_core::secret::EnvironmentSecrets;
@@ -61,6 +61,10 @@ impl EnvironmentSecrets {
 impl SecretStore for EnvironmentSecrets {
     fn kind(&self) -> &'static str {
         "environment"
+    }
+
+    fn variables(&self) -> SecretVariables {
+        SecretVariables { prefixes: [self.prefix.to_string()].into(), ..SecretVariables::default() }
     }
 
     async fn find(

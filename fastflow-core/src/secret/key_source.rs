@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, path::PathBuf};
 use zeroize::{Zeroize as _, Zeroizing};
 
 use super::{
-    MasterKey, Secret,
+    MasterKey, Secret, SecretVariables,
     key_file::read_key_file,
     program::{Answer, ProgramCall, ask},
 };
@@ -75,6 +75,19 @@ impl MasterKeySource {
                 MasterKey::parse(text.expose()).map_err(|error| error.with("program", program.display()))
             }
             Self::Key(key) => Ok(key.clone()),
+        }
+    }
+}
+
+impl MasterKeySource {
+    /// The variables of this process that hold the key, or lead to it.
+    pub(crate) fn variables(&self) -> SecretVariables {
+        match self {
+            Self::Variable(name) => {
+                SecretVariables { names: [name.clone()].into(), ..SecretVariables::default() }
+            }
+            Self::Command { inherit, .. } => SecretVariables::of_program(inherit),
+            Self::File(_) | Self::Key(_) => SecretVariables::default(),
         }
     }
 }

@@ -27,6 +27,7 @@ mod seal;
 mod sealed;
 mod sealed_text;
 mod store;
+mod variables;
 
 pub use fastflow_shim::Secret;
 
@@ -50,6 +51,7 @@ pub use self::{
     sealed::Rotation,
     sealed_text::{open_text, seal_text},
     store::{FoundSecret, SecretStore, SecretUse, SecretValue},
+    variables::SecretVariables,
 };
 
 pub(crate) use self::sealed::{SealedSecrets, no_key};
@@ -57,6 +59,6 @@ pub(crate) use self::sealed::{SealedSecrets, no_key};
 /// The largest value, in bytes.
 pub const MAX_SECRET_BYTES: usize = 64 << 10;
 /// The most bytes of all secrets of one attempt.
-pub const MAX_SECRETS_BYTES: usize = 256 << 10;
+pub const MAX_SECRETS_BYTES: usize = fastflow_shim::mask::MAX_VALUES_BYTES;
 /// The shortest value that is masked, in bytes: a shorter one is found by chance in what it has nothing to do with.
-pub const MIN_MASKED_BYTES: usize = 6;
+pub const MIN_MASKED_BYTES: usize = fastflow_shim::mask::MIN_BYTES;

@@ -33,22 +33,22 @@ pub enum SecretScope {
 /// ```
 /// use fastflow_core::secret::{SecretReader, SecretScope};
 ///
-/// let reader = SecretReader { pipeline: "etl".parse().unwrap(), schedule: None };
+/// let reader = SecretReader { pipeline: "etl".parse().unwrap(), schedules: Vec::new() };
 /// assert_eq!(reader.scopes(), [SecretScope::Pipeline("etl".parse().unwrap()), SecretScope::Global]);
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SecretReader {
     /// The pipeline.
     pub pipeline: PipelineName,
-    /// The schedule that the run is of, or whose run configuration it has.
-    pub schedule: Option<ScheduleId>,
+    /// The schedule that the run is of, and then the one whose run configuration it has.
+    pub schedules: Vec<ScheduleId>,
 }
 
 impl SecretReader {
     /// The scopes whose values it may have, the one that wins first.
     pub fn scopes(&self) -> Vec<SecretScope> {
-        let schedule = self.schedule.iter().cloned().map(SecretScope::Schedule);
-        schedule.chain([SecretScope::Pipeline(self.pipeline.clone()), SecretScope::Global]).collect()
+        let schedules = self.schedules.iter().cloned().map(SecretScope::Schedule);
+        schedules.chain([SecretScope::Pipeline(self.pipeline.clone()), SecretScope::Global]).collect()
     }
 }
 

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     Clock, Entropy, Error, ErrorKind, OwnerId, Result,
+    host::backoff::Backoff,
     pipeline::check_env_value,
     store::{PutSecret, ResealSecret, SecretContent, SecretQuery, SecretRecord, Store},
 };
@@ -87,7 +88,7 @@ impl SealedSecrets {
         name: &SecretName,
         content: impl Fn(NonZeroU32) -> Result<SecretContent>,
     ) -> Result<NonZeroU32> {
-        let mut tries = 0;
+        let (mut tries, mut backoff) = (0, Backoff::new());
         loop {
             let newest = self.store.secret_versions(scope, name).await?.first().map(|newest| newest.version);
             let version = newest.map_or(Some(NonZeroU32::MIN), |newest| newest.checked_add(1));
@@ -105,7 +106,10 @@ impl SealedSecrets {
             match self.store.put_secret(put).await {
                 Ok(()) => return Ok(version),
                 // Another value came first, and this one was meant to come last.
-                Err(error) if error.kind() == ErrorKind::Conflict && tries < MAX_PUTS => tries += 1,
+                Err(error) if error.kind() == ErrorKind::Conflict && tries < MAX_PUTS => {
+                    tries += 1;
+                    backoff.wait(&*self.clock).await;
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -165,7 +169,8 @@ impl SealedSecrets {
         self.store.reseal_secret(reseal).await
     }
 
-    /// Refuses to work on without a key that is in use: what it seals could not be opened when it is needed.
+    /// Refuses to work on where a key that is in use is missing, or the values are another installation's: what is
+    /// sealed could not be opened when it is needed.
     pub(crate) async fn check_keys(&self) -> Result<()> {
         for (key, values) in self.store.secrets_by_key().await? {
             if !self.keyring.has(key) {
@@ -173,14 +178,30 @@ impl SealedSecrets {
                 return Err(Error::new(
                     ErrorKind::Invalid,
                     "a master key that secrets are sealed with is not there; give it to the builder, too, until \
-                     `rotate` has put them under another",
+                     `rotate` has put them under another. If it is lost, so are they: an orchestrator that is built \
+                     and not started can remove them",
                 )
                 .with("key", key)
                 .with("secrets", values)
                 .with("known_keys", if known.is_empty() { "none".into() } else { known.join(", ") }));
             }
         }
-        Ok(())
+        self.check_instance().await
+    }
+
+    /// All values are bound to the installation. One that opens is enough; where none does, it is not about one row.
+    async fn check_instance(&self) -> Result<()> {
+        let records = self.store.secrets(&SecretQuery::default()).await?;
+        let mut sealed = records.iter().filter(|record| record.content.key().is_some()).peekable();
+        if sealed.peek().is_none() || sealed.any(|record| self.open(record).is_ok()) {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Invalid,
+            "no secret of the database can be opened although the keys are there: they belong to another installation; \
+             put the file `owner` back that lay beside the database",
+        )
+        .with("installation", &self.instance))
     }
 
     fn binding<'a>(

@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::{Secret, SecretName, SecretReader, SecretScope};
+use super::{Secret, SecretName, SecretReader, SecretScope, SecretVariables};
 use crate::Result;
 
 /// Somebody who has secrets: the sealed ones in the database, the environment, a folder of files, another program.
@@ -43,6 +43,11 @@ pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
     /// What it is, for messages and for what a run keeps: `"sealed"`, `"environment"`.
     fn kind(&self) -> &'static str;
 
+    /// The variables of this process that hold its secrets: other programs do not find them. None by default.
+    fn variables(&self) -> SecretVariables {
+        SecretVariables::default()
+    }
+
     /// Those of `names` that it has for whoever asks. One that it does not have is left out; one that it has and cannot
     /// give is an error: somebody else's value must not take its place.
     ///
@@ -61,6 +66,12 @@ pub trait SecretStore: fmt::Debug + Send + Sync + 'static {
 }
 
 /// A value that was found.
+///
+/// ```compile_fail,E0277
+/// fn show(found: fastflow_core::secret::FoundSecret) {
+///     println!("{:?}", found);
+/// }
+/// ```
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "a secret that can be printed will be")]
 pub struct FoundSecret {
@@ -79,6 +90,21 @@ impl FoundSecret {
 }
 
 /// A value that pipelines ask for by its name.
+///
+/// ```
+/// use fastflow_core::secret::SecretValue;
+///
+/// fn is_masked(value: &SecretValue) -> bool {
+///     matches!(value, SecretValue::Secret(_))
+/// }
+/// # assert!(!is_masked(&SecretValue::Parameter("eu".into())));
+/// ```
+///
+/// ```compile_fail,E0277
+/// fn show(value: fastflow_core::secret::SecretValue) {
+///     println!("{:?}", value);
+/// }
+/// ```
 #[derive(Clone)]
 #[expect(missing_debug_implementations, reason = "a secret that can be printed will be")]
 #[non_exhaustive]

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 
-use super::{PutSecret, Step};
+use super::{PutSecret, SecretRecord, Step};
 use crate::{
     Error, ErrorKind, Result,
     run::RunEvent,
@@ -25,12 +25,17 @@ pub(crate) fn no_such_secret(scope: &SecretScope, name: &SecretName) -> Error {
     Error::new(ErrorKind::NotFound, "no such secret").with("scope", scope).with("name", name)
 }
 
-pub(crate) fn not_newest() -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        "the stored value is not the newest that there was: somebody has put an older row in its place; put the value \
-         anew, or remove it",
-    )
+/// Refuses a value that is not in force.
+pub(crate) fn check_newest(record: SecretRecord) -> Result<SecretRecord> {
+    if record.is_newest {
+        return Ok(record);
+    }
+    let message = "the stored value is not the newest that there was: somebody has put an older row in its place; put the \
+                   value anew, or remove it";
+    Err(Error::new(ErrorKind::Invalid, message)
+        .with("scope", &record.scope)
+        .with("name", &record.name)
+        .with("version", record.version))
 }
 
 /// The values of stores that an attempt gets whose start a step records.

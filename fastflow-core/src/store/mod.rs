@@ -363,11 +363,12 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         names: &BTreeSet<SecretName>,
     ) -> Result<Vec<SecretRecord>>;
 
-    /// Values by scope and name, both in the order of their texts.
+    /// Values by scope and name, both in the order of their texts; also those that nobody gets because they are not the
+    /// newest.
     ///
     /// # Errors
     ///
-    /// `Invalid` as with [`find_secrets`](Self::find_secrets); `Unavailable` when the store cannot be read now.
+    /// `Unavailable` when the store cannot be read now.
     async fn secrets(&self, query: &SecretQuery) -> Result<Vec<SecretRecord>>;
 
     /// The values that there are and were under a scope and name, newest first; the newest

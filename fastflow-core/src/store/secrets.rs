@@ -30,6 +30,9 @@ pub struct SecretRecord {
     pub put_at: Timestamp,
     /// When an attempt last got it, and of which run. None: not this value.
     pub last_use: Option<SecretLastUse>,
+    /// Whether it is the newest that there ever was under its scope and name. Nobody gets one that is not: somebody has put
+    /// an older row in its place.
+    pub is_newest: bool,
 }
 
 /// The value of a [`SecretRecord`].

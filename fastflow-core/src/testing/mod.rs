@@ -1,5 +1,7 @@
 //! What tests of this crate and of executors share. Not for production use.
 
+#[cfg(feature = "sqlite")]
+pub mod canary;
 pub mod conformance;
 #[cfg(feature = "git")]
 pub mod git;

@@ -6,6 +6,7 @@ mod attack;
 mod build;
 mod elsewhere;
 mod failure;
+mod hidden;
 mod lab;
 mod lock;
 mod measure;

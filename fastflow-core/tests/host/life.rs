@@ -202,7 +202,7 @@ async fn a_rerun_says_what_it_repeats() {
     let flow = place.start().await;
     let first = run(&flow, Submission::new("env").parameter("MONTH", "2026-11").priority(7)).await;
     let second = flow.runs().rerun(first.id, Rerun::SameRevision).await.unwrap();
-    assert_eq!(second.origin, Origin::Rerun { of: first.id, scheduled_for: None });
+    assert_eq!(second.origin, Origin::Rerun { of: first.id, scheduled_for: None, schedule: None });
     assert_eq!((second.priority, &second.parameters), (7, &first.parameters));
     assert_eq!(ended(&flow, second.id).await.status(), Status::Success);
     assert!(lines(&flow, second.id, LogStream::Out).await.concat().contains("2026-11"));

@@ -2,18 +2,26 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use fastflow_core::{
-    Error, ErrorKind, Orchestrator, OrchestratorBuilder, OsEntropy, PipelineName, Result, Shutdown,
-    Submission,
+    Clock, Error, ErrorKind, Orchestrator, OrchestratorBuilder, OsEntropy, OwnerId, PipelineName, Result,
+    Shutdown, Submission, SystemClock, Timestamp,
+    executor::{
+        AttemptRef, AttemptSpec, Capabilities, Ended, Execution, ExecutionHandle, Executor, ProcessConfig,
+        ProcessExecutor, Reattached, Start,
+    },
     journal::LogStream,
-    pipeline::EnvName,
-    run::{Failure, Run, StartFailure, StartFailureKind, Status},
+    orchestrator::Rerun,
+    pipeline::{EnvName, ScheduleRule},
+    run::{Exit, Failure, Run, StartFailure, StartFailureKind, Status, StopCause},
+    schedule::Schedule,
     secret::{
         FoundSecret, MasterKey, MasterKeySource, Secret, SecretName, SecretReader, SecretScope, SecretStore,
     },
@@ -21,7 +29,10 @@ use fastflow_core::{
 };
 use serde_json::json;
 
-use crate::kit::{Place, attempts, configured, ended, lines, refused, run, started, started_after};
+use crate::{
+    kit::{Place, attempts, configured, ended, lines, refused, run, started, started_after},
+    stage::{ended_of, id},
+};
 
 /// Says which of these variables there are, and writes their values where the test reads them.
 const TELL: &str = r#"
@@ -159,6 +170,37 @@ async fn a_value_that_somebody_moved_does_not_open_and_nothing_starts() {
     assert_eq!(place.said("found"), "", "the program ran");
     let revealed = flow.secrets().reveal(&SecretScope::Global, &name("A")).await;
     refused(revealed.map(|_| ()), ErrorKind::Corrupt, &["A"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_somebody_put_back_keeps_no_host_from_starting_and_no_key_from_going() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["B"]}));
+    let (old, new) = (key(), key());
+    let flow = started(keyed(&place, &old)).await;
+    for (secret, value) in [("A", "the-first-value"), ("B", "value-of-B")] {
+        flow.secrets().set(&SecretScope::Global, &name(secret), Secret::new(value)).await.unwrap();
+    }
+    place.sql("CREATE TABLE kept AS SELECT version, sealed FROM secrets WHERE name = 'A'").await;
+    flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("the-second-value")).await.unwrap();
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    place
+        .sql("UPDATE secrets SET (version, sealed) = (SELECT version, sealed FROM kept) WHERE name = 'A'")
+        .await;
+
+    let both = || keyed(&place, &new).older_master_key(MasterKeySource::Key(old.clone()));
+    let flow = started_after(both).await;
+    refused(
+        flow.secrets().reveal(&SecretScope::Global, &name("A")).await.map(|_| ()),
+        ErrorKind::Invalid,
+        &["A", "older row"],
+    );
+    let listed = flow.secrets().list(&SecretQuery::default()).await.unwrap();
+    assert_eq!(listed.iter().map(|info| info.is_newest).collect::<Vec<_>>(), [false, true]);
+    done(&place, &flow, "etl").await;
+    let rotation = flow.secrets().rotate().await.unwrap();
+    assert_eq!((rotation.resealed, rotation.values_by_key), (2, [(new.id(), 2)].into()));
+    flow.secrets().remove(&SecretScope::Global, &name("A")).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -348,4 +390,221 @@ async fn a_host_says_who_wants_what() {
     let wanted: Vec<_> =
         wanted.iter().map(|wanted| (wanted.variable.as_str(), wanted.stored.clone())).collect();
     assert_eq!(wanted, [("A", vec![SecretScope::Global, pipeline("etl")]), ("TOKEN", vec![])]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_starts_a_run_configuration_it_has_the_secrets_of_its_schedule() {
+    let place = Place::new();
+    let schedules = json!([{"id": "nightly", "schedule_cron": "0 0 29 2 *"}]);
+    let env = json!({"TMP_DIR": place.tmp().display().to_string()});
+    declared(&place, "etl", &json!({"secrets": ["A", "B"], "schedules": schedules, "default_env": env}));
+    let flow = started(keyed(&place, &key())).await;
+    for (scope, secret) in
+        [("schedule:etl/nightly", "A"), ("schedule:etl@mine", "B"), ("global", "A"), ("global", "B")]
+    {
+        flow.secrets()
+            .set(&scope.parse().unwrap(), &name(secret), Secret::new(format!("of-{scope}")))
+            .await
+            .unwrap();
+    }
+    let mut mine = Schedule::new(id("etl@mine"), ScheduleRule::IntervalSeconds(1.try_into().unwrap()));
+    mine.config = Some("nightly".parse().unwrap());
+    flow.schedules().put(mine).await.unwrap();
+    let ran = ended_of(&flow, "etl", 1).await.remove(0);
+    let expected = [("A", "of-schedule:etl/nightly"), ("B", "of-schedule:etl@mine")];
+    let expected: BTreeMap<String, String> = expected.map(|(name, value)| (name.into(), value.into())).into();
+    assert_eq!(found(&place), expected);
+    flow.schedules().remove(&id("etl@mine")).await.unwrap();
+    for again in [Rerun::SameRevision, Rerun::NewestRevision] {
+        place.write("found", "");
+        let again = flow.runs().rerun(ran.id, again).await.unwrap();
+        assert_eq!(ended(&flow, again.id).await.status(), Status::Success);
+        assert_eq!(found(&place), expected, "a rerun");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_stand_beside_variables_of_the_same_name() {
+    let place = Place::new();
+    let key = key();
+    place.pipeline("first", TELL);
+    let flow = started(keyed(&place, &key)).await;
+    let seal = |variable: &str| {
+        let secret = Secret::new("brought-value");
+        flow.secrets().seal_text(&"etl".parse().unwrap(), &variable.parse().unwrap(), &secret).unwrap()
+    };
+    let both = format!(
+        "{TELL}\nfound['C'] = open(os.environ['FASTFLOW_SECRETS_DIR'] + '/A').read()\nwith open(os.environ['TMP_DIR'] + '/found', 'w') as file:\n    json.dump(found, file)\n"
+    );
+    let fields = json!({"secrets": ["A"], "secrets_as": "files", "encrypted_env": {"A": seal("A")}});
+    place.pipeline("etl", &both).file("etl/pipeline.json", fields.to_string());
+    flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("stored-value")).await.unwrap();
+    done(&place, &flow, "etl").await;
+    let expected = [("A", "brought-value"), ("C", "stored-value")];
+    assert_eq!(found(&place), expected.map(|(name, value)| (name.into(), value.into())).into());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_another_installation_is_refused_and_its_owner_helps() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["A"]}));
+    let key = key();
+    let flow = started(keyed(&place, &key)).await;
+    flow.secrets().set(&SecretScope::Global, &name("A"), Secret::new("value-of-A")).await.unwrap();
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    let owner = place.data().join("owner");
+    let kept = std::fs::read(&owner).unwrap();
+    std::fs::remove_file(&owner).unwrap();
+    let flow = started_nothing(&place, &key).await;
+    refused(flow.start().await, ErrorKind::Invalid, &["another installation", "`owner`"]);
+    flow.shutdown(Shutdown::Detach).await.unwrap();
+    std::fs::write(&owner, kept).unwrap();
+    let flow = started_after(|| keyed(&place, &key)).await;
+    done(&place, &flow, "etl").await;
+}
+
+/// Built, and not started.
+async fn started_nothing(place: &Place, key: &MasterKey) -> Orchestrator {
+    keyed(place, key).build().await.unwrap()
+}
+
+/// Never answers.
+#[derive(Debug)]
+struct Deaf;
+
+#[async_trait::async_trait]
+impl SecretStore for Deaf {
+    fn kind(&self) -> &'static str {
+        "deaf"
+    }
+
+    async fn find(
+        &self,
+        _: &BTreeSet<SecretName>,
+        _: &SecretReader,
+    ) -> Result<BTreeMap<SecretName, FoundSecret>> {
+        std::future::pending().await
+    }
+}
+
+/// The machine's clock, for somebody who cannot wait: the time that stores have passes in a moment.
+#[derive(Debug)]
+struct Hasty(SystemClock);
+
+#[async_trait::async_trait]
+impl Clock for Hasty {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        let is_patience = duration == Duration::from_mins(5);
+        self.0.sleep(if is_patience { Duration::from_millis(20) } else { duration }).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_never_answers_holds_a_run_for_a_while_and_not_for_ever() {
+    let place = Place::new();
+    declared(&place, "etl", &json!({"secrets": ["A"]}));
+    place.pipeline("other", TELL);
+    let builder = keyed(&place, &key()).secret_store(Deaf).clock(Hasty(SystemClock::new()));
+    let flow = started(builder.max_concurrent_runs(std::num::NonZeroU32::MIN)).await;
+    let held = flow.submit(place.ask("etl")).await.unwrap();
+    // There is one place, which the other one needs.
+    crate::kit::until("the run to be tried", || async {
+        flow.runs().get(held.id).await.unwrap().attempt > 0
+    })
+    .await;
+    done(&place, &flow, "other").await;
+    let first = attempts(&flow, held.id).await.remove(0);
+    let said = format!("{:?}", first.end);
+    assert!(said.contains("SecretsUnavailable") || said.contains("NeverStarted"), "{said}");
+    flow.runs().cancel(held.id).await.unwrap();
+    assert_eq!(ended(&flow, held.id).await.status(), Status::Cancelled);
+}
+
+/// The machine takes the shim with the program for want of memory: nobody has masked anything.
+#[derive(Debug)]
+struct Starved(ProcessExecutor);
+
+#[derive(Debug)]
+struct StarvedExecution {
+    inner: Box<dyn Execution>,
+    run_dir: PathBuf,
+}
+
+#[async_trait::async_trait]
+impl Executor for Starved {
+    fn kind(&self) -> &'static str {
+        "starved"
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+
+    async fn probe(&self) -> Result<()> {
+        self.0.probe().await
+    }
+
+    async fn start(&self, spec: AttemptSpec) -> Result<Start> {
+        let run_dir = spec.run_dir.clone();
+        Ok(match self.0.start(spec).await? {
+            Start::Started(inner) => Start::Started(Box::new(StarvedExecution { inner, run_dir })),
+            failed @ Start::Failed(_) => failed,
+        })
+    }
+
+    async fn list(&self, owner: &OwnerId) -> Result<Vec<ExecutionHandle>> {
+        self.0.list(owner).await
+    }
+
+    async fn reattach(&self, attempt: &AttemptRef) -> Result<Reattached> {
+        self.0.reattach(attempt).await
+    }
+}
+
+#[async_trait::async_trait]
+impl Execution for StarvedExecution {
+    fn handle(&self) -> &ExecutionHandle {
+        self.inner.handle()
+    }
+
+    async fn wait(&self) -> Result<Ended> {
+        let Ended::Exited(mut report) = self.inner.wait().await? else { panic!("it ran to its end") };
+        std::fs::remove_file(self.run_dir.join("exit.json"))?;
+        std::fs::write(self.run_dir.join("work/.fastflow-output.json"), r#"{"token": "canary-value-1"}"#)?;
+        report.exit = Exit::OutOfMemory;
+        Ok(Ended::Exited(report))
+    }
+
+    async fn stop(&self, grace: Duration, cause: StopCause) -> Result<()> {
+        self.inner.stop(grace, cause).await
+    }
+
+    async fn remove(&self) -> Result<()> {
+        self.inner.remove().await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn outputs_that_nobody_has_masked_are_handed_on_to_nobody() {
+    let place = Place::new();
+    let triggers =
+        json!([{"pipeline": "next", "on_failure": true, "on_success": false, "parameters": {"A": "token"}}]);
+    declared(&place, "etl", &json!({"secrets": ["TOKEN"], "downstream_triggers": triggers}));
+    declared(&place, "next", &json!({}));
+    let inner = ProcessExecutor::new(&ProcessConfig::new(place.root().join("executor")), crate::kit::clock());
+    let flow = started(keyed(&place, &key()).executor("starved", Starved(inner.unwrap()))).await;
+    flow.secrets().set(&SecretScope::Global, &name("TOKEN"), Secret::new("canary-value-1")).await.unwrap();
+    let ran = run(&flow, place.ask("etl")).await;
+    assert_eq!(ran.failure(), Some(&Failure::Exit(Exit::OutOfMemory)));
+    let said = crate::stage::decided(&flow, ran.id).await;
+    assert!(said.iter().any(|note| note.contains("killed before its outputs")), "{said:?}");
+    assert!(crate::stage::runs_of(&flow, "next").await.is_empty());
 }

@@ -11,7 +11,7 @@ use fastflow_core::{
 const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) fn reader() -> SecretReader {
-    SecretReader { pipeline: "etl".parse().unwrap(), schedule: None }
+    SecretReader { pipeline: "etl".parse().unwrap(), schedules: Vec::new() }
 }
 
 /// What a store has of these names: the values, each with the kind of the store that had it.

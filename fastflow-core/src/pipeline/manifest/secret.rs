@@ -67,6 +67,7 @@ pub(super) fn check(report: &mut Report<'_>, fields: &Fields<'_>, definition: &D
     if definition.secrets_as == SecretDelivery::Env {
         check_variables(report, fields, definition);
     }
+    check_plain(report, fields, definition);
     let entries = definition.schedules.iter().flat_map(|entry| entry.encrypted_env.keys());
     let sealed: BTreeSet<_> = definition.encrypted_env.keys().chain(entries).collect();
     for name in definition.parameters.declared.keys() {
@@ -74,6 +75,23 @@ pub(super) fn check(report: &mut Report<'_>, fields: &Fields<'_>, definition: &D
         if is_named || sealed.contains(name) {
             let message = "is the name of a secret, which no caller may set; give the parameter another one";
             report.error(fields.place_of("parameters"), &format!("parameters.{name}"), message);
+        }
+    }
+}
+
+/// Warns of values in clear that are never used, since a sealed one has the same name.
+fn check_plain(report: &mut Report<'_>, fields: &Fields<'_>, definition: &Definition) {
+    let message = "has no effect because it is in `encrypted_env`, too, which wins; keep one of them";
+    let sealed = &definition.encrypted_env;
+    for name in definition.default_env.keys().filter(|name| sealed.contains_key(*name)) {
+        report.warning(fields.place_of("default_env"), &format!("default_env.{name}"), message);
+    }
+    for entry in &definition.schedules {
+        let is_sealed =
+            |name: &&EnvName| sealed.contains_key(*name) || entry.encrypted_env.contains_key(*name);
+        for name in entry.default_env.keys().filter(is_sealed) {
+            let field = format!("schedules (id {}).default_env.{name}", entry.id);
+            report.warning(fields.place_of("schedules"), &field, message);
         }
     }
 }

@@ -87,7 +87,7 @@ pub(super) struct ScheduleItem {
     /// Whether it fires at all.
     #[schemars(default, with = "Flag", extend("x-type" = "boolean", "default" = true))]
     enabled: (),
-    /// Added to the pipeline's own, and winning over them.
+    /// Added to the pipeline's own, and winning over them; sealed values win over all in clear.
     #[schemars(default, with = "Environment", extend("x-type" = "object of strings", "default" = {}))]
     default_env: (),
     /// Added to the pipeline's own, and winning over them.

@@ -49,7 +49,7 @@ impl World {
         let is_sealed = matches!(content, SecretContent::Sealed(_));
         let kept = SecretVersion { version, is_sealed, put_at, ended_at: None };
         self.vault.versions.entry(place.clone()).or_default().push(kept);
-        let record = SecretRecord { scope, name, version, content, put_at, last_use: None };
+        let record = SecretRecord { scope, name, version, content, put_at, last_use: None, is_newest: true };
         self.vault.values.insert(place, record);
         Ok(())
     }

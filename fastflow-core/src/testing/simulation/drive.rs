@@ -36,7 +36,7 @@ use crate::{
     },
     layout::DataDir,
     run::Run,
-    secret::SealedSecrets,
+    secret::{SealedSecrets, SecretVariables},
     source::{SyncRequest, SyncTrigger},
     store::EventId,
 };
@@ -124,6 +124,7 @@ impl Living {
                 // It starts only the tasks that it looks at.
                 preheat: Preheat::Off,
                 inherited_env: BTreeMap::new(),
+                secret_variables: SecretVariables::default(),
             },
             signals: Signals::new(EventId::default()),
             specs: Specs::default(),

@@ -186,11 +186,11 @@ struct Container {
     state: String,
 }
 
-fn ask(address: &str, path: &str) -> Value {
+pub(in crate::testing) fn ask(address: &str, path: &str) -> Value {
     serde_json::from_slice(&curl(address, &[], path)).unwrap()
 }
 
-fn curl(address: &str, options: &[&str], path: &str) -> Vec<u8> {
+pub(in crate::testing) fn curl(address: &str, options: &[&str], path: &str) -> Vec<u8> {
     let socket = address.strip_prefix("unix://").expect("the engine of the tests has a socket");
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--show-error", "--max-time", "30", "--unix-socket", socket]);

@@ -56,6 +56,10 @@ pub use self::{
     storm::storm,
     work::play,
 };
+pub(super) use self::{
+    container::{ask, curl},
+    storm::check_runtime,
+};
 use crate::{Clock as _, OrchestratorBuilder, OwnerId, SystemClock};
 
 /// What the torture needs to know of an executor.

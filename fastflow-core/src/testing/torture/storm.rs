@@ -61,7 +61,7 @@ pub async fn storm(fixture: &dyn TortureFixture, host: &str) {
 }
 
 /// The runtime has nothing of this installation any more, soon after the last host.
-async fn check_runtime(fixture: &dyn TortureFixture, stage: &Path) {
+pub(in crate::testing) async fn check_runtime(fixture: &dyn TortureFixture, stage: &Path) {
     let owner = std::fs::read_to_string(DataDir::new(stage.join("data")).root().join("owner")).unwrap();
     let owner = owner.trim().parse().unwrap();
     let clock = SystemClock::new();

@@ -83,7 +83,7 @@ impl SqliteStore {
             .fetch_all(self.readers())
             .await
             .map_err(|error| self.fault(&error))?;
-        rows.iter().map(record).collect()
+        rows.iter().map(|row| keep::check_newest(record(row)?)).collect()
     }
 
     pub(super) async fn read_secrets(&self, query: &SecretQuery) -> Result<Vec<SecretRecord>> {
@@ -139,7 +139,7 @@ fn bounds(query: &SecretQuery) -> (String, String, String) {
     (after_scope, after_name, scope.unwrap_or_else(|| BEHIND_ALL.to_owned()))
 }
 
-/// A value that is in force.
+/// A value, in force or not.
 fn record(row: &SqliteRow) -> Result<SecretRecord> {
     let mut columns = Columns::of(row);
     let scope: SecretScope = columns.text()?.parse()?;
@@ -153,11 +153,9 @@ fn record(row: &SqliteRow) -> Result<SecretRecord> {
     };
     let put_at = columns.instant()?;
     let last_use = columns.maybe_instant()?.zip(columns.maybe_run_id()?);
-    if columns.int()? != 1 {
-        return Err(named(keep::not_newest()));
-    }
+    let is_newest = columns.int()? == 1;
     let last_use = last_use.map(|(at, run)| SecretLastUse { at, run });
-    Ok(SecretRecord { scope, name, version, content, put_at, last_use })
+    Ok(SecretRecord { scope, name, version, content, put_at, last_use, is_newest })
 }
 
 fn version(row: &SqliteRow) -> Result<SecretVersion> {

@@ -202,7 +202,7 @@ pub async fn a_join_comes_when_a_failed_run_is_made_good(store: Arc<dyn Store>) 
     assert!(end_with(&store, &b, 0, follow_up(4, &b)).await.created.is_empty());
     let again = NewRun {
         chain: Some(id(0)),
-        origin: Origin::Rerun { of: a.id, scheduled_for: None },
+        origin: Origin::Rerun { of: a.id, scheduled_for: None, schedule: None },
         ..new_run(5, &specs[1])
     };
     store.create_run(again).await.unwrap();

@@ -30,7 +30,7 @@ fn report(exit: Exit) -> ExitReport {
 pub async fn a_run_is_read_as_it_was_created(store: Arc<dyn Store>) {
     let mut new = new_run(1, &spec("etl", 3));
     new.parameters.insert("DAY".parse().unwrap(), "2026-11-20 \u{1F600} \"'\n".into());
-    new.origin = Origin::Rerun { of: id(77), scheduled_for: Some(at(5)) };
+    new.origin = Origin::Rerun { of: id(77), scheduled_for: Some(at(5)), schedule: None };
     new.priority = -3;
     new.key = Some(key("ordér-1"));
     new.not_before = at(60);

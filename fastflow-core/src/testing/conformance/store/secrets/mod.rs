@@ -90,6 +90,7 @@ pub async fn a_secret_is_replaced_and_removed_and_its_versions_go_on(store: Arc<
         content: sealed(1, 10),
         put_at: at(1),
         last_use: None,
+        is_newest: true,
     };
     assert_eq!(found(&store, "global", "TOKEN").await, first);
     put(&store, "global", "TOKEN", 2, parameter("plain, \"quoted\"\nand long")).await;
