@@ -165,7 +165,7 @@ fn report(arguments: &Arguments, figures: &Figures) -> Report {
     let (p95, count) = (figures.with_secrets.p95().as_secs_f64(), figures.with_secrets.count());
     report.row(
         Row::new(
-            format!("the same with {SECRETS} secrets"),
+            format!("submit → terminal, to a log, with {SECRETS} secrets"),
             format!("{value:.2} s (p95 {p95:.2}, n {count})"),
         )
         .against(format!("{without:.2} s without"), ratio(value, without))
