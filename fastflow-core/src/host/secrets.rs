@@ -23,7 +23,7 @@ const BROUGHT: &str = "encrypted_env";
 /// How long all stores may take together.
 const FIND_TIMEOUT: Duration = Duration::from_mins(5);
 /// So many bytes of secrets can be masked, whatever they are.
-const SURELY_MASKED_BYTES: usize = 64 << 10;
+const SURELY_MASKED_BYTES: usize = 16 << 10;
 /// The longest kind of a store that a run keeps, in bytes.
 const MAX_KIND_BYTES: usize = 64;
 
@@ -177,7 +177,7 @@ fn check_size(secrets: &AttemptSecrets) -> Result<(), Failure> {
     if bytes > SURELY_MASKED_BYTES && Patterns::new(values()).is_err() {
         return Err(refused(
             "the secrets of the pipeline are too large to be masked in logs: values of many lines can have about \
-             150 KB together",
+             100 KB together",
         ));
     }
     Ok(())
