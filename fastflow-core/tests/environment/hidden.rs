@@ -21,7 +21,7 @@ async fn found(hidden: SecretVariables) -> Vec<String> {
         directory: folder.path().to_owned(),
         reads: Vec::new(),
         writes: Vec::new(),
-        timeout: Duration::from_secs(60),
+        timeout: Duration::from_mins(1),
         lock: None,
     };
     let ended = here.run(call, &Said::default()).await.unwrap();
