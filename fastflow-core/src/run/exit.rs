@@ -103,7 +103,7 @@ pub struct ExitReport {
 /// ```
 /// use fastflow_core::run::LogSummary;
 ///
-/// let log = LogSummary { bytes: 70_000, dropped_bytes: 4_000, complete: false };
+/// let log = LogSummary { bytes: 70_000, dropped_bytes: 4_000, complete: false, masked: 2 };
 /// assert_eq!(log.bytes - log.dropped_bytes, 66_000); // what of it is in the log file
 /// ```
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

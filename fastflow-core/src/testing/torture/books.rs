@@ -22,6 +22,8 @@ const ARROWS: &[(&str, &str, &[&str])] = &[
     ("starting", "never_started", &["queued"]),
     ("starting", "stop_requested", &["stopping"]),
     ("starting", "exited", &["succeeded", "queued", "failed"]),
+    // It was found by a host that took it over, and then turned out never to have been executed.
+    ("running", "start_failed", &["queued", "failed"]),
     ("running", "exited", &["succeeded", "queued", "failed"]),
     ("running", "stop_requested", &["stopping"]),
     ("starting", "lost", &["queued", "failed"]),
