@@ -39,6 +39,7 @@ pub mod entropy;
 pub mod error;
 mod hex;
 pub mod id;
+mod process_group;
 mod removal;
 
 pub mod pipeline;

@@ -9,14 +9,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::{Child, Command},
+    process::Command,
 };
 
 use super::{SetupLog, ToolCall, ToolEnd, ToolFailure, ToolStatus, Workbench};
-use crate::{Clock, secret::SecretVariables};
+use crate::{Clock, process_group::ProcessGroup, secret::SecretVariables};
 
 /// The longest line that is passed on whole.
 const LINE_MAX_BYTES: usize = 8 * 1024;
@@ -130,7 +129,8 @@ pub(super) async fn run_to_its_end(
     let mut child = command.spawn().map_err(ToolFailure::NotStarted)?;
     // It may hold a copy of a lock.
     drop(command);
-    let mut group = Group::of(&child);
+    // uv's builds are processes of their own.
+    let mut group = ProcessGroup::of(&child);
     let listened = async {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (answer, words) = tokio::join!(answer(stdout), words(stderr, log));
@@ -169,28 +169,6 @@ fn command(call: ToolCall, hidden: &SecretVariables) -> Command {
 fn status(status: ExitStatus) -> ToolStatus {
     // A process that was waited for has either.
     status.code().map_or_else(|| ToolStatus::Signal(status.signal().unwrap_or_default()), ToolStatus::Code)
-}
-
-/// Kills a child's whole process group unless it has ended: uv's builds are processes of their own.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
-    }
-
-    fn ended(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may just have ended; then there is nobody to kill.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
 }
 
 /// Reads to the end; none if that is more than the limit.

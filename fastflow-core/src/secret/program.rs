@@ -10,15 +10,14 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
-    process::{Child, Command},
+    process::Command,
 };
 use zeroize::Zeroizing;
 
 use super::{MAX_SECRET_BYTES, Secret};
-use crate::{Clock, Error, ErrorKind, Result};
+use crate::{Clock, Error, ErrorKind, Result, process_group::ProcessGroup};
 
 /// What a program finds of the variables of this process, whatever else it is given.
 const INHERITED: [&str; 3] = ["PATH", "HOME", "LANG"];
@@ -120,7 +119,7 @@ pub(crate) enum Answer {
 pub(crate) async fn ask(call: &ProgramCall, clock: &dyn Clock) -> Result<Answer> {
     let mut child =
         call.command().spawn().map_err(|error| call.io_error("the program cannot be started", error))?;
-    let mut group = Group::of(&child);
+    let mut group = ProcessGroup::of(&child);
     let listened = async {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let (answer, spoke) = tokio::try_join!(answer(stdout, call), spoke(stderr, call))?;
@@ -159,28 +158,6 @@ pub(super) fn plain(bytes: &[u8]) -> Result<Secret, &'static str> {
         return Err("the value is longer than 64 KiB");
     }
     Ok(Secret::new(text))
-}
-
-/// Kills a child's whole process group unless it has ended.
-struct Group(Option<Pid>);
-
-impl Group {
-    fn of(child: &Child) -> Self {
-        Self(child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw))
-    }
-
-    fn ended(&mut self) {
-        self.0 = None;
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            // It may just have ended; then there is nobody to kill.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
 }
 
 /// Reads to the end, into memory that is wiped and never moves. An answer that is too long ends the reading.
