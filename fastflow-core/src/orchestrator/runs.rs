@@ -227,17 +227,27 @@ impl<'a> Runs<'a> {
 
     /// The logs of all attempts of a run, one after the other, until the run has ended.
     pub fn follow(&self, id: RunId) -> BoxStream<'static, Result<RunLogLine>> {
+        self.follow_from(id, NonZeroU32::MIN, Offset::START)
+    }
+
+    /// The same from `from` in the log of attempt `attempt` on: what follows a line whose attempt and offset they are.
+    pub fn follow_from(
+        &self,
+        id: RunId,
+        attempt: NonZeroU32,
+        from: Offset,
+    ) -> BoxStream<'static, Result<RunLogLine>> {
         let ports = Arc::clone(self.ports());
-        futures::stream::try_unfold((ports, NonZeroU32::MIN), move |(ports, number)| async move {
+        futures::stream::try_unfold((ports, attempt, from), move |(ports, number, from)| async move {
             let run =
                 wait_until(&ports, id, |run| run.attempt >= number.get() || run.state.is_terminal()).await?;
             if run.attempt < number.get() {
                 return Ok::<_, Error>(None);
             }
             let attempt = AttemptId { run: id, number };
-            let lines = follow_file(Arc::clone(&ports), attempt, fastflow_shim::layout::LOG, Offset::START)
+            let lines = follow_file(Arc::clone(&ports), attempt, fastflow_shim::layout::LOG, from)
                 .map(move |line| line.map(|(offset, line)| RunLogLine { attempt, offset, line }));
-            Ok(Some((lines, (ports, number.saturating_add(1)))))
+            Ok(Some((lines, (ports, number.saturating_add(1), Offset::START))))
         })
         .flat_map(|lines| match lines {
             Ok(lines) => lines.boxed(),

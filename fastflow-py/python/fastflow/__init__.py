@@ -1,0 +1,70 @@
+"""Fast-Flow: runs folders of Python, durably, in throw-away sandboxes, hosted by your own program.
+
+A pipeline is a folder with a ``main.py``. A run does not belong to the process that started it: kill that process, and
+the run goes on, and the next process takes hold of it.
+
+>>> import fastflow
+>>> with fastflow.open(pipelines, data_dir=data_dir) as flow:
+...     run = flow.run("hello", parameters={"who": "world"})
+...     for line in run.logs():
+...         if line.stream == "stdout":
+...             print(line.text)
+...     print(run.wait().status)  # doctest: +ELLIPSIS
+hello, world
+this is Python 3...
+SUCCESS
+"""
+
+from __future__ import annotations
+
+from ._fastflow import LogLine, __version__
+from .errors import (
+    AlreadyExistsError,
+    ClosedError,
+    ConflictError,
+    CorruptError,
+    DeniedError,
+    FastflowError,
+    ForkError,
+    InternalError,
+    InvalidError,
+    NotFoundError,
+    StorageFullError,
+    TimedOutError,
+    UnavailableError,
+    UnsupportedError,
+)
+from .flow import AsyncFlow, Flow, Opening, open
+from .runs import AsyncRun, AsyncRuns, Attempt, Failure, Run, RunData, Runs, Status, UsageSample
+
+__all__ = [
+    "AlreadyExistsError",
+    "AsyncFlow",
+    "AsyncRun",
+    "AsyncRuns",
+    "Attempt",
+    "ClosedError",
+    "ConflictError",
+    "CorruptError",
+    "DeniedError",
+    "Failure",
+    "FastflowError",
+    "Flow",
+    "ForkError",
+    "InternalError",
+    "InvalidError",
+    "LogLine",
+    "NotFoundError",
+    "Opening",
+    "Run",
+    "RunData",
+    "Runs",
+    "Status",
+    "StorageFullError",
+    "TimedOutError",
+    "UnavailableError",
+    "UnsupportedError",
+    "UsageSample",
+    "__version__",
+    "open",
+]

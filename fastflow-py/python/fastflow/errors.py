@@ -1,0 +1,79 @@
+"""The exceptions of the package.
+
+A program that fails is no exception: its run has a ``failure``. An exception says that the machinery could not do what
+was asked of it.
+"""
+
+from __future__ import annotations
+
+
+class FastflowError(Exception):
+    """What all exceptions of the package are.
+
+    Attributes:
+        context: the facts that belong to it, such as the name of the pipeline, by name.
+
+    >>> try:
+    ...     raise NotFoundError("no such pipeline", pipeline="nightly")
+    ... except FastflowError as error:
+    ...     print(error, error.context)
+    no such pipeline {'pipeline': 'nightly'}
+    """
+
+    context: dict[str, str]
+
+    def __init__(self, message: str = "", **context: str) -> None:
+        super().__init__(message)
+        self.context = context
+
+
+class NotFoundError(FastflowError, LookupError):
+    """The named thing does not exist."""
+
+
+class AlreadyExistsError(FastflowError):
+    """The named thing exists, and this call had to create it."""
+
+
+class ConflictError(FastflowError):
+    """The thing moved on since the caller looked, or somebody else has it."""
+
+
+class InvalidError(FastflowError, ValueError):
+    """What was given can never work as it stands."""
+
+
+class UnsupportedError(FastflowError):
+    """This version, or the executor, lacks a capability that the call needs."""
+
+
+class DeniedError(FastflowError, PermissionError):
+    """The credentials or the permissions of files do not allow this."""
+
+
+class UnavailableError(FastflowError, ConnectionError):
+    """Out of reach or out of capacity now: worth trying again, as it is."""
+
+
+class ClosedError(UnavailableError):
+    """The flow was closed. Its runs are not: another flow of the same data directory goes on with them."""
+
+
+class StorageFullError(UnavailableError):
+    """No room is left on a disk."""
+
+
+class TimedOutError(FastflowError, TimeoutError):
+    """A call took longer than its ``timeout``. What it asked for may still happen."""
+
+
+class ForkError(FastflowError, RuntimeError):
+    """The flow belongs to the process that this one was forked from."""
+
+
+class InternalError(FastflowError, RuntimeError):
+    """A fault of the package itself, or damaged data."""
+
+
+class CorruptError(InternalError):
+    """Stored data is not what was written."""

@@ -1,0 +1,286 @@
+"""Opening a flow: the one door of the package."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Generator, Iterable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ._fastflow import Engine
+from ._time import Duration, seconds, seconds_or_none
+from .runs import AsyncRun, AsyncRuns, Run, Runs
+
+ANSWER_TIMEOUT_SECONDS = 60.0
+"""How long a call waits for its answer when it does not say. Waiting for runs and for lines has no such limit."""
+
+_EXIT_TIMEOUT_SECONDS = 2.0
+
+_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Lets go of what is still open when the interpreter ends. Programs run on; nothing waits for them."""
+    for engine in list(_open_engines):
+        if engine.is_alive():
+            try:
+                engine.close().block(_EXIT_TIMEOUT_SECONDS)
+            except Exception:  # It ends in any case, and the next flow takes over as after a crash.
+                pass
+            engine.stop()
+
+
+def _uv() -> str | None:
+    """The ``uv`` that was installed with the package; None lets it be looked for in ``PATH``."""
+    try:
+        from uv import find_uv_bin
+    except ImportError:
+        return None
+    try:
+        return os.fspath(find_uv_bin())
+    except FileNotFoundError:
+        return None
+
+
+def open(
+    pipelines: str | os.PathLike[str],
+    *,
+    data_dir: str | os.PathLike[str] | None = None,
+    max_concurrent_runs: int | None = None,
+    inherit_env: Iterable[str] = (),
+    uv: str | os.PathLike[str] | None = None,
+    timeout: Duration = ANSWER_TIMEOUT_SECONDS,
+) -> Opening:
+    """Opens a flow: ``with`` gives a :class:`Flow`, ``async with`` an :class:`AsyncFlow`.
+
+    Leaving it stops no program: runs go on, and the next flow of the same data directory takes hold of them.
+
+    Args:
+        pipelines: the folder of pipelines.
+        data_dir: where everything is kept; ``.fastflow`` beside the folder of pipelines when nothing is said.
+        max_concurrent_runs: how many runs are in flight at one time; 16 when nothing is said.
+        inherit_env: further variables of this process that programs get, by name.
+        uv: the ``uv`` to make environments with; the one that was installed with the package when nothing is said.
+        timeout: how long calls wait for their answers when they do not say.
+
+    >>> with fastflow.open(pipelines, data_dir=data_dir) as flow:
+    ...     flow.run("hello").wait().status
+    <Status.SUCCESS: 'SUCCESS'>
+    """
+    folder = Path(pipelines)
+    options: dict[str, Any] = {
+        "pipelines": folder,
+        "data_dir": Path(data_dir) if data_dir is not None else folder.parent / ".fastflow",
+        "max_concurrent_runs": max_concurrent_runs,
+        "inherit_env": list(inherit_env),
+        "uv": uv if uv is not None else _uv(),
+    }
+    return Opening(options, seconds(timeout))
+
+
+class Opening:
+    """A flow that is about to be opened: by ``with``, by ``async with``, or by :meth:`start` and ``await``."""
+
+    __slots__ = ("_flow", "_options", "_timeout")
+
+    def __init__(self, options: dict[str, Any], timeout: float) -> None:
+        self._options = options
+        self._timeout = timeout
+        self._flow: Flow | AsyncFlow | None = None
+
+    def start(self, *, timeout: Duration | None = None) -> Flow:
+        """Opens it without a ``with``, for a notebook for example; :meth:`Flow.close` closes it."""
+        engine = self._engine()
+        try:
+            engine.open().block(self._timeout if timeout is None else seconds(timeout))
+        except BaseException:
+            engine.stop()
+            raise
+        return Flow(engine, self._timeout)
+
+    def __enter__(self) -> Flow:
+        flow = self.start()
+        self._flow = flow
+        return flow
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self._flow, Flow):
+            self._flow.close()
+
+    async def _start(self) -> AsyncFlow:
+        engine = self._engine()
+        try:
+            await engine.open().within(self._timeout)
+        except BaseException:
+            engine.stop()
+            raise
+        return AsyncFlow(engine, self._timeout)
+
+    def __await__(self) -> Generator[Any, Any, AsyncFlow]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> AsyncFlow:
+        flow = await self._start()
+        self._flow = flow
+        return flow
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self._flow, AsyncFlow):
+            await self._flow.close()
+
+    def _engine(self) -> Engine:
+        engine = Engine(self._options)
+        _open_engines.add(engine)
+        return engine
+
+
+class Flow:
+    """The orchestrator, hosted by this process.
+
+    >>> flow.run("hello").wait().status
+    <Status.SUCCESS: 'SUCCESS'>
+    """
+
+    __slots__ = ("__weakref__", "_engine", "_timeout", "runs")
+
+    runs: Runs
+    """The runs: read, wait for, cancel, repeat; their logs and usage."""
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self._engine = engine
+        self._timeout = timeout
+        self.runs = Runs(self, engine.runs)
+
+    def _limit(self, timeout: Duration | None) -> float:
+        return self._timeout if timeout is None else seconds(timeout)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where everything is kept."""
+        return self._engine.data_dir
+
+    def run(
+        self,
+        pipeline: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        config: str | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        executor: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Run:
+        """Submits a run of a pipeline. The same as :meth:`Runs.submit`."""
+        return self.runs.submit(
+            pipeline,
+            parameters=parameters,
+            priority=priority,
+            config=config,
+            key=key,
+            delay=delay,
+            executor=executor,
+            timeout=timeout,
+        )
+
+    def close(
+        self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None
+    ) -> None:
+        """Ends the work of the host, and closes the data directory.
+
+        Programs run on, and the next flow takes hold of them. With ``drain`` they are waited for so long, and those that
+        are left are cancelled: asked to end, and killed after ``grace``.
+        """
+        if self._engine.is_alive():
+            limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain) + seconds(grace))
+            try:
+                self._engine.close(seconds_or_none(drain), seconds(grace)).block(limit)
+            finally:
+                self._engine.stop()
+
+    def __enter__(self) -> Flow:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<fastflow.Flow {str(self.data_dir)!r}>"
+
+
+class AsyncFlow:
+    """The same as :class:`Flow`, for ``await`` and ``async for``."""
+
+    __slots__ = ("__weakref__", "_engine", "_timeout", "runs")
+
+    runs: AsyncRuns
+    """The runs: read, wait for, cancel, repeat; their logs and usage."""
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self._engine = engine
+        self._timeout = timeout
+        self.runs = AsyncRuns(self, engine.runs)
+
+    def _limit(self, timeout: Duration | None) -> float:
+        return self._timeout if timeout is None else seconds(timeout)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where everything is kept."""
+        return self._engine.data_dir
+
+    async def run(
+        self,
+        pipeline: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        config: str | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        executor: str | None = None,
+        timeout: Duration | None = None,
+    ) -> AsyncRun:
+        """Submits a run of a pipeline. The same as :meth:`AsyncRuns.submit`."""
+        return await self.runs.submit(
+            pipeline,
+            parameters=parameters,
+            priority=priority,
+            config=config,
+            key=key,
+            delay=delay,
+            executor=executor,
+            timeout=timeout,
+        )
+
+    async def close(
+        self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None
+    ) -> None:
+        """Ends the work of the host, and closes the data directory. See :meth:`Flow.close`."""
+        if self._engine.is_alive():
+            limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain) + seconds(grace))
+            try:
+                await self._engine.close(seconds_or_none(drain), seconds(grace)).within(limit)
+            finally:
+                self._engine.stop()
+
+    async def __aenter__(self) -> AsyncFlow:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<fastflow.AsyncFlow {str(self.data_dir)!r}>"
