@@ -15,9 +15,13 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use crate::{
     config::Config,
     error,
+    events::Events,
     operation::{Operation, Record, seconds},
+    packages::Packages,
+    pipelines::Pipelines,
     process::Process,
     runs::Runs,
+    schedules::Schedules,
     stream::Stream,
 };
 
@@ -202,5 +206,29 @@ impl Engine {
     #[getter]
     fn runs(&self) -> Runs {
         Runs::new(&self.shared)
+    }
+
+    /// The pipelines.
+    #[getter]
+    fn pipelines(&self) -> Pipelines {
+        Pipelines::new(&self.shared)
+    }
+
+    /// The schedules.
+    #[getter]
+    fn schedules(&self) -> Schedules {
+        Schedules::new(&self.shared)
+    }
+
+    /// The events.
+    #[getter]
+    fn events(&self) -> Events {
+        Events::new(&self.shared)
+    }
+
+    /// The packages.
+    #[getter]
+    fn packages(&self) -> Packages {
+        Packages::new(&self.shared)
     }
 }

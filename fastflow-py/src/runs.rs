@@ -3,10 +3,13 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use fastflow_core::{
-    Error, ErrorKind, Result, RunId, Submission, journal::Offset, orchestrator::Rerun, run::Status,
+    Error, ErrorKind, Orchestrator, Result, RunId, Submission,
+    journal::Offset,
+    orchestrator::Rerun,
+    run::{Run, Status},
     store::RunQuery,
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream as Stream_, StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
 use pyo3::prelude::*;
 
 use crate::{
@@ -16,6 +19,9 @@ use crate::{
     record::{self, LogLine, Usage},
     stream::Stream,
 };
+
+/// Dead letters read at once when the caller says nothing.
+const DEAD_LETTERS_PAGE: NonZeroU32 = NonZeroU32::new(100).expect("it is not 0");
 
 /// The runs of a flow.
 #[pyclass(frozen, module = "fastflow._fastflow")]
@@ -99,6 +105,38 @@ impl Runs {
         })
     }
 
+    /// A page of failed runs that were not run again since, newest first.
+    #[pyo3(signature = (*, before = None, limit = DEAD_LETTERS_PAGE))]
+    fn dead_letters(&self, before: Option<String>, limit: NonZeroU32) -> Operation {
+        self.shared.call(move |flow| async move {
+            let before = before.as_deref().map(str::parse).transpose()?;
+            flow.runs().dead_letters(before, limit).await
+        })
+    }
+
+    /// Several runs, in this order, once all of them have ended.
+    fn wait_all(&self, ids: Vec<String>) -> Operation {
+        self.shared.call(move |flow| async move {
+            let ids = ids.iter().map(|id| id.parse()).collect::<Result<Vec<RunId>>>()?;
+            let runs = flow.runs();
+            futures::future::try_join_all(ids.into_iter().map(|id| async move { runs.wait(id).await })).await
+        })
+    }
+
+    /// Several runs, each when it has ended.
+    #[pyo3(signature = (ids, *, then = None, timeout = None))]
+    #[expect(clippy::needless_pass_by_value, reason = "a list of Python's cannot be borrowed")]
+    fn as_completed(
+        &self,
+        py: Python<'_>,
+        ids: Vec<String>,
+        then: Option<Py<PyAny>>,
+        timeout: Option<f64>,
+    ) -> PyResult<Stream> {
+        let ids = ids.iter().map(|id| parsed(py, id)).collect::<PyResult<Vec<RunId>>>()?;
+        self.shared.stream(py, |flow| ended(flow, ids).boxed(), StreamOptions { then, timeout })
+    }
+
     /// The attempts of a run.
     fn attempts(&self, id: String) -> Operation {
         self.shared.call(move |flow| async move { flow.runs().attempts(id.parse()?).await })
@@ -169,6 +207,16 @@ impl Runs {
             flow.runs().explain(id.parse()?).await.map(|found| record::Text(found.to_string()))
         })
     }
+}
+
+/// Each run when it has ended, whichever is first.
+fn ended(flow: &Orchestrator, ids: Vec<RunId>) -> impl Stream_<Item = Result<Run>> + use<> {
+    ids.into_iter()
+        .map(|id| {
+            let flow = flow.clone();
+            async move { flow.runs().wait(id).await }
+        })
+        .collect::<FuturesUnordered<_>>()
 }
 
 fn parsed(py: Python<'_>, id: &str) -> PyResult<RunId> {
