@@ -78,6 +78,16 @@ impl Shared {
         if there { Ok(self.parts.handle.clone()) } else { Err(error::closed(py)) }
     }
 
+    /// Drops what may want the runtime when it goes. In a forked child it is kept: its threads are not there.
+    pub(crate) fn discard<T>(&self, value: T) {
+        if self.process.is_current() {
+            let _entered = self.parts.handle.enter();
+            drop(value);
+        } else {
+            std::mem::forget(value);
+        }
+    }
+
     /// The mailboxes of event loops: a dictionary that keeps no loop alive.
     pub(crate) fn mailboxes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
         self.check(py)?;

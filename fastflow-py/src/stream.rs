@@ -41,6 +41,14 @@ pub(crate) struct Stream {
     timeout: Option<f64>,
 }
 
+impl Drop for Stream {
+    /// Whoever stops reading may be in the middle of a question to the store.
+    fn drop(&mut self) {
+        let nothing = Arc::new(tokio::sync::Mutex::new(futures::stream::empty().boxed()));
+        self.shared.discard(std::mem::replace(&mut self.source, nothing));
+    }
+}
+
 impl Stream {
     /// Of these items, each given to `then`; with so many seconds for each wait.
     pub(crate) fn of<T: Record>(
