@@ -27,15 +27,15 @@ impl Events {
 #[pymethods]
 impl Events {
     /// Every event after one: those that are kept first, then new ones as they come.
-    #[pyo3(signature = (after, *, then = None, timeout = None))]
+    #[pyo3(signature = (after, *, then, timeout = None))]
     fn after(
         &self,
         py: Python<'_>,
         after: u64,
-        then: Option<Py<PyAny>>,
+        then: Py<PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Stream> {
-        self.shared.stream(py, |flow| flow.events(EventId(after)), StreamOptions { then, timeout })
+        self.shared.stream(py, |flow| flow.events(EventId(after)), StreamOptions { then: Some(then), timeout })
     }
 }
 

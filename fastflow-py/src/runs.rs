@@ -20,9 +20,6 @@ use crate::{
     stream::Stream,
 };
 
-/// Dead letters read at once when the caller says nothing.
-const DEAD_LETTERS_PAGE: NonZeroU32 = NonZeroU32::new(100).expect("it is not 0");
-
 /// The runs of a flow.
 #[pyclass(frozen, module = "fastflow._fastflow")]
 pub(crate) struct Runs {
@@ -106,7 +103,7 @@ impl Runs {
     }
 
     /// A page of failed runs that were not run again since, newest first.
-    #[pyo3(signature = (*, before = None, limit = DEAD_LETTERS_PAGE))]
+    #[pyo3(signature = (*, before, limit))]
     fn dead_letters(&self, before: Option<String>, limit: NonZeroU32) -> Operation {
         self.shared.call(move |flow| async move {
             let before = before.as_deref().map(str::parse).transpose()?;
@@ -124,17 +121,17 @@ impl Runs {
     }
 
     /// Several runs, each when it has ended.
-    #[pyo3(signature = (ids, *, then = None, timeout = None))]
+    #[pyo3(signature = (ids, *, then, timeout = None))]
     #[expect(clippy::needless_pass_by_value, reason = "a list of Python's cannot be borrowed")]
     fn as_completed(
         &self,
         py: Python<'_>,
         ids: Vec<String>,
-        then: Option<Py<PyAny>>,
+        then: Py<PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Stream> {
         let ids = ids.iter().map(|id| parsed(py, id)).collect::<PyResult<Vec<RunId>>>()?;
-        self.shared.stream(py, |flow| ended(flow, ids).boxed(), StreamOptions { then, timeout })
+        self.shared.stream(py, |flow| ended(flow, ids).boxed(), StreamOptions { then: Some(then), timeout })
     }
 
     /// The attempts of a run.
@@ -183,17 +180,17 @@ impl Runs {
     }
 
     /// What an attempt uses of the machine, live.
-    #[pyo3(signature = (id, attempt, *, then = None, timeout = None))]
+    #[pyo3(signature = (id, attempt, *, then, timeout = None))]
     fn usage(
         &self,
         py: Python<'_>,
         id: &str,
         attempt: NonZeroU32,
-        then: Option<Py<PyAny>>,
+        then: Py<PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Stream> {
         let attempt = fastflow_core::AttemptId { run: parsed(py, id)?, number: attempt };
-        let options = StreamOptions { then, timeout };
+        let options = StreamOptions { then: Some(then), timeout };
         self.shared.stream(
             py,
             |flow| flow.runs().usage(attempt, Offset::START).map_ok(|(_, sample)| Usage(sample)).boxed(),

@@ -62,12 +62,12 @@ class Runs:
         self,
         *,
         pipeline: str | None = None,
-        statuses: list[str] = [],
+        statuses: list[str] = ...,
         before: str | None = None,
         limit: int | None = None,
     ) -> Operation[tuple[list[dict[str, Any]], str | None]]: ...
     def dead_letters(
-        self, *, before: str | None = None, limit: int = ...
+        self, *, before: str | None, limit: int
     ) -> Operation[tuple[list[dict[str, Any]], str | None]]: ...
     def wait_all(self, ids: list[str]) -> Operation[list[dict[str, Any]]]: ...
     def as_completed(
@@ -82,7 +82,7 @@ class Runs:
     def rerun(self, id: str, newest_revision: bool) -> Operation[dict[str, Any]]: ...
     def directory(self, id: str, attempt: int) -> Operation[Path]: ...
     def logs(
-        self, id: str, *, attempt: int = 1, offset: int = 0, timeout: float | None = None
+        self, id: str, *, attempt: int = ..., offset: int = 0, timeout: float | None = None
     ) -> Stream[LogLine]: ...
     def usage(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -263,7 +264,7 @@ class Pipelines:
         self._flow = flow
         self._native = native
 
-    def list(self, *, timeout: Duration | None = None) -> list[Pipeline]:
+    def list(self, *, timeout: Duration | None = None) -> builtins.list[Pipeline]:
         """All pipelines that the source has or ever had, by name."""
         return self._native.list().then(_pipelines).block(self._flow._limit(timeout))
 
@@ -281,7 +282,7 @@ class Pipelines:
 
     def daily_statistics(
         self, name: str, *, days: int = DEFAULT_DAYS, timeout: Duration | None = None
-    ) -> list[DailyStatistics]:
+    ) -> builtins.list[DailyStatistics]:
         """The last ``days`` days on which a run of a pipeline ended, newest first, in UTC.
 
         >>> _ = flow.run("hello").wait()
@@ -300,7 +301,7 @@ class AsyncPipelines:
         self._flow = flow
         self._native = native
 
-    async def list(self, *, timeout: Duration | None = None) -> list[Pipeline]:
+    async def list(self, *, timeout: Duration | None = None) -> builtins.list[Pipeline]:
         """All pipelines that the source has or ever had, by name."""
         return await self._native.list().then(_pipelines).within(self._flow._limit(timeout))
 
@@ -310,6 +311,6 @@ class AsyncPipelines:
 
     async def daily_statistics(
         self, name: str, *, days: int = DEFAULT_DAYS, timeout: Duration | None = None
-    ) -> list[DailyStatistics]:
+    ) -> builtins.list[DailyStatistics]:
         """The last ``days`` days on which a run of a pipeline ended, newest first, in UTC."""
         return await self._native.daily_statistics(name, days).then(_days).within(self._flow._limit(timeout))

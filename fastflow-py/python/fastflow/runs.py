@@ -581,7 +581,7 @@ class Runs:
         number = self.get(id, timeout=timeout).attempt if attempt is None else attempt
         return self._operations.usage(str(id), max(number, 1), timeout)
 
-    def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> list[Attempt]:
+    def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
         return self._native.attempts(str(id)).then(_attempts).block(self._flow._limit(timeout))
 
@@ -752,7 +752,7 @@ class AsyncRuns:
         async for sample in self._operations.usage(str(id), max(number, 1), timeout):
             yield sample
 
-    async def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> list[Attempt]:
+    async def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
         return await self._native.attempts(str(id)).then(_attempts).within(self._flow._limit(timeout))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -253,7 +254,12 @@ def explain_cron(
     ('minutes `*` run 60 times in each of the hours: `0` would run once',)
     """
     record = _fastflow.explain_cron(text, timezone, gap=gap, fold=fold, after=_instant(after), limit=limit)
-    return CronExplanation(**{name: value if isinstance(value, str) else tuple(value) for name, value in record.items()})
+    return CronExplanation(
+        description=record["description"],
+        warnings=tuple(record["warnings"]),
+        next=tuple(record["next"]),
+        odd_times=tuple(record["odd_times"]),
+    )
 
 
 def _instant(time: datetime | None) -> datetime | None:
@@ -364,7 +370,7 @@ class Schedules:
         self._native = native
         self._operations = _Operations(native)
 
-    def list(self, *, timeout: Duration | None = None) -> list[Schedule]:
+    def list(self, *, timeout: Duration | None = None) -> builtins.list[Schedule]:
         """All schedules, by id: those that files declare, and those that were made by a call."""
         return self._native.list().then(_schedules).block(self._flow._limit(timeout))
 
@@ -481,7 +487,7 @@ class Schedules:
         """
         self._native.remove(id).block(self._flow._limit(timeout))
 
-    def next(self, id: str, *, limit: int = 5, timeout: Duration | None = None) -> list[datetime]:
+    def next(self, id: str, *, limit: int = 5, timeout: Duration | None = None) -> builtins.list[datetime]:
         """The next instants of a schedule; at most ``limit``, and never more than 10,000.
 
         >>> _ = flow.schedules.put("hello@yearly", cron="@yearly")
@@ -492,7 +498,7 @@ class Schedules:
 
     def upcoming(
         self, *, within: Duration = timedelta(days=7), limit: int = 100, timeout: Duration | None = None
-    ) -> list[Upcoming]:
+    ) -> builtins.list[Upcoming]:
         """What will run within this time, over all schedules, in order; at most ``limit``, and never more than 10,000.
 
         Left out are schedules and pipelines that are disabled, pipelines that cannot run, and what falls into a
@@ -543,7 +549,7 @@ class AsyncSchedules:
         self._native = native
         self._operations = _Operations(native)
 
-    async def list(self, *, timeout: Duration | None = None) -> list[Schedule]:
+    async def list(self, *, timeout: Duration | None = None) -> builtins.list[Schedule]:
         """All schedules, by id: those that files declare, and those that were made by a call."""
         return await self._native.list().then(_schedules).within(self._flow._limit(timeout))
 
@@ -607,13 +613,13 @@ class AsyncSchedules:
         """Removes a schedule. Its ledger stays, and its runs go on. See :meth:`Schedules.remove`."""
         await self._native.remove(id).within(self._flow._limit(timeout))
 
-    async def next(self, id: str, *, limit: int = 5, timeout: Duration | None = None) -> list[datetime]:
+    async def next(self, id: str, *, limit: int = 5, timeout: Duration | None = None) -> builtins.list[datetime]:
         """The next instants of a schedule; at most ``limit``, and never more than 10,000."""
         return await self._native.next(id, limit).within(self._flow._limit(timeout))
 
     async def upcoming(
         self, *, within: Duration = timedelta(days=7), limit: int = 100, timeout: Duration | None = None
-    ) -> list[Upcoming]:
+    ) -> builtins.list[Upcoming]:
         """What will run within this time, over all schedules, in order. See :meth:`Schedules.upcoming`."""
         operation = self._native.upcoming(seconds(within), limit).then(_upcoming)
         return await operation.within(self._flow._limit(timeout))
