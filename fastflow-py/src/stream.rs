@@ -205,8 +205,8 @@ impl Ready {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyErr {
+    fn __next__(&self, py: Python<'_>) -> PyResult<()> {
         let item = self.item.lock().unwrap_or_else(PoisonError::into_inner).take();
-        PyStopIteration::new_err((item.unwrap_or_else(|| py.None()),))
+        Err(PyStopIteration::new_err((item.unwrap_or_else(|| py.None()),)))
     }
 }
