@@ -28,14 +28,12 @@ impl Events {
 impl Events {
     /// Every event after one: those that are kept first, then new ones as they come.
     #[pyo3(signature = (after, *, then, timeout = None))]
-    fn after(
-        &self,
-        py: Python<'_>,
-        after: u64,
-        then: Py<PyAny>,
-        timeout: Option<f64>,
-    ) -> PyResult<Stream> {
-        self.shared.stream(py, |flow| flow.events(EventId(after)), StreamOptions { then: Some(then), timeout })
+    fn after(&self, py: Python<'_>, after: u64, then: Py<PyAny>, timeout: Option<f64>) -> PyResult<Stream> {
+        self.shared.stream(
+            py,
+            |flow| flow.events(EventId(after)),
+            StreamOptions { then: Some(then), timeout },
+        )
     }
 }
 
