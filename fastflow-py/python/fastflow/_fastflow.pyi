@@ -4,6 +4,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, final
 
+__all__ = [
+    "Engine",
+    "Events",
+    "LogLine",
+    "Operation",
+    "Packages",
+    "Pipelines",
+    "Runs",
+    "Schedules",
+    "Stream",
+    "__version__",
+    "explain_cron",
+]
+
 _T = TypeVar("_T")
 _U = TypeVar("_U")
 

@@ -247,8 +247,13 @@ def _pipelines(records: list[dict[str, Any]]) -> list[Pipeline]:
     return [_pipeline(record) for record in records]
 
 
+def _day(record: dict[str, Any]) -> DailyStatistics:
+    record["counters"] = Counters(**record["counters"])
+    return DailyStatistics(**record)
+
+
 def _days(records: list[dict[str, Any]]) -> list[DailyStatistics]:
-    return [DailyStatistics(**{**record, "counters": Counters(**record["counters"])}) for record in records]
+    return [_day(record) for record in records]
 
 
 class Pipelines:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from ._time import Duration, seconds, seconds_or_none
+from ._time import Duration, seconds_or_none
 from .errors import ConflictError, InvalidError, RunFailedError
 
 if TYPE_CHECKING:

@@ -334,7 +334,8 @@ class _Operations:
         given["jitter_seconds"] = _whole_seconds("jitter", given.pop("jitter"))
         for name in ("once", "start", "end"):
             given[name] = _moment(given[name])
-        given["parameters"] = [(name, str(value)) for name, value in (given["parameters"] or {}).items()]
+        parameters: Mapping[str, object] = given["parameters"] or {}
+        given["parameters"] = [(name, str(value)) for name, value in parameters.items()]
         given["blackouts"] = list(given["blackouts"])
         return self._native.put(given).then(_schedule)
 
