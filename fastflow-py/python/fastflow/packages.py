@@ -204,9 +204,9 @@ class Packages:
     """The packages of the environments of a flow.
 
     An environment is recorded when the first attempt in it has started, and stays recorded when it is removed from the
-    disk. What was recorded moments ago may take a little to be here.
+    disk.
 
-    >>> run = flow.run("etl").wait()
+    >>> run = flow.run("hello").wait()
     >>> flow.packages.of_run(run.id).environment == run.attempts()[-1].setup.environment
     True
     """
