@@ -210,7 +210,7 @@ class Flow:
         """Each change of a run's state: those that are kept first, then new ones as they come.
 
         Only those after ``after``, an event or its id. A slow reader loses none, and who was interrupted goes on after
-        the last event that it saw. It ends when the flow is closed.
+        the last event that it saw.
 
         Args:
             after: the event, or the id of one, that the first one follows; everything that is kept, when nothing is said.
@@ -218,6 +218,7 @@ class Flow:
 
         Raises:
             TimedOutError: no event came within ``timeout``. Iterating can go on.
+            ClosedError: the flow was closed. Another one goes on after the last event.
 
         >>> run = flow.run("hello")
         >>> for event in flow.events():
