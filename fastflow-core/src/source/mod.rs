@@ -14,6 +14,7 @@ mod git;
 mod limit;
 mod listing;
 mod load;
+mod names;
 mod shelf;
 mod snapshot;
 mod sync;
