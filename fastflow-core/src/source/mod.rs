@@ -11,6 +11,7 @@ mod event;
 mod failure;
 #[cfg(feature = "git")]
 mod git;
+mod given;
 mod limit;
 mod listing;
 mod load;
@@ -40,6 +41,7 @@ pub use self::git::{
 #[cfg(all(feature = "git", feature = "testing"))]
 #[doc(hidden)]
 pub use self::git::{GitArrived, GitMirror};
+pub(crate) use self::given::{GivenShelf, GivenTree};
 pub use self::{
     commit::{Commit, CommitId, Provenance},
     copy::{CopyStats, copy_tree},
