@@ -56,6 +56,7 @@ pub mod store;
 pub mod journal;
 
 mod host;
+pub mod hosting;
 pub mod layout;
 
 pub mod builder;
@@ -70,6 +71,7 @@ pub use clock::{Clock, SystemClock, Timestamp};
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Error, ErrorKind, Result};
 pub use host::{AuditPolicy, Preheat, Retention, dispatcher::Shutdown};
+pub use hosting::{HostInfo, Hosting};
 pub use id::{AttemptId, ExecutorName, OwnerId, PipelineName, RunId};
 pub use orchestrator::Orchestrator;
 pub use schedule::ScheduleId;
