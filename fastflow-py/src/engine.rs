@@ -18,6 +18,8 @@ use crate::{
     operation::{Operation, Record, seconds},
     process::Process,
     runs::Runs,
+    secrets::Secrets,
+    source::Source,
     stream::Stream,
 };
 
@@ -202,5 +204,17 @@ impl Engine {
     #[getter]
     fn runs(&self) -> Runs {
         Runs::new(&self.shared)
+    }
+
+    /// The secrets.
+    #[getter]
+    fn secrets(&self) -> Secrets {
+        Secrets::new(&self.shared)
+    }
+
+    /// The source of pipelines.
+    #[getter]
+    fn source(&self) -> Source {
+        Source::new(&self.shared)
     }
 }
