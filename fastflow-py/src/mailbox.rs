@@ -21,6 +21,7 @@ use crate::{
     engine::Shared,
     error,
     operation::{Finish, Work, finished, seconds},
+    process::{Owned, Process},
 };
 
 /// What becomes of a result.
@@ -34,7 +35,8 @@ pub(crate) struct Wanted {
 /// The results for one event loop.
 #[pyclass(frozen, module = "fastflow._fastflow", weakref)]
 pub(crate) struct Mailbox {
-    box_: Arc<Box_>,
+    process: Process,
+    box_: Owned<Arc<Box_>>,
     waiting: Mutex<HashMap<u64, Waiting>>,
     next: AtomicU64,
 }
@@ -49,10 +51,33 @@ struct Box_ {
 enum Outcome {
     Done(Result<Finish, Error>),
     TimedOut(f64),
+    /// The flow ended before the work did.
+    Closed,
+}
+
+/// Says that the flow has ended, if nothing else was said when this is dropped.
+struct Promise {
+    box_: Arc<Box_>,
+    ticket: u64,
+    outcome: Outcome,
+}
+
+impl Promise {
+    /// Takes it whole, though a closure would be content with a part of it.
+    fn keep(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.box_.put(self.ticket, std::mem::replace(&mut self.outcome, Outcome::Closed));
+    }
 }
 
 /// Who waits for it.
 struct Waiting {
+    shared: Arc<Shared>,
     future: Py<PyAny>,
     then: Option<Py<PyAny>>,
 }
@@ -79,6 +104,10 @@ impl Mailbox {
 impl Mailbox {
     /// Gives every result that has arrived to the future that waits for it. Called by the loop.
     fn deliver(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.process.is_current() {
+            // A forked child that goes on with its parent's loop: what it took would be missing there.
+            return Ok(());
+        }
         let mut count = [0; 8];
         // Another reader may have been faster.
         let _ = rustix::io::read(&self.box_.bell, &mut count);
@@ -91,8 +120,9 @@ impl Mailbox {
                 continue;
             }
             let value = match outcome {
-                Outcome::Done(result) => finished(py, result, waiting.then.as_ref()),
+                Outcome::Done(result) => finished(py, &waiting.shared, result, waiting.then.as_ref()),
                 Outcome::TimedOut(seconds) => Err(error::timed_out(py, seconds)),
+                Outcome::Closed => Err(error::closed(py)),
             };
             match value {
                 Ok(value) => future.call_method1("set_result", (value,))?,
@@ -114,7 +144,7 @@ struct Forget {
 #[pymethods]
 impl Forget {
     fn __call__(&self, py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<()> {
-        if future.call_method0("cancelled")?.is_truthy()? {
+        if self.mailbox.get().process.is_current() && future.call_method0("cancelled")?.is_truthy()? {
             self.work.abort();
             let forgotten = self.mailbox.get().waiting().remove(&self.ticket);
             drop(forgotten);
@@ -135,11 +165,13 @@ pub(crate) fn deliver_later<'py>(
     let mailbox = of_loop(py, shared, &running_loop)?;
     let this = mailbox.get();
     let future = running_loop.call_method0("create_future")?;
+    let handle = shared.handle(py)?;
     let ticket = this.next.fetch_add(1, Ordering::Relaxed);
     let limit = wanted.limit.map(|limit| Ok::<_, PyErr>((limit, seconds(limit)?))).transpose()?;
-    this.waiting().insert(ticket, Waiting { future: future.clone().unbind(), then: wanted.then });
-    let box_ = Arc::clone(&this.box_);
-    let task = shared.handle(py)?.spawn(async move {
+    let waiting = Waiting { shared: Arc::clone(shared), future: future.clone().unbind(), then: wanted.then };
+    this.waiting().insert(ticket, waiting);
+    let promise = Promise { box_: Arc::clone(&this.box_), ticket, outcome: Outcome::Closed };
+    let task = handle.spawn(async move {
         let outcome = match limit {
             None => Outcome::Done(work.await),
             Some((limit, duration)) => {
@@ -151,7 +183,7 @@ pub(crate) fn deliver_later<'py>(
                 }
             }
         };
-        box_.put(ticket, outcome);
+        promise.keep(outcome);
     });
     let forget = Forget { mailbox: mailbox.clone().unbind(), ticket, work: task.abort_handle() };
     future.call_method1("add_done_callback", (forget,))?;
@@ -180,7 +212,8 @@ fn of_loop<'py>(
     let mailbox = Bound::new(
         py,
         Mailbox {
-            box_: Arc::new(Box_ { bell, arrived: Mutex::default() }),
+            process: Process::current(),
+            box_: Owned::new(Arc::new(Box_ { bell, arrived: Mutex::default() })),
             waiting: Mutex::default(),
             next: AtomicU64::new(0),
         },

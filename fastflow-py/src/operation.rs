@@ -10,7 +10,7 @@ use std::{
 use fastflow_core::{Clock as _, Error, SystemClock};
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::{engine::Shared, error, mailbox};
+use crate::{engine::Shared, error, mailbox, process::Owned};
 
 /// How often a blocked call looks whether somebody pressed Ctrl-C.
 const SIGNALS_EVERY: Duration = Duration::from_millis(50);
@@ -49,7 +49,7 @@ impl<T: Record> Record for Vec<T> {
 #[pyclass(frozen, module = "fastflow._fastflow")]
 pub(crate) struct Operation {
     shared: Arc<Shared>,
-    work: Mutex<Option<Work>>,
+    work: Owned<Mutex<Option<Work>>>,
     then: Option<Py<PyAny>>,
     within: Mutex<Option<f64>>,
 }
@@ -58,7 +58,7 @@ impl Operation {
     pub(crate) fn new(shared: &Arc<Shared>, work: Work) -> Self {
         Self {
             shared: Arc::clone(shared),
-            work: Mutex::new(Some(work)),
+            work: Owned::new(Mutex::new(Some(work))),
             then: None,
             within: Mutex::default(),
         }
@@ -81,19 +81,16 @@ impl Operation {
         let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
         work.ok_or_else(|| PyRuntimeError::new_err("an operation is used once"))
     }
-
-    fn finish(&self, py: Python<'_>, result: Result<Finish, Error>) -> PyResult<Py<PyAny>> {
-        finished(py, result, self.then.as_ref())
-    }
 }
 
 /// The Python value of a result, as `then` makes it.
 pub(crate) fn finished(
     py: Python<'_>,
+    shared: &Shared,
     result: Result<Finish, Error>,
     then: Option<&Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let value = result.map_err(|error| error::raised(py, &error))?(py)?;
+    let value = result.map_err(|error| shared.raised(py, &error))?(py)?;
     match then {
         Some(then) => then.call1(py, (value,)),
         None => Ok(value),
@@ -107,7 +104,7 @@ impl Operation {
         let work = self.take(py)?;
         Ok(Self {
             shared: Arc::clone(&self.shared),
-            work: Mutex::new(Some(work)),
+            work: Owned::new(Mutex::new(Some(work))),
             then: Some(function),
             within: Mutex::default(),
         })
@@ -130,7 +127,7 @@ impl Operation {
             let left = limit.map(|limit| limit.saturating_sub(clock.elapsed()));
             let pause = left.map_or(SIGNALS_EVERY, |left| left.min(SIGNALS_EVERY));
             let answer = py.detach(|| {
-                handle.block_on(async {
+                self.shared.block_on(async {
                     tokio::select! {
                         biased;
                         result = &mut work => Some(result),
@@ -138,8 +135,13 @@ impl Operation {
                     }
                 })
             });
-            if let Some(result) = answer {
-                return self.finish(py, result);
+            match answer {
+                Some(Some(result)) => return finished(py, &self.shared, result, self.then.as_ref()),
+                Some(None) => {}
+                None => {
+                    drop_within(&handle, work);
+                    return Err(error::closed(py));
+                }
             }
             if let Err(interrupt) = py.check_signals() {
                 drop_within(&handle, work);

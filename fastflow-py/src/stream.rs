@@ -15,6 +15,7 @@ use pyo3::{
 use crate::{
     engine::Shared,
     operation::{Finish, Operation, Record},
+    process::Owned,
 };
 
 /// Items that cross to Python at once: crossing costs more than most items do.
@@ -34,8 +35,8 @@ struct Arrived {
 #[pyclass(frozen, module = "fastflow._fastflow")]
 pub(crate) struct Stream {
     shared: Arc<Shared>,
-    source: Arc<tokio::sync::Mutex<BoxStream<'static, Result<Batch>>>>,
-    arrived: Arc<Mutex<Arrived>>,
+    source: Owned<Arc<tokio::sync::Mutex<BoxStream<'static, Result<Batch>>>>>,
+    arrived: Owned<Arc<Mutex<Arrived>>>,
     ready: Mutex<VecDeque<Py<PyAny>>>,
     then: Option<Py<PyAny>>,
     timeout: Option<f64>,
@@ -71,8 +72,8 @@ impl Stream {
         });
         Self {
             shared: Arc::clone(shared),
-            source: Arc::new(tokio::sync::Mutex::new(batches.boxed())),
-            arrived: Arc::default(),
+            source: Owned::new(Arc::new(tokio::sync::Mutex::new(batches.boxed()))),
+            arrived: Owned::new(Arc::default()),
             ready: Mutex::default(),
             then,
             timeout,
@@ -94,7 +95,7 @@ impl Stream {
                 };
             }
             let Some(batch) = fetch_batch(&self.arrived) else { return Ok(None) };
-            let items = batch.map_err(|error| crate::error::raised(py, &error))?(py)?;
+            let items = batch.map_err(|error| self.shared.raised(py, &error))?(py)?;
             self.ready().extend(items);
         }
     }
@@ -205,8 +206,8 @@ impl Ready {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyErr {
+    fn __next__(&self, py: Python<'_>) -> PyResult<()> {
         let item = self.item.lock().unwrap_or_else(PoisonError::into_inner).take();
-        PyStopIteration::new_err((item.unwrap_or_else(|| py.None()),))
+        Err(PyStopIteration::new_err((item.unwrap_or_else(|| py.None()),)))
     }
 }
