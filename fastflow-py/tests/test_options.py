@@ -176,7 +176,7 @@ def test_programs_run_in_containers_of_an_engine(kind: str, tmp_path: Path, data
 
 def test_an_image_that_is_not_allowed_is_not_run(tmp_path: Path, data_dir: Path) -> None:
     host = engine("docker")
-    pipeline = '{"container_image": "python:3.12-slim"}'
+    pipeline = '{"image": "python:3.12-slim"}'
     write(tmp_path / "pipelines", "chooses", "print('ran')", pipeline)
     executor = fastflow.Docker(image=IMAGE, host=host, pull="never", images=[])
     with fastflow.open(tmp_path / "pipelines", data_dir=data_dir, executor=executor) as flow:
