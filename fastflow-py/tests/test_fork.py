@@ -1,5 +1,7 @@
 """A forked child gets an error from everything that its parent has opened, ends at once, and disturbs nobody."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
@@ -9,6 +11,7 @@ import select
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +76,7 @@ def test_every_object_is_refused_to_a_child(flow: fastflow.Flow) -> None:
     run = flow.run("hello").wait(timeout=LIMIT_SECONDS)
     assert "ForkError" in fastflow.__all__
     for name, use in uses(flow, run).items():
-        assert in_child(lambda use=use: refused(use)) == 0, name
+        assert in_child(partial(refused, use)) == 0, name
     with pytest.raises(StopIteration):
         next(flow.secrets.list())
 
@@ -144,7 +147,7 @@ async def test_a_child_that_goes_on_with_the_loop_takes_nothing_from_its_parent(
         run = await (await flow.run("hello")).wait(timeout=LIMIT_SECONDS)
         waiting = asyncio.ensure_future(flow.runs.get(run.id))
         await asyncio.sleep(0)
-        selector = asyncio.get_running_loop()._selector  # type: ignore[attr-defined]
+        selector: Any = asyncio.get_running_loop()._selector  # type: ignore[attr-defined] # pyright: ignore
         readers = [(key.fd, key.data[0]._callback) for key in selector.get_map().values()]
         (bell,) = [(fd, deliver) for fd, deliver in readers if type(deliver.__self__).__name__ == "Mailbox"]
         assert select.select([bell[0]], [], [], LIMIT_SECONDS)[0], "the answer has come"

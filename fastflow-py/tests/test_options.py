@@ -41,7 +41,7 @@ def engine(kind: str) -> str:
 
 
 def test_each_wrong_option_is_refused_by_one_clear_message(pipelines: Path, data_dir: Path) -> None:
-    wrong: dict[str, tuple[dict[str, Any], type[Exception], tuple[str, ...]]] = {
+    wrong: dict[str, tuple[dict[str, Any], type[Exception] | tuple[type[Exception], ...], tuple[str, ...]]] = {
         "executor": ({"executor": "dokcer"}, ValueError, ("'dokcer'", "'docker'")),
         "kind": ({"executor": 3}, TypeError, ("a Docker", "3")),
         "both": ({"executor": "docker", "executors": ["process"]}, ValueError, ("`executor` or `executors`",)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 
 from ._given import PathLike, Size, choice, path, texts
 from ._time import Duration, seconds_or_none
@@ -137,7 +137,8 @@ def named_executors(
     if isinstance(executors, str):
         raise InvalidError(f"`executors` takes several: write executor={executors!r}, or executors=[{executors!r}]")
     if isinstance(executors, Mapping):
-        return [(name, _record(_given(executor))) for name, executor in executors.items()]
+        by_name = cast("Mapping[str, Executor | str]", executors)
+        return [(name, _record(_given(executor))) for name, executor in by_name.items()]
     named: dict[str, Any] = {}
     for given in map(_given, executors):
         name = next(name for name, kind in _BY_NAME.items() if type(given) is kind)

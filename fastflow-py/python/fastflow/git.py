@@ -87,8 +87,9 @@ class Git:
     """A git repository of pipelines. It is synced at the start, when :meth:`Source.sync` is called, and at each
     ``sync_interval``.
 
-    >>> fastflow.Git("https://git.example.org/team/pipelines.git", branch="production", token="s3cret")  # no token here:
-    Git(url='https://git.example.org/team/pipelines.git', branch='production', tag=None, subfolder=None, …)
+    >>> git = fastflow.Git("https://git.example.org/team/pipelines.git", branch="production", token="s3cret")
+    >>> git.branch, "s3cret" in repr(git)
+    ('production', False)
     """
 
     url: str

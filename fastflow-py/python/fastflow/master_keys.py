@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from . import _fastflow
+from ._fastflow import generate_master_key as _generate
 from ._given import PathLike, path, texts
 from .errors import InvalidError
 
@@ -71,7 +71,7 @@ def generate_master_key(path: PathLike) -> str:
     Traceback (most recent call last):
     fastflow.errors.AlreadyExistsError: there is such a file, and no key is ever written over another one
     """
-    return _fastflow.generate_master_key(os.fspath(path))
+    return _generate(os.fspath(path))
 
 
 def key_record(key: MasterKey | None) -> dict[str, Any] | None:

@@ -52,7 +52,9 @@ class SecretScope:
                 return cls(pipeline=name)
             case ("schedule", ":", id):
                 return cls(schedule=id)
-        raise InvalidError(f"{text!r} is no scope of a secret: 'global', 'pipeline:<name>' or 'schedule:<id>'")
+            case _:
+                expected = "'global', 'pipeline:<name>' or 'schedule:<id>'"
+                raise InvalidError(f"{text!r} is no scope of a secret: {expected}")
 
     def __str__(self) -> str:
         if self.pipeline is not None:

@@ -317,11 +317,12 @@ def _event(record: dict[str, Any]) -> SourceEvent:
             return EnvironmentBegun(**record)
         case "environment_progress":
             return EnvironmentProgress(**record)
-    failed = record["failure"]
-    if failed is not None:
-        failed["kind"] = FailureKind(failed["kind"])
-        record["failure"] = Failure(**failed)
-    return EnvironmentEnded(**record)
+        case _:
+            failed = record["failure"]
+            if failed is not None:
+                failed["kind"] = FailureKind(failed["kind"])
+                record["failure"] = Failure(**failed)
+            return EnvironmentEnded(**record)
 
 
 def _page(native: NativeSource, before: int | None, left: int | None) -> Operation[list[dict[str, Any]]]:

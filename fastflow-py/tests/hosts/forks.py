@@ -1,5 +1,7 @@
 """A host that forks. The child leaves its `with` blocks and ends as any program does, with all that its parent had open."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
