@@ -28,6 +28,8 @@ use crate::{
     process::Process,
     runs::Runs,
     schedules::Schedules,
+    secrets::Secrets,
+    source::Source,
     stream::Stream,
 };
 
@@ -233,7 +235,7 @@ impl Engine {
     fn open(&self) -> Operation {
         let shared = Arc::clone(&self.shared);
         Operation::of(&self.shared, async move {
-            let flow = shared.config.builder().build().await?;
+            let flow = shared.config.builder()?.build().await?;
             flow.start().await?;
             shared.parts.flow.set(flow).map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))
         })
@@ -317,5 +319,17 @@ impl Engine {
     #[getter]
     fn packages(&self) -> Packages {
         Packages::new(&self.shared)
+    }
+
+    /// The secrets.
+    #[getter]
+    fn secrets(&self) -> Secrets {
+        Secrets::new(&self.shared)
+    }
+
+    /// The source of pipelines.
+    #[getter]
+    fn source(&self) -> Source {
+        Source::new(&self.shared)
     }
 }

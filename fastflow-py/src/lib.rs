@@ -24,6 +24,8 @@ mod record;
 mod runs;
 mod schedule_record;
 mod schedules;
+mod secrets;
+mod source;
 mod stream;
 
 use pyo3::prelude::*;
@@ -41,5 +43,8 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(schedules::explain_cron, module)?)?;
     module.add_class::<events::Events>()?;
     module.add_class::<packages::Packages>()?;
+    module.add_class::<secrets::Secrets>()?;
+    module.add_class::<source::Source>()?;
+    module.add_function(wrap_pyfunction!(secrets::generate_master_key, module)?)?;
     module.add_class::<record::LogLine>()
 }
