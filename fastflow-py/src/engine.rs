@@ -13,6 +13,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
 use tokio::runtime::{Builder, Handle, Runtime};
 
 use crate::{
+    code::Code,
     config::Config,
     error,
     operation::{Operation, Record, seconds},
@@ -196,6 +197,12 @@ impl Engine {
     #[getter]
     fn data_dir(&self) -> PathBuf {
         self.shared.config.data_dir.clone()
+    }
+
+    /// Code that is in no source.
+    #[getter]
+    fn code(&self) -> Code {
+        Code::new(&self.shared)
     }
 
     /// The runs.

@@ -18,6 +18,7 @@ SUCCESS
 from __future__ import annotations
 
 from ._fastflow import LogLine, __version__
+from .code import CodeOptions
 from .errors import (
     AlreadyExistsError,
     ClosedError,
@@ -29,7 +30,10 @@ from .errors import (
     InternalError,
     InvalidError,
     NotFoundError,
+    RemoteTraceback,
+    RunFailedError,
     StorageFullError,
+    TaskError,
     TimedOutError,
     UnavailableError,
     UnsupportedError,
@@ -44,6 +48,7 @@ __all__ = [
     "AsyncRuns",
     "Attempt",
     "ClosedError",
+    "CodeOptions",
     "ConflictError",
     "CorruptError",
     "DeniedError",
@@ -56,11 +61,14 @@ __all__ = [
     "LogLine",
     "NotFoundError",
     "Opening",
+    "RemoteTraceback",
     "Run",
     "RunData",
+    "RunFailedError",
     "Runs",
     "Status",
     "StorageFullError",
+    "TaskError",
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",
