@@ -26,7 +26,6 @@ impl Code {
 impl Code {
     /// Accepts a run of these files, one of which is a `main.py`; a `pipeline.json` among them holds the settings.
     #[pyo3(signature = (name, files, parameters, *, priority = None, key = None, delay = None, executor = None))]
-    #[expect(clippy::too_many_arguments, reason = "they are named where they are given")]
     fn submit(
         &self,
         name: String,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import importlib
 import inspect
 import json
 import os
@@ -208,7 +209,7 @@ def _builtin(found: dict[str, Any]) -> Exception | None:
     if not isinstance(kind, type) or not issubclass(kind, Exception) or not isinstance(args, list):
         return None
     try:
-        return kind(*[runner.decode_argument(each) for each in cast("list[Any]", args)])
+        return kind(*[runner.decode_argument(each) for each in args])
     except Exception:  # What a program has left can be anything; in words it crosses in any case.
         return None
 
@@ -279,12 +280,11 @@ def _this_python(options: CodeOptions) -> str:
 
 def _cloudpickle() -> Any:
     try:
-        import cloudpickle
+        return importlib.import_module("cloudpickle")
     except ImportError:
         raise UnsupportedError(
             'serializer="cloudpickle" needs the package `cloudpickle` here, too: install it, or use serializer="json"'
         ) from None
-    return cloudpickle
 
 
 def _pickled_by_value(function: Callable[..., Any]) -> bytes:

@@ -282,6 +282,8 @@ class Flow:
     @overload
     def task(
         self,
+        function: None = None,
+        /,
         *,
         serializer: Serializer = "json",
         max_result_bytes: int | None = None,
@@ -447,6 +449,8 @@ class AsyncFlow:
     @overload
     def task(
         self,
+        function: None = None,
+        /,
         *,
         serializer: Serializer = "json",
         max_result_bytes: int | None = None,

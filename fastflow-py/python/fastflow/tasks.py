@@ -114,11 +114,13 @@ class TaskRun(Generic[R]):
         return True
 
     def _finished(self, timeout: Duration | None) -> _Outcome[R]:
-        if self._outcome is None:
-            run = self.run.wait(timeout=timeout)
-            directory = run.directory() if _leaves_outcome(run) else None
-            self._outcome = _outcome(self._crossing, run, directory)
-        return self._outcome
+        if self._outcome is not None:
+            return self._outcome
+        run = self.run.wait(timeout=timeout)
+        directory = run.directory() if _leaves_outcome(run) else None
+        outcome: _Outcome[R] = _outcome(self._crossing, run, directory)
+        self._outcome = outcome
+        return outcome
 
     def __repr__(self) -> str:
         return f"<fastflow.TaskRun {self.run.pipeline} {self.run.id}>"
@@ -167,12 +169,14 @@ class AsyncTaskRun(Generic[R]):
         return True
 
     async def _finished(self, timeout: Duration | None) -> _Outcome[R]:
-        if self._outcome is None:
-            run = await self.run.wait(timeout=timeout)
-            directory = await run.directory() if _leaves_outcome(run) else None
-            # Reading a large result would hold up the loop.
-            self._outcome = await asyncio.to_thread(_outcome, self._crossing, run, directory)
-        return self._outcome
+        if self._outcome is not None:
+            return self._outcome
+        run = await self.run.wait(timeout=timeout)
+        directory = await run.directory() if _leaves_outcome(run) else None
+        # Reading a large result would hold up the loop.
+        outcome: _Outcome[R] = await asyncio.to_thread(_outcome, self._crossing, run, directory)
+        self._outcome = outcome
+        return outcome
 
     def __await__(self) -> Generator[Any, Any, R]:
         return self.result().__await__()
@@ -185,7 +189,7 @@ class _Base(Generic[P, R]):
     """What both faces of a task have in common."""
 
     def __init__(self, crossing: Crossing, key: str | None = None, delay: Duration | None = None) -> None:
-        functools.update_wrapper(self, crossing.function)
+        functools.update_wrapper(cast("Callable[..., Any]", self), crossing.function)
         self.__fastflow_function__ = crossing.function
         self._crossing = crossing
         self._key = key

@@ -142,9 +142,7 @@ def _function(folder: str, task: Dict[str, Any]) -> Callable[..., Any]:
 
 
 def _pickled(value: Any) -> bytes:
-    import cloudpickle
-
-    content: bytes = cloudpickle.dumps(value)
+    content: bytes = importlib.import_module("cloudpickle").dumps(value)
     return content
 
 
