@@ -66,9 +66,9 @@ def module_of(function: Any) -> tuple[str, str]:
     Raises:
         InvalidError: it needs what cannot cross. The message names it.
     """
-    reference = _reference(function, function.__name__)
-    if reference is not None:
-        module, name = reference
+    found = reference(function)
+    if found is not None:
+        module, name = found
         return f"from {module} import {name}\n", name
     function = check(function)
     gathered = _Gathered(function.__globals__)
@@ -140,10 +140,10 @@ class _Gathered:
         if isinstance(value, ModuleType):
             self._add_module(name, value, user, definition)
             return
-        reference = _reference(value, name)
+        found = reference(value, name)
         literal = _literal(value)
-        if reference is not None:
-            self._imports[f"from {reference[0]} import {reference[1]} as {name}"] = None
+        if found is not None:
+            self._imports[f"from {found[0]} import {found[1]} as {name}"] = None
         elif literal is not None:
             if len(literal) > CONSTANT_CHARS_MAX:
                 raise InvalidError(
@@ -205,7 +205,7 @@ def _unwrapped(value: Any) -> Any:
     return inspect.unwrap(value) if callable(value) else value
 
 
-def _reference(value: Any, name: str) -> tuple[str, str] | None:
+def reference(value: Any, name: str = "") -> tuple[str, str] | None:
     """Where a value can be imported from in a sandbox."""
     module = getattr(value, "__module__", None)
     if not isinstance(module, str) or isinstance(value, ModuleType) or not is_there(module):

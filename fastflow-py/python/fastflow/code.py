@@ -146,14 +146,26 @@ def folder(path: str | os.PathLike[str], options: CodeOptions) -> Prepared:
 
 def prepared(name: str, files: list[tuple[str, bytes]], options: CodeOptions) -> Prepared:
     """These files, with what the options say written down beside them."""
-    unknown = sorted(set(options) - _OPTIONS)
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}; expected one of {', '.join(sorted(_OPTIONS))}")
+    check(options)
     files = _with_requirements(files, options)
     files = _with_settings(files, _settings(options))
     return Prepared(
         name=_valid_name(name), files=tuple(files), executor=options.get("executor"), priority=options.get("priority")
     )
+
+
+def check(options: CodeOptions) -> None:
+    """Refuses what can be known to be wrong before there is any code.
+
+    Raises:
+        TypeError: there is no such option.
+        InvalidError: an option is wrong.
+    """
+    unknown = sorted(set(options) - _OPTIONS)
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}; expected one of {', '.join(sorted(_OPTIONS))}")
+    _with_requirements([], options)
+    _with_settings([], _settings(options))
 
 
 def _valid_name(name: str) -> str:
@@ -215,6 +227,8 @@ def _settings(options: CodeOptions) -> dict[str, object]:
         "image": options.get("image"),
         "tags": _texts("tags", options.get("tags", ())) or None,
     }
+    if "time_limit" in options and seconds(options["time_limit"]) <= 0:
+        raise InvalidError("`time_limit` is more than 0; leave it out where there is no limit")
     if "retry_delay" in options:
         found["retry_strategy"] = {"type": "fixed_delay", "delay": _whole_seconds(options["retry_delay"])}
     found = {name: value for name, value in found.items() if value is not None}
