@@ -62,7 +62,9 @@ def down(number: int) -> list[int]:
 
 def test_another_python_is_refused(flow: fastflow.Flow) -> None:
     other = f"3.{sys.version_info.minor + 1}"
-    with pytest.raises(fastflow.UnsupportedError, match=f"one version of Python, and this is 3.{sys.version_info.minor}"):
+    with pytest.raises(
+        fastflow.UnsupportedError, match=f"one version of Python, and this is 3.{sys.version_info.minor}"
+    ):
         flow.task(serializer="cloudpickle", python=other)(uses_the_module)
 
 

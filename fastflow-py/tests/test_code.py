@@ -47,7 +47,9 @@ def test_a_folder_runs_with_its_files_and_the_options_win(flow: fastflow.Flow, t
     (folder / "__pycache__").mkdir()
     (folder / "__pycache__" / "old.pyc").write_bytes(b"\0")
     (folder / "data" / "table.csv").write_text("1,2")
-    (folder / "main.py").write_text("import os\nprint(open('data/table.csv').read(), os.environ['A'], os.environ.get('B'))")
+    (folder / "main.py").write_text(
+        "import os\nprint(open('data/table.csv').read(), os.environ['A'], os.environ.get('B'))"
+    )
     (folder / "pipeline.json").write_text(json.dumps({"default_env": {"A": "own", "B": "own"}, "priority": 7}))
     run = flow.run_folder(folder)
     assert (printed(run), run.priority, run.pipeline) == (["1,2 own own"], 7, "code.etl")

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 import xml.etree.ElementTree
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +130,8 @@ def test_the_decorated_function_calls_itself(flow: fastflow.Flow, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, 0, -(2**70), 1.5, "", "a\0ä€😀\ud800", [], {"a": [{"": None}]}, [[[1]]], "x" * 100_000],
+    "value",
+    [None, True, 0, -(2**70), 1.5, "", "a\0ä€😀\ud800", [], {"a": [{"": None}]}, [[[1]]], "x" * 100_000],
     ids=lambda value: f"{value!a:.20}",
 )
 def test_json_crosses_exactly(flow: fastflow.Flow, value: Any) -> None:

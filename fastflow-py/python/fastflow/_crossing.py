@@ -63,7 +63,7 @@ class Crossing:
     def __post_init__(self) -> None:
         """Refuses at once what can never cross."""
         if self.serializer not in ("json", "cloudpickle"):
-            raise InvalidError(f"{self.serializer!r} is no serializer: \"json\" and \"cloudpickle\" are")
+            raise InvalidError(f'{self.serializer!r} is no serializer: "json" and "cloudpickle" are')
         if self.max_result_bytes < 1:
             raise InvalidError("`max_result_bytes` is at least 1")
         check(self.options)
@@ -208,8 +208,8 @@ class Crossing:
 def _builtin(found: dict[str, Any]) -> Exception | None:
     """An exception of a built-in type, as it was."""
     kind = getattr(builtins, str(found.get("type")), None) if found.get("module") == "builtins" else None
-    args = found.get("args")
-    if not isinstance(kind, type) or not issubclass(kind, Exception) or not isinstance(args, list):
+    args: Any = found.get("args")
+    if not isinstance(kind, type) or not issubclass(kind, Exception) or runner.kind_of(args) is not list:
         return None
     try:
         return kind(*[runner.decode_argument(each) for each in args])

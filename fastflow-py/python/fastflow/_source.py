@@ -14,6 +14,7 @@ from typing import Any
 
 from . import _definition
 from ._definition import Definition
+from ._remote.runner import kind_of
 from .errors import InvalidError
 
 CONSTANT_CHARS_MAX = 64 * 1024
@@ -188,7 +189,7 @@ class _Gathered:
             self._add_definition(own, _definition.of_class(value))
 
     def _refused(self, name: str, value: Any, user: str) -> InvalidError:
-        kind = type(value)
+        kind = kind_of(value)
         if isinstance(value, (FunctionType, type)):
             return InvalidError(
                 f"`{user}` uses `{name}` of the module `{value.__module__}`, which is no installed package and would not "
@@ -233,13 +234,14 @@ def is_there(module: str) -> bool:
 
 def _literal(value: Any, depth: int = 0) -> str | None:
     """A constant as it is written in Python; None for what cannot be written."""
-    if value is None or type(value) in (bool, int, str, bytes):
+    kind = kind_of(value)
+    if value is None or kind in (bool, int, str, bytes):
         return repr(value)
-    if type(value) is float:
+    if kind is float:
         return repr(value) if math.isfinite(value) else None
-    if depth > _CONSTANT_DEPTH_MAX or type(value) not in (list, tuple, set, frozenset, dict):
+    if depth > _CONSTANT_DEPTH_MAX or kind not in (list, tuple, set, frozenset, dict):
         return None
-    items = [*value, *value.values()] if isinstance(value, dict) else list(value)
+    items: list[Any] = [*value, *value.values()] if kind is dict else list(value)
     if any(_literal(each, depth + 1) is None for each in items):
         return None
     return repr(value)

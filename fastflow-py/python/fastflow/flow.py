@@ -282,7 +282,6 @@ class Flow:
     @overload
     def task(
         self,
-        function: None = None,
         /,
         *,
         serializer: Serializer = "json",
@@ -449,7 +448,6 @@ class AsyncFlow:
     @overload
     def task(
         self,
-        function: None = None,
         /,
         *,
         serializer: Serializer = "json",

@@ -13,7 +13,7 @@ from uuid import UUID
 from ._crossing import RESULT_BYTES_MAX, Crossing, Serializer
 from ._time import Duration
 from .code import CodeOptions
-from .errors import ConflictError, FastflowError, InvalidError, TimedOutError
+from .errors import ConflictError, FastflowError, InvalidError
 from .runs import AsyncRun, FailureKind, Run, RunData, Status
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 IN_FLIGHT_MAX = 64
-"""How many runs of one ``map`` are there at one time, when nothing is said. How many of them run is the host's limit."""
+"""How many runs of one ``map`` there are at one time, when nothing is said. How many of them run, the host decides."""
 
 
 class _Outcome(Generic[R]):
@@ -243,9 +243,7 @@ class Task(_Base[P, R]):
     (3, [1, 3])
     """
 
-    def __init__(
-        self, flow: Flow, crossing: Crossing, key: str | None = None, delay: Duration | None = None
-    ) -> None:
+    def __init__(self, flow: Flow, crossing: Crossing, key: str | None = None, delay: Duration | None = None) -> None:
         super().__init__(crossing, key, delay)
         self._flow = flow
 
@@ -339,7 +337,7 @@ class Task(_Base[P, R]):
         delay: Duration | None = None,
         **options: Unpack[CodeOptions],
     ) -> Task[P, R]:
-        """The same task with other options. ``key`` names its next submission, so that repeating it returns that run."""
+        """The same task with other options. ``key`` names the submission, so that repeating it returns the first run."""
         return Task(self._flow, self._replaced(options, serializer, max_result_bytes), key, delay)
 
     def __repr__(self) -> str:

@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import traceback
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
 MODULE = "fastflow_task"
 DESCRIPTION_FILE = MODULE + ".json"
@@ -31,9 +31,14 @@ class NotSendableError(Exception):
     """A value cannot cross."""
 
 
+def kind_of(value: object) -> Type[Any]:
+    """The exact type of a value."""
+    return type(value)
+
+
 def check_json(value: Any, at: str, depth: int = 0) -> None:
     """Refuses what would not come out of JSON as it went in."""
-    kind: Any = type(value)
+    kind = kind_of(value)
     if value is None or kind is bool or kind is str:
         return
     if depth > DEPTH_MAX:
@@ -74,7 +79,7 @@ def encode_argument(value: Any, depth: int = 0) -> Any:
     """An argument of an exception, in a form that tells tuples and bytes apart."""
     if depth > 20:
         raise NotSendableError("too deep")
-    kind: Any = type(value)
+    kind = kind_of(value)
     if kind is bytes:
         return {"bytes": base64.b64encode(value).decode("ascii")}
     if kind is tuple or kind is list:
@@ -89,12 +94,13 @@ def decode_argument(value: Any, depth: int = 0) -> Any:
     """The argument again."""
     if depth > 20:
         raise NotSendableError("too deep")
-    if isinstance(value, dict):
-        if "bytes" in value:
-            return base64.b64decode(value["bytes"])
-        kind: Any = tuple if "tuple" in value else list
-        return kind(decode_argument(item, depth + 1) for item in value[kind.__name__])
-    return value
+    sent = kind_of(value)
+    if sent is not dict:
+        return value
+    if "bytes" in value:
+        return base64.b64decode(value["bytes"])
+    kind: Any = tuple if "tuple" in value else list
+    return kind(decode_argument(item, depth + 1) for item in value[kind.__name__])
 
 
 def _write(folder: str, name: str, content: bytes) -> None:
