@@ -35,7 +35,7 @@ ARGUMENTS_BYTES_MAX = 16 << 20
 RESULT_BYTES_MAX = 16 << 20
 """The most that a result may have, as it is sent, when nothing is said."""
 
-# Arguments that fit go as a parameter of the run, so that all calls of a function run the same code, which is kept once.
+# Arguments that fit go as a parameter of the run: then all calls of a function run the same code, which is kept once.
 _PARAMETER_CHARS_MAX = 16_000
 _DESCRIPTION_BYTES_MAX = 4 << 20
 _RUNNER = Path(runner.__file__)
@@ -98,8 +98,8 @@ class Crossing:
         content, text = self._arguments(args, kwargs)
         if len(content) > ARGUMENTS_BYTES_MAX:
             raise InvalidError(
-                f"the arguments have {len(content)} bytes, and at most {ARGUMENTS_BYTES_MAX} are sent: write them to a file "
-                "that the program can read, and pass its path"
+                f"the arguments have {len(content)} bytes, and at most {ARGUMENTS_BYTES_MAX} are sent: write them to a "
+                "file that the program can read, and pass its path"
             )
         parameters: list[tuple[str, str]] = []
         if len(text) <= _PARAMETER_CHARS_MAX:

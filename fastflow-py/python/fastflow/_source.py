@@ -35,7 +35,8 @@ def check(function: Any) -> FunctionType:
     name = getattr(function, "__name__", repr(function))
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
         raise InvalidError(
-            f"`{name}` is no plain function: give one that is defined with `def` and has no other decorator, {_PICKLE_HINT}"
+            f"`{name}` is no plain function: give one that is defined with `def` and has no other decorator, "
+            f"{_PICKLE_HINT}"
         )
     if name == "<lambda>":
         raise InvalidError(f"a lambda has no source of its own: define a function with `def`, {_PICKLE_HINT}")
@@ -43,7 +44,8 @@ def check(function: Any) -> FunctionType:
     if function.__code__.co_freevars:
         variables = ", ".join(f"`{each}`" for each in function.__code__.co_freevars)
         raise InvalidError(
-            f"`{name}` uses {variables} of the function around it, which is not sent: pass it as an argument, {_PICKLE_HINT}"
+            f"`{name}` uses {variables} of the function around it, which is not sent: pass it as an argument, "
+            f"{_PICKLE_HINT}"
         )
     owner = function.__qualname__.rpartition(".")[0]
     if owner and not owner.endswith("<locals>"):
@@ -148,8 +150,8 @@ class _Gathered:
         elif literal is not None:
             if len(literal) > CONSTANT_CHARS_MAX:
                 raise InvalidError(
-                    f"`{user}` uses the constant `{name}`, which has more than {CONSTANT_CHARS_MAX} characters: pass it "
-                    "as an argument"
+                    f"`{user}` uses the constant `{name}`, which has more than {CONSTANT_CHARS_MAX} characters: pass "
+                    "it as an argument"
                 )
             self._constants[name] = literal
         elif isinstance(own := _unwrapped(value), (FunctionType, type)) and self._is_of_module(own):
@@ -161,8 +163,8 @@ class _Gathered:
         path = module.__name__
         if not is_there(path):
             raise InvalidError(
-                f"`{user}` uses the module `{name}`, which is no installed package and would not be there: move what it "
-                f"needs into the same module, run the folder with `run_folder`, {_PICKLE_HINT}"
+                f"`{user}` uses the module `{name}`, which is no installed package and would not be there: move what "
+                f"it needs into the same module, run the folder with `run_folder`, {_PICKLE_HINT}"
             )
         self._imports[f"import {path}" if path == name else f"import {path} as {name}"] = None
         for below in _definition.submodules(definition.text, name, path):
@@ -192,12 +194,12 @@ class _Gathered:
         kind = kind_of(value)
         if isinstance(value, (FunctionType, type)):
             return InvalidError(
-                f"`{user}` uses `{name}` of the module `{value.__module__}`, which is no installed package and would not "
-                f"be there: move it into the same module, run the folder with `run_folder`, {_PICKLE_HINT}"
+                f"`{user}` uses `{name}` of the module `{value.__module__}`, which is no installed package and would "
+                f"not be there: move it into the same module, run the folder with `run_folder`, {_PICKLE_HINT}"
             )
         return InvalidError(
-            f"`{user}` uses `{name}`, which is a {kind.__module__}.{kind.__qualname__} and cannot be sent: make it inside "
-            f"of the function, pass what it is made of as an argument, {_PICKLE_HINT}"
+            f"`{user}` uses `{name}`, which is a {kind.__module__}.{kind.__qualname__} and cannot be sent: make it "
+            f"inside of the function, pass what it is made of as an argument, {_PICKLE_HINT}"
         )
 
 

@@ -337,7 +337,7 @@ class Task(_Base[P, R]):
         delay: Duration | None = None,
         **options: Unpack[CodeOptions],
     ) -> Task[P, R]:
-        """The same task with other options. ``key`` names the submission, so that repeating it returns the first run."""
+        """The same task with other options. ``key`` names the submission, so that repeating it returns its run."""
         return Task(self._flow, self._replaced(options, serializer, max_result_bytes), key, delay)
 
     def __repr__(self) -> str:
