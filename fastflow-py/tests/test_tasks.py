@@ -441,6 +441,21 @@ def test_map_gives_exceptions_in_place_or_stops_and_cancels(flow: fastflow.Flow)
     assert flow.task(math.pow).map([2, 3], [3, 2]).__next__() == 8.0
 
 
+def test_what_map_cannot_do_is_refused_before_anything_runs(flow: fastflow.Flow) -> None:
+    with pytest.raises(fastflow.InvalidError, match="`max_in_flight` is at least 1"):
+        flow.task(twice).map([1], max_in_flight=0)
+    with pytest.raises(fastflow.InvalidError, match="a key is of one submission"):
+        flow.task(twice).with_options(key="one").map([1])
+    assert list(flow.runs.list()) == []
+
+
+def test_a_key_names_one_call(flow: fastflow.Flow) -> None:
+    task = flow.task(twice).with_options(key="once")
+    first = task.submit(2)
+    again = task.submit(2)
+    assert (first.id, again.id, again.result()) == (first.id, first.id, 4)
+
+
 def test_who_stops_taking_results_cancels_the_rest(flow: fastflow.Flow, tmp_path: Path) -> None:
     begun = [tmp_path / f"begun-{number}" for number in range(3)]
     results = flow.task(begins).map([""] + [str(path) for path in begun], max_in_flight=4)
@@ -562,3 +577,37 @@ def test_cells_of_a_notebook(pipelines: Path, data_dir: Path, tmp_path: Path) ->
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells]
     assert outputs[3:5] == ["8\n", "-4\n"]
+
+
+def looks_around(outside: str) -> dict[str, Any]:
+    Path("left.txt").write_text("by the function")
+    return {"user": os.getuid(), "sees": os.path.exists(outside), "name": "ä€😀"}
+
+
+@pytest.mark.parametrize("kind", ["docker", "podman"])
+def test_in_a_container(kind: str, pipelines: Path, data_dir: Path, tmp_path: Path) -> None:
+    host, image = os.environ.get(f"FASTFLOW_TEST_{kind.upper()}"), os.environ.get("FASTFLOW_TEST_IMAGE")
+    if host is None or image is None:
+        pytest.skip(
+            f"FASTFLOW_TEST_{kind.upper()} and FASTFLOW_TEST_IMAGE, which tools/setup-engines prints, are not set"
+        )
+    make = fastflow.Docker if kind == "docker" else fastflow.Podman
+    container = make(image=image, host=host, pull="never", user=(1234, 1234), network=f"fastflow-py-{os.getpid()}")
+    with fastflow.open(pipelines, data_dir=data_dir, executors=["process", container]) as flow:
+        task = flow.task(executor=kind, memory="256m")(looks_around)
+        call = task.submit(str(tmp_path))
+        assert call.result() == {"user": 1234, "sees": False, "name": "ä€😀"}
+        assert (call.run.directory() / "work" / "left.txt").read_text() == "by the function"
+        with pytest.raises(FileNotFoundError) as caught:
+            flow.task(executor=kind)(raises)("file")
+        assert "in raises" in str(caught.value.__cause__)
+        with pytest.raises(fastflow.TaskError, match="cannot be read"):
+            flow.task(executor=kind)(writes_a_result_and_dies)("link")
+        with pytest.raises(fastflow.RunFailedError) as failed:
+            flow.task(executor=kind, memory="64m")(takes_memory)()
+        assert failed.value.failure is not None and failed.value.failure.kind is FailureKind.OUT_OF_MEMORY
+        assert task.with_options(executor="process")(str(tmp_path))["sees"]
+
+
+def takes_memory() -> int:
+    return len(bytearray(1 << 30).replace(b"\0", b"1"))

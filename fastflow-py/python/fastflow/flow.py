@@ -381,8 +381,8 @@ class Flow:
 
         Args:
             function: the function.
-            serializer: how arguments and results cross: ``"json"``, or ``"cloudpickle"``, which takes nearly everything,
-                and which asks for trust: what the program leaves is unpickled here.
+            serializer: how arguments and results cross: ``"json"``, or ``"cloudpickle"``, which takes nearly
+                everything, and which asks for trust: what the program leaves is unpickled here.
             max_result_bytes: the largest result; 16 MiB, when nothing is said.
             options: what it needs and may use: :class:`fastflow.CodeOptions`.
 
