@@ -18,6 +18,7 @@ SUCCESS
 from __future__ import annotations
 
 from ._fastflow import LogLine, __version__
+from .code import CodeOptions
 from .errors import (
     AlreadyExistsError,
     ClosedError,
@@ -29,8 +30,10 @@ from .errors import (
     InternalError,
     InvalidError,
     NotFoundError,
+    RemoteTraceback,
     RunFailedError,
     StorageFullError,
+    TaskError,
     TimedOutError,
     UnavailableError,
     UnsupportedError,
@@ -147,6 +150,7 @@ __all__ = [
     "Blackout",
     "ChangeKind",
     "ClosedError",
+    "CodeOptions",
     "CommandSecrets",
     "Commit",
     "ConflictError",
@@ -206,6 +210,7 @@ __all__ = [
     "Probe",
     "Process",
     "PullPolicy",
+    "RemoteTraceback",
     "Retention",
     "Rotation",
     "Run",
@@ -236,6 +241,7 @@ __all__ = [
     "SyncOutcome",
     "SyncStarted",
     "SyncTrigger",
+    "TaskError",
     "Tick",
     "TickOutcome",
     "TimedOutError",
