@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ._fastflow import LogLine, Operation, Stream
     from ._fastflow import Runs as NativeRuns
     from .flow import AsyncFlow, Flow
+    from .notebook import View
 
 _R = TypeVar("_R", bound="RunData")
 
@@ -164,6 +165,11 @@ class Attempt:
     report: ExitReport | None
     """What its sandbox reported."""
 
+    def _repr_html_(self) -> str:
+        from .notebook._tables import attempts_table
+
+        return attempts_table([self])
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
@@ -216,6 +222,11 @@ class RunData:
     def is_final(self) -> bool:
         """Whether it has ended."""
         return self.status.is_final
+
+    def _repr_html_(self) -> str:
+        from .notebook._tables import run_card
+
+        return run_card(self)
 
 
 def _failure(record: dict[str, Any] | None) -> Failure | None:
@@ -381,6 +392,17 @@ class Run(RunData):
     def explain(self, *, timeout: Duration | None = None) -> str:
         """Why it waits, or ended as it did: one line a fact."""
         return self.flow.runs.explain(self.id, timeout=timeout)
+
+    def view(self, *, tail_lines: int = 100, tail_bytes: int = 32 * 1024) -> View:
+        """A live view of it for notebooks, with the newest ``tail_lines`` and ``tail_bytes`` of its log."""
+        from .notebook import View
+
+        return View(self, tail_lines=tail_lines, tail_bytes=tail_bytes)
+
+    def _ipython_display_(self) -> None:
+        from .notebook._view import show_if_in_flight
+
+        show_if_in_flight(self)
 
 
 class Runs:
@@ -561,6 +583,17 @@ class AsyncRun(RunData):
     async def explain(self, *, timeout: Duration | None = None) -> str:
         """Why it waits, or ended as it did: one line a fact."""
         return await self.flow.runs.explain(self.id, timeout=timeout)
+
+    def view(self, *, tail_lines: int = 100, tail_bytes: int = 32 * 1024) -> View:
+        """A live view of it for notebooks, with the newest ``tail_lines`` and ``tail_bytes`` of its log."""
+        from .notebook import View
+
+        return View(self, tail_lines=tail_lines, tail_bytes=tail_bytes)
+
+    def _ipython_display_(self) -> None:
+        from .notebook._view import show_if_in_flight
+
+        show_if_in_flight(self)
 
 
 class AsyncRuns:
