@@ -162,7 +162,7 @@ class FastflowMagics(Magics):
         return cast("dict[str, Any]", cast(InteractiveShell, self.shell).user_ns)
 
     def _set(self, variable: str, value: object) -> None:
-        cast(InteractiveShell, self.shell).push({variable: value})
+        cast(Any, self.shell).push({variable: value})
 
     def _flow(self, variable: str) -> Flow:
         found = self._names().get(variable)

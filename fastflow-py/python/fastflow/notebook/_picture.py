@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._curve import drawn
 from ._html import Html, element, joined
 from ._style import framed
-from ._tables import head, run_facts
+from ._tables import head
 from ._text import size
 from ._watch import Sight
 
@@ -19,8 +19,8 @@ def picture(sight: Sight, how_to_cancel: str | None) -> Html:
     parts = [head(sight.run)]
     if sight.tail.progress is not None and not sight.run.is_final:
         parts.append(_progress(sight))
-    if sight.run.is_final:
-        parts.append(run_facts(sight.run))
+    if sight.run.failure is not None:
+        parts.append(element("div", sight.run.failure.message, class_="ff-failed"))
     if sight.cpu.points:
         parts.append(_curves(sight))
     parts.append(_log(sight))

@@ -22,7 +22,7 @@ class Screen(Protocol):
         """Shows the first picture, in the output of the running cell."""
         ...
 
-    def show(self, picture: Html) -> None:
+    def show(self, picture: Html, text: str) -> None:
         """Replaces the picture."""
         ...
 
@@ -38,16 +38,14 @@ class HtmlScreen:
 
     def __init__(self) -> None:
         self._display_id = os.urandom(16).hex()
-        self._text = ""
 
     def begin(self, picture: Html, text: str) -> None:
         """Shows the first picture."""
-        self._text = text
         _publish(_bundle(picture, text), self._display_id, update=False)
 
-    def show(self, picture: Html) -> None:
+    def show(self, picture: Html, text: str) -> None:
         """Replaces the picture."""
-        _publish(_bundle(picture, self._text), self._display_id, update=True)
+        _publish(_bundle(picture, text), self._display_id, update=True)
 
     def end(self, picture: Html, text: str) -> None:
         """Replaces it for good."""
@@ -74,7 +72,7 @@ class WidgetScreen:
         }
         _publish(bundle, self._display_id, update=False)
 
-    def show(self, picture: Html) -> None:
+    def show(self, picture: Html, text: str) -> None:
         """Gives the widget a new picture."""
         self._widget.html = picture
 
@@ -98,6 +96,8 @@ def _bundle(picture: Html, text: str) -> dict[str, Any]:
 
 
 def _publish(bundle: dict[str, Any], display_id: str, *, update: bool) -> None:
-    from IPython.display import publish_display_data
+    from IPython import display
 
-    publish_display_data(bundle, transient={"display_id": display_id}, update=update)
+    # Nobody has typed it.
+    publish: Any = display.publish_display_data
+    publish(bundle, transient={"display_id": display_id}, update=update)

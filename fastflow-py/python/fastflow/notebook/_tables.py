@@ -40,14 +40,14 @@ def head(run: RunData) -> Html:
 
 def run_card(run: RunData) -> Html:
     """One run as it was when it was read."""
-    return framed(head(run), run_facts(run))
+    return framed(head(run), _facts(run))
 
 
-def run_facts(run: RunData) -> Html:
+def _facts(run: RunData) -> Html:
     """What is to be said of a run, one row a fact."""
     rows: list[tuple[str, object]] = []
     if run.failure is not None:
-        rows.append(("failure", f"{run.failure.message} ({run.failure.kind})"))
+        rows.append(("failure", run.failure.message))
     if run.parameters:
         rows.append(("parameters", _cell(run.parameters)))
     rows += [("executor", run.executor), ("origin", run.origin), ("created", instant(run.created_at))]

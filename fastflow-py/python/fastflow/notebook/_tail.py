@@ -88,7 +88,10 @@ class Tail:
         if stream == "truncated":
             text = f"… {line.dropped_lines} lines are missing here"
         elif stream in ("stdout", "stderr"):
-            self.progress = progress_in(text) or self.progress
+            progress = progress_in(text)
+            self.progress = progress or self.progress
+            if progress is not None and text.startswith("::progress"):
+                return  # The bar shows it.
         entry = self._open.pop(stream, None)
         if entry is None:
             entry = _Entry(stream, "", 0)

@@ -139,7 +139,7 @@ class View:
 
     def _show(self) -> None:
         if self._screen is not None:
-            self._screen.show(self._picture())
+            self._screen.show(self._picture(), self._text())
 
     def _picture(self) -> Html:
         has_button = self._screen is not None and self._screen.has_button

@@ -47,7 +47,7 @@ class Watch:
         self._changed: asyncio.Event | None = None
 
     async def follow(self) -> None:
-        """Follows it to its end, and calls back for each picture that is to be shown.
+        """Follows it to its end, and calls back for each picture that is to be shown, but for the last.
 
         Raises:
             ClosedError: the flow was closed meanwhile.
@@ -62,7 +62,6 @@ class Watch:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-        self._show()
 
     async def _lines(self) -> None:
         async for line in self._flow.runs.logs(self._sight.run.id):
