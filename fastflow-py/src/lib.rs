@@ -8,6 +8,10 @@
 //! - **Each operation exists once**, as an [`Operation`](operation::Operation): one caller blocks on it, another awaits it.
 //! - **Each flow has a runtime of its own**, and knows the process it belongs to.
 
+#![expect(clippy::too_many_arguments, reason = "Python names its arguments where it gives them")]
+#![expect(clippy::needless_pass_by_value, reason = "the macros give values where Python has references")]
+
+mod code;
 mod config;
 mod engine;
 mod error;
@@ -28,5 +32,6 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operation::Operation>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<runs::Runs>()?;
+    module.add_class::<code::Code>()?;
     module.add_class::<record::LogLine>()
 }

@@ -94,7 +94,7 @@ impl Stream {
                 };
             }
             let Some(batch) = fetch_batch(&self.arrived) else { return Ok(None) };
-            let items = batch.map_err(|error| crate::error::raised(py, &error))?(py)?;
+            let items = batch.map_err(|error| self.shared.raised(py, &error))?(py)?;
             self.ready().extend(items);
         }
     }

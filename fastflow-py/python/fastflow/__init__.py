@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._fastflow import LogLine, __version__
+from .code import CodeOptions
 from .errors import (
     AlreadyExistsError,
     ClosedError,
@@ -31,7 +32,10 @@ from .errors import (
     InternalError,
     InvalidError,
     NotFoundError,
+    RemoteTraceback,
+    RunFailedError,
     StorageFullError,
+    TaskError,
     TimedOutError,
     UnavailableError,
     UnsupportedError,
@@ -46,6 +50,7 @@ __all__ = [
     "AsyncRuns",
     "Attempt",
     "ClosedError",
+    "CodeOptions",
     "ConflictError",
     "CorruptError",
     "DeniedError",
@@ -58,11 +63,14 @@ __all__ = [
     "LogLine",
     "NotFoundError",
     "Opening",
+    "RemoteTraceback",
     "Run",
     "RunData",
+    "RunFailedError",
     "Runs",
     "Status",
     "StorageFullError",
+    "TaskError",
     "TimedOutError",
     "UnavailableError",
     "UnsupportedError",

@@ -33,6 +33,8 @@ class Engine:
     def data_dir(self) -> Path: ...
     @property
     def runs(self) -> Runs: ...
+    @property
+    def code(self) -> Code: ...
 
 @final
 class Runs:
@@ -73,6 +75,20 @@ class Runs:
         timeout: float | None = None,
     ) -> Stream[_T]: ...
     def explain(self, id: str) -> Operation[str]: ...
+
+@final
+class Code:
+    def submit(
+        self,
+        name: str,
+        files: list[tuple[str, bytes]],
+        parameters: list[tuple[str, str]],
+        *,
+        priority: int | None = None,
+        key: str | None = None,
+        delay: float | None = None,
+        executor: str | None = None,
+    ) -> Operation[dict[str, Any]]: ...
 
 @final
 class LogLine:

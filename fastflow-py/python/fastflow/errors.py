@@ -6,6 +6,11 @@ was asked of it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .runs import Failure, RunData
+
 
 class FastflowError(Exception):
     """What all exceptions of the package are.
@@ -25,6 +30,23 @@ class FastflowError(Exception):
     def __init__(self, message: str = "", **context: str) -> None:
         super().__init__(message)
         self.context = context
+
+
+class RunFailedError(FastflowError):
+    """A run had to succeed, and did not.
+
+    Attributes:
+        run: the run, as it ended.
+        failure: why it failed; None when it was cancelled.
+    """
+
+    run: RunData
+    failure: Failure | None
+
+    def __init__(self, message: str, run: RunData) -> None:
+        super().__init__(message, run=str(run.id))
+        self.run = run
+        self.failure = run.failure
 
 
 class NotFoundError(FastflowError, LookupError):
@@ -77,3 +99,33 @@ class InternalError(FastflowError, RuntimeError):
 
 class CorruptError(InternalError):
     """Stored data is not what was written."""
+
+
+class TaskError(RunFailedError):
+    """A function that ran isolated has brought no result, and no exception that can be raised here as it was there.
+
+    Attributes:
+        type_name: the type of the exception there, with its module; None when there was none.
+        remote_traceback: its traceback, as text; empty when there was none.
+    """
+
+    type_name: str | None
+    remote_traceback: str
+
+    def __init__(
+        self, message: str, run: RunData, *, type_name: str | None = None, remote_traceback: str = ""
+    ) -> None:
+        super().__init__(message, run)
+        self.type_name = type_name
+        self.remote_traceback = remote_traceback
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception in a sandbox: the ``__cause__`` of what is raised here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
