@@ -16,7 +16,8 @@ _HEIGHT = 28
 class Curve:
     """The highest values, each over an equal part of the time so far.
 
-    When there are too many points, each two become the higher of them: the whole run stays in sight, and no peak is lost.
+    When there are too many points, each two become the higher of them: the whole run stays in sight, and no peak is
+    lost.
     """
 
     points: list[float] = field(default_factory=list[float])

@@ -28,7 +28,7 @@ def escaped(value: object) -> str:
 
 
 def element(tag: str, *children: object, **attributes: object) -> Html:
-    """An element with its children and attributes, all escaped. A ``_`` in a name is a ``-``, and one at its end nothing.
+    """An element with its children and attributes, all escaped. A ``_`` in a name is a ``-``, at its end nothing.
 
     >>> from fastflow.notebook._html import element
     >>> print(element("b", "1 < 2", class_="x"))

@@ -19,6 +19,7 @@ from ._view import View
 
 _FLOW = "flow"
 _RUN = "_run"
+_OF_CODE = ("requirements", "python", "memory", "cpu", "time_limit", "executor", "name")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -45,6 +46,8 @@ def _cell_parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument("--python", metavar="VERSION", help="the version of Python, such as 3.12")
     parser.add_argument("--memory", metavar="SIZE", help="the most memory it may use, such as 4g")
+    parser.add_argument("--cpu", metavar="CORES", type=float, help="the most processor time it may use, in cores")
+    parser.add_argument("--time-limit", metavar="SECONDS", type=float, help="how long it may run")
     parser.add_argument("--executor", metavar="NAME", help="where it runs: process, docker or podman")
     parser.add_argument("--name", metavar="NAME", help="the name of the run's pipeline")
     parser.add_argument(
@@ -122,12 +125,9 @@ class FastflowMagics(Magics):
 
     def _cell(self, options: argparse.Namespace, cell: str) -> None:
         flow = self._flow(options.flow)
-        chosen = {name: getattr(options, name) for name in ("python", "memory", "executor", "name")}
-        run = flow.run_code(
-            cell,
-            requirements=options.requirements,
-            **{name: value for name, value in chosen.items() if value is not None},
-        )
+        given = vars(options)
+        chosen = {name: given[name] for name in _OF_CODE if given[name] is not None}
+        run = flow.run_code(cell, **cast(Any, chosen))
         self._set(options.variable, run)
         if options.background and is_kernel():
             View(run).show()

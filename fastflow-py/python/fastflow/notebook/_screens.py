@@ -1,4 +1,4 @@
-"""Where pictures appear: a widget with a button where there are widgets, and HTML that is replaced where there are none."""
+"""Where pictures appear: a widget with a button where there are widgets, and HTML that is replaced elsewhere."""
 
 from __future__ import annotations
 

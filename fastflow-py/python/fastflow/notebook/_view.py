@@ -29,9 +29,9 @@ STOP_SECONDS = 2.0
 class View:
     """A run in the output of a cell: its log, its use of the machine, its progress, and its end.
 
-    It is shown where it is the last expression of a cell, or by ``display(view)``. The kernel is free meanwhile: a thread
-    of the view's own follows the run, until the run ends, the flow is closed, or :meth:`stop` is called. An interrupt of
-    the kernel does not reach it. Showing it again shows the newest picture, and goes on with following.
+    It is shown where it is the last expression of a cell, or by ``display(view)``. The kernel is free meanwhile: a
+    thread of the view's own follows the run, until the run ends, the flow is closed, or :meth:`stop` is called. An
+    interrupt of the kernel does not reach it. Showing it again moves it there, and goes on with following.
 
     >>> from fastflow import notebook
     >>> view = notebook.view(flow.run("hello"))
@@ -60,7 +60,7 @@ class View:
         return self._thread is not None and self._thread.is_alive()
 
     def show(self) -> None:
-        """Shows it in the output of the running cell, and follows the run. Where it was shown before, it stands still."""
+        """Shows it in the output of the running cell, and follows the run. Where it was before, it stands still."""
         self.stop()
         self._screen = best_screen(self.cancel)
         self._sight = Sight(self._sight.run, **self._limits)
