@@ -119,7 +119,7 @@ class Kernel:
             self.widgets.pop(content["comm_id"], None)
         elif kind == "update_display_data":
             for output in self._displays[content["transient"]["display_id"]]:
-                output["data"] = content["data"]
+                output.update(data=content["data"], updated_by=message["parent_header"].get("msg_id"))
         cell = self._cells.get(message["parent_header"].get("msg_id", ""))
         if cell is not None:
             self._take_for(cell, kind, content)

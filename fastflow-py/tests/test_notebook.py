@@ -146,6 +146,7 @@ def test_a_run_in_flight_is_shown_live_without_widgets(kernel: Kernel, gate: Pat
     (output,) = cell.outputs
     assert set(output["data"]) == {"text/plain", "text/html"}
     assert "SUCCESS" in output["data"]["text/plain"]
+    assert output["updated_by"] == cell.message, "front ends drop what does not belong to the cell"
     ended = Document(cell.html())
     ended.assert_harmless()
     assert "done" in ended.text and "line 150" in ended.text and "line 50" not in ended.text

@@ -168,7 +168,7 @@ class Attempt:
     def _repr_html_(self) -> str:
         from .notebook._tables import attempts_table
 
-        return attempts_table([self])
+        return str(attempts_table([self]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,7 +226,7 @@ class RunData:
     def _repr_html_(self) -> str:
         from .notebook._tables import run_card
 
-        return run_card(self)
+        return str(run_card(self))
 
 
 def _failure(record: dict[str, Any] | None) -> Failure | None:

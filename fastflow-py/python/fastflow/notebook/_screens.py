@@ -63,7 +63,7 @@ class WidgetScreen:
 
     def begin(self, picture: Html, text: str) -> None:
         """Shows the widget, with its picture beside it for whoever cannot show widgets."""
-        self._widget.html = picture
+        self._widget.html = str(picture)
         bundle = _bundle(picture, text)
         bundle["application/vnd.jupyter.widget-view+json"] = {
             "version_major": 2,
@@ -74,12 +74,35 @@ class WidgetScreen:
 
     def show(self, picture: Html, text: str) -> None:
         """Gives the widget a new picture."""
-        self._widget.html = picture
+        self._widget.html = str(picture)
 
     def end(self, picture: Html, text: str) -> None:
         """Puts HTML in the place of the widget: a notebook that was saved shows it without a kernel."""
         _publish(_bundle(picture, text), self._display_id, update=True)
+        self._widget.layout.close()  # Each widget comes with one, which stays in the kernel otherwise.
         self._widget.close()
+
+
+class MarimoScreen:
+    """A widget that marimo puts where it is the value of a cell; it stays, and loses its button at the end."""
+
+    has_button = True
+
+    def __init__(self, widget: RunWidget) -> None:
+        self.widget = widget
+
+    def begin(self, picture: Html, text: str) -> None:
+        """Gives the widget its first picture."""
+        self.widget.html = str(picture)
+
+    def show(self, picture: Html, text: str) -> None:
+        """Gives the widget a new picture."""
+        self.widget.html = str(picture)
+
+    def end(self, picture: Html, text: str) -> None:
+        """Gives the widget its last picture."""
+        self.widget.html = str(picture)
+        self.widget.can_cancel = False
 
 
 def best_screen(cancel: Callable[[], None]) -> Screen:
@@ -89,6 +112,17 @@ def best_screen(cancel: Callable[[], None]) -> Screen:
     except ImportError:
         return HtmlScreen()
     return WidgetScreen(RunWidget(cancel))
+
+
+def marimo_screen(cancel: Callable[[], None]) -> MarimoScreen:
+    """A screen for marimo.
+
+    Raises:
+        ImportError: there are no widgets.
+    """
+    from ._widget import RunWidget
+
+    return MarimoScreen(RunWidget(cancel))
 
 
 def _bundle(picture: Html, text: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ class Table:
         """What is in it: what was given, up to one more than it shows."""
 
     def _repr_html_(self) -> str:
-        return html_of(self.items) or records_table([])
+        return str(html_of(self.items) or records_table([]))
 
     def __repr__(self) -> str:
         return f"<fastflow.notebook.Table of {len(self.items)}>"

@@ -15,7 +15,7 @@ from ..runs import AsyncRun, Run, RunData
 from ._html import Html
 from ._kernel import is_kernel
 from ._picture import picture
-from ._screens import Screen, best_screen
+from ._screens import Screen, best_screen, marimo_screen
 from ._watch import Sight, Watch
 
 TAIL_LINES = 100
@@ -61,11 +61,7 @@ class View:
 
     def show(self) -> None:
         """Shows it in the output of the running cell, and follows the run. Where it was before, it stands still."""
-        self.stop()
-        self._screen = best_screen(self.cancel)
-        self._sight = Sight(self._sight.run, **self._limits)
-        self._screen.begin(self._picture(), self._text())
-        self._follow()
+        self._begin(best_screen(self.cancel))
 
     def stop(self) -> None:
         """Ends the following. The run goes on. Does nothing when it has ended already."""
@@ -95,6 +91,13 @@ class View:
             pass  # It has ended meanwhile, and the view is about to say so.
         except FastflowError as error:
             self._sight.note = f"It could not be cancelled: {error}"
+
+    def _begin(self, screen: Screen) -> None:
+        self.stop()
+        self._screen = screen
+        self._sight = Sight(self._sight.run, **self._limits)
+        screen.begin(self._picture(), self._text())
+        self._follow()
 
     def _follow(self) -> None:
         started = threading.Event()
@@ -157,6 +160,15 @@ class View:
         if not is_kernel():
             raise NotImplementedError  # IPython shows the representation then.
         self.show()
+
+    def _display_(self) -> object:
+        """What marimo shows: the widget; the run as it was read, when there are no widgets."""
+        try:
+            screen = marimo_screen(self.cancel)
+        except ImportError:
+            return self._sight.run
+        self._begin(screen)
+        return screen.widget
 
     def __repr__(self) -> str:
         return f"<fastflow.notebook.View of {self._text()}>"
