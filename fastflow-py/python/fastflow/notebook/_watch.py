@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from ..errors import ClosedError
 from ..flow import AsyncFlow
-from ..runs import AsyncRun, RunData
+from ..runs import RunData
 from ._curve import Curve
 from ._tail import Tail
 
@@ -86,7 +85,7 @@ class Watch:
         """Reads the run again and again, and shows it, until it has ended."""
         assert self._changed is not None
         while True:
-            self._sight.run = await self._read()
+            self._sight.run = await self._flow.runs.get(self._sight.run.id)
             if self._sight.run.is_final:
                 return
             self._show()
@@ -96,12 +95,6 @@ class Watch:
             except asyncio.TimeoutError:
                 pass
             self._changed.clear()
-
-    async def _read(self) -> AsyncRun:
-        # A flow that is closed answers nobody any more, not even those that wait already.
-        if not self._flow._engine.is_alive():
-            raise ClosedError("the flow was closed; the run goes on")
-        return await self._flow.runs.get(self._sight.run.id)
 
     def _wake(self) -> None:
         if self._changed is not None:
