@@ -30,7 +30,7 @@ async fn limits_and_counters_of_a_pipeline_are_not_those_of_code() {
     ended(&flow, forever.id).await;
 }
 
-fn tells(place: &Place, name: &str, secrets: serde_json::Value) -> Submission {
+fn tells(place: &Place, name: &str, secrets: &serde_json::Value) -> Submission {
     let code: Code = code(name, TELL).settings(&settings(json!({"secrets": secrets})));
     Submission::code(code).parameter("TMP_DIR", place.tmp().display().to_string())
 }
@@ -45,12 +45,12 @@ async fn code_gets_the_global_secrets_that_it_names_and_those_of_no_pipeline() {
     secrets.set(&pipeline("etl"), &name("A"), Secret::new("the-A-of-etl")).await.unwrap();
     secrets.set(&pipeline("etl"), &name("B"), Secret::new("the-B-of-etl")).await.unwrap();
 
-    let done = run(&flow, tells(&place, "etl", json!([]))).await;
+    let done = run(&flow, tells(&place, "etl", &json!([]))).await;
     assert_eq!((done.status(), found(&place).len()), (Status::Success, 0), "it named none");
-    let done = run(&flow, tells(&place, "etl", json!(["A"]))).await;
+    let done = run(&flow, tells(&place, "etl", &json!(["A"]))).await;
     assert_eq!(done.status(), Status::Success, "{:?}", done.failure());
     assert_eq!(found(&place)["A"], "the-global-A");
-    let missing = run(&flow, tells(&place, "etl", json!(["B"]))).await;
+    let missing = run(&flow, tells(&place, "etl", &json!(["B"]))).await;
     let (kind, message) = start_failure(&missing);
     assert!(*kind == StartFailureKind::SecretMissing && message.contains('B'), "{message}");
 

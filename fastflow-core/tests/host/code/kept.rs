@@ -82,10 +82,10 @@ fn note(root: &Path, text: &str) {
 async fn code_that_was_accepted_is_run_whoever_dies_before_and_meanwhile() {
     let place = Place::new();
     let test = concat!(module_path!(), "::as_one_who_submits");
-    let submitter = HostProcess::start(test, "submits", place.root(), 0);
+    let dies = HostProcess::start(test, "submits", place.root(), 0);
     let submitted = place.root().join("submitted");
     until("code to be submitted", || async { submitted.exists() }).await;
-    submitter.kill(true);
+    dies.kill(true);
     let run: RunId = fs::read_to_string(&submitted).unwrap().parse().unwrap();
 
     let second = host(&place);

@@ -109,7 +109,8 @@ async fn the_same_code_is_written_once_by_all_hosts_together_and_whatever_it_is_
     assert_ne!(other.spec.revision, first.spec.revision);
     let mut expected = [first, other].map(|run| place.data().join("code").join(run.spec.revision.as_str()));
     let mut found = shelf(&place);
-    (expected.sort(), found.sort());
+    expected.sort();
+    found.sort();
     assert_eq!(found, expected);
 }
 
