@@ -159,7 +159,8 @@ class FastflowMagics(Magics):
         print(f"{run.refresh().status}: {variable} is the run")
 
     def _names(self) -> dict[str, Any]:
-        return cast("dict[str, Any]", cast(InteractiveShell, self.shell).user_ns)
+        names: dict[str, Any] = cast(Any, self.shell).user_ns
+        return names
 
     def _set(self, variable: str, value: object) -> None:
         cast(Any, self.shell).push({variable: value})
@@ -195,7 +196,7 @@ def unload(shell: InteractiveShell) -> None:
     """Takes back what :func:`load` did."""
     _html_formatter(shell).pop(list, None)
     for kind in ("line", "cell"):
-        shell.magics_manager.magics[kind].pop("fastflow", None)
+        cast(Any, shell).magics_manager.magics[kind].pop("fastflow", None)
 
 
 def _html_formatter(shell: InteractiveShell) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from ._html import Html
 
@@ -79,8 +79,7 @@ class WidgetScreen:
     def end(self, picture: Html, text: str) -> None:
         """Puts HTML in the place of the widget: a notebook that was saved shows it without a kernel."""
         _publish(_bundle(picture, text), self._display_id, update=True)
-        self._widget.layout.close()  # Each widget comes with one, which stays in the kernel otherwise.
-        self._widget.close()
+        self._widget.leave()
 
 
 class MarimoScreen:
@@ -132,6 +131,5 @@ def _bundle(picture: Html, text: str) -> dict[str, Any]:
 def _publish(bundle: dict[str, Any], display_id: str, *, update: bool) -> None:
     from IPython import display
 
-    # Nobody has typed it.
-    publish: Any = display.publish_display_data
-    publish(bundle, transient={"display_id": display_id}, update=update)
+    # Nobody has typed what it takes.
+    cast(Any, display).publish_display_data(bundle, transient={"display_id": display_id}, update=update)

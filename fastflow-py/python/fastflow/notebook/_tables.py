@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 
 from ..runs import Attempt, RunData, Status
 from ._html import Html, element, joined
@@ -49,7 +49,7 @@ def _facts(run: RunData) -> Html:
     if run.failure is not None:
         rows.append(("failure", run.failure.message))
     if run.parameters:
-        rows.append(("parameters", _cell(run.parameters)))
+        rows.append(("parameters", cell(run.parameters)))
     rows += [("executor", run.executor), ("origin", run.origin), ("created", instant(run.created_at))]
     if run.schedule is not None:
         rows.append(("schedule", run.schedule))
@@ -67,7 +67,7 @@ def runs_table(runs: Iterable[RunData]) -> Html:
         [
             badge(run.status),
             run.pipeline,
-            _cell(run.parameters),
+            cell(run.parameters),
             instant(run.created_at),
             "" if run.started_at is None else duration(since(run.started_at, run.finished_at)),
             "" if run.failure is None else _shortened(run.failure.message),
@@ -75,14 +75,14 @@ def runs_table(runs: Iterable[RunData]) -> Html:
         ]
         for run in islice(runs, MAX_ROWS + 1)
     ]
-    return _table(["status", "pipeline", "parameters", "created", "took", "failure", "id"], rows, "no runs")
+    return table_of(["status", "pipeline", "parameters", "created", "took", "failure", "id"], rows, "no runs")
 
 
 def attempts_table(attempts: Iterable[Attempt]) -> Html:
     """Attempts of a run, one row each."""
     rows = [_attempt_row(attempt) for attempt in islice(attempts, MAX_ROWS + 1)]
     names = ["attempt", "end", "claimed", "set up in", "took", "CPU time", "failure"]
-    return _table(names, rows, "no attempts")
+    return table_of(names, rows, "no attempts")
 
 
 def _attempt_row(attempt: Attempt) -> list[object]:
@@ -104,12 +104,13 @@ def records_table(records: Iterable[Any]) -> Html:
     names: dict[str, None] = {}
     for item in items:
         names.update((each.name, None) for each in dataclasses.fields(item) if each.repr)
-    said = [name for name in names if any(_cell(getattr(item, name, None)) for item in items)]
-    rows: list[Sequence[object]] = [[_cell(getattr(item, name, None)) for name in said] for item in items]
-    return _table([name.replace("_", " ") for name in said], rows, "nothing")
+    said = [name for name in names if any(cell(getattr(item, name, None)) for item in items)]
+    rows: list[Sequence[object]] = [[cell(getattr(item, name, None)) for name in said] for item in items]
+    return table_of([name.replace("_", " ") for name in said], rows, "nothing")
 
 
-def _table(names: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> Html:
+def table_of(names: Sequence[str], rows: Sequence[Sequence[object]], nothing: str) -> Html:
+    """Rows below the names of their columns; ``nothing`` where there are none."""
     if not rows:
         return framed(element("div", nothing, class_="ff-soft"))
     top = element("thead", element("tr", *[element("th", name) for name in names]))
@@ -120,7 +121,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[object]], nothing: str)
     return framed(joined(table, element("div", f"only the first {MAX_ROWS} are shown", class_="ff-soft")))
 
 
-def _cell(value: object) -> str:
+def cell(value: object) -> str:
     """A value in few characters; an empty text when it says nothing."""
     if value is None:
         return ""
@@ -133,9 +134,10 @@ def _cell(value: object) -> str:
     if isinstance(value, timedelta):
         return duration(value)
     if isinstance(value, Mapping):
-        return _shortened(", ".join(f"{name}={_cell(each)}" for name, each in islice(value.items(), MAX_ROWS)))
+        pairs = cast("Mapping[object, object]", value).items()
+        return _shortened(", ".join(f"{name}={cell(each)}" for name, each in islice(pairs, MAX_ROWS)))
     if isinstance(value, (list, tuple, set, frozenset)):
-        return _shortened(", ".join(_cell(each) for each in islice(value, MAX_ROWS)))
+        return _shortened(", ".join(cell(each) for each in islice(cast("Iterable[object]", value), MAX_ROWS)))
     return _shortened(str(value))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import anywidget
 import traitlets
@@ -60,7 +60,12 @@ class RunWidget(anywidget.AnyWidget):
     def __init__(self, cancel: Callable[[], None]) -> None:
         super().__init__()
         self._cancel = cancel
-        self.on_msg(self._on_message)
+        cast(Any, self).on_msg(self._on_message)
+
+    def leave(self) -> None:
+        """Leaves the front end, with the layout that each widget comes with."""
+        cast(Any, self).layout.close()
+        self.close()
 
     def _on_message(self, _widget: object, content: dict[str, Any], _buffers: object) -> None:
         if content.get("type") == "cancel" and self.can_cancel:
