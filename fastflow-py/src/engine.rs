@@ -25,6 +25,8 @@ use crate::{
     operation::{Operation, Record, seconds},
     process::Process,
     runs::Runs,
+    secrets::Secrets,
+    source::Source,
     stream::Stream,
 };
 
@@ -220,7 +222,7 @@ impl Engine {
     fn open(&self) -> Operation {
         let shared = Arc::clone(&self.shared);
         Operation::of(&self.shared, async move {
-            let flow = shared.config.builder().build().await?;
+            let flow = shared.config.builder()?.build().await?;
             flow.start().await?;
             shared.parts.flow.set(flow).map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))
         })
@@ -286,5 +288,17 @@ impl Engine {
     #[getter]
     fn runs(&self) -> Runs {
         Runs::new(&self.shared)
+    }
+
+    /// The secrets.
+    #[getter]
+    fn secrets(&self) -> Secrets {
+        Secrets::new(&self.shared)
+    }
+
+    /// The source of pipelines.
+    #[getter]
+    fn source(&self) -> Source {
+        Source::new(&self.shared)
     }
 }

@@ -20,6 +20,8 @@ mod operation;
 mod process;
 mod record;
 mod runs;
+mod secrets;
+mod source;
 mod stream;
 
 use pyo3::prelude::*;
@@ -33,5 +35,8 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<stream::Stream>()?;
     module.add_class::<runs::Runs>()?;
     module.add_class::<code::Code>()?;
+    module.add_class::<secrets::Secrets>()?;
+    module.add_class::<source::Source>()?;
+    module.add_function(wrap_pyfunction!(secrets::generate_master_key, module)?)?;
     module.add_class::<record::LogLine>()
 }

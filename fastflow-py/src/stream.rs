@@ -15,6 +15,7 @@ use pyo3::{
 use crate::{
     engine::Shared,
     operation::{Finish, Operation, Record},
+    process::Owned,
 };
 
 /// Items that cross to Python at once: crossing costs more than most items do.
@@ -34,8 +35,8 @@ struct Arrived {
 #[pyclass(frozen, module = "fastflow._fastflow")]
 pub(crate) struct Stream {
     shared: Arc<Shared>,
-    source: Arc<tokio::sync::Mutex<BoxStream<'static, Result<Batch>>>>,
-    arrived: Arc<Mutex<Arrived>>,
+    source: Owned<Arc<tokio::sync::Mutex<BoxStream<'static, Result<Batch>>>>>,
+    arrived: Owned<Arc<Mutex<Arrived>>>,
     ready: Mutex<VecDeque<Py<PyAny>>>,
     then: Option<Py<PyAny>>,
     timeout: Option<f64>,
@@ -71,8 +72,8 @@ impl Stream {
         });
         Self {
             shared: Arc::clone(shared),
-            source: Arc::new(tokio::sync::Mutex::new(batches.boxed())),
-            arrived: Arc::default(),
+            source: Owned::new(Arc::new(tokio::sync::Mutex::new(batches.boxed()))),
+            arrived: Owned::new(Arc::default()),
             ready: Mutex::default(),
             then,
             timeout,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from . import _source
 from ._remote import runner
-from .code import CodeOptions, Prepared, prepared
+from .code import CodeOptions, Prepared, check, prepared
 from .errors import InvalidError, RemoteTraceback, RunFailedError, TaskError, UnsupportedError
 from .runs import FailureKind, Status
 
@@ -35,7 +35,7 @@ ARGUMENTS_BYTES_MAX = 16 << 20
 RESULT_BYTES_MAX = 16 << 20
 """The most that a result may have, as it is sent, when nothing is said."""
 
-# Arguments that fit go as a parameter of the run, so that all calls of a function run the same code, which is kept once.
+# Arguments that fit go as a parameter of the run: then all calls of a function run the same code, which is kept once.
 _PARAMETER_CHARS_MAX = 16_000
 _DESCRIPTION_BYTES_MAX = 4 << 20
 _RUNNER = Path(runner.__file__)
@@ -63,13 +63,16 @@ class Crossing:
     def __post_init__(self) -> None:
         """Refuses at once what can never cross."""
         if self.serializer not in ("json", "cloudpickle"):
-            raise InvalidError(f"{self.serializer!r} is no serializer: \"json\" and \"cloudpickle\" are")
+            raise InvalidError(f'{self.serializer!r} is no serializer: "json" and "cloudpickle" are')
         if self.max_result_bytes < 1:
             raise InvalidError("`max_result_bytes` is at least 1")
-        _source.check_kind(self.function)
+        check(self.options)
         if self.serializer == "cloudpickle":
+            _source.check_kind(self.function)
             _cloudpickle()
             _this_python(self.options)
+        elif _source.reference(self.function) is None:
+            _source.check(self.function)
 
     def files(self) -> list[tuple[str, bytes]]:
         """The function, and what calls it there."""
@@ -82,7 +85,7 @@ class Crossing:
             text, description["function"] = _source.module_of(self.function)
             function = (f"{runner.MODULE}.py", text.encode())
         else:
-            function = (runner.FUNCTION_FILE, _pickled_by_value(self.function))
+            function = (runner.FUNCTION_FILE, _pickled(self.function, self.function))
         return [
             ("main.py", _RUNNER.read_bytes()),
             (runner.DESCRIPTION_FILE, json.dumps(description).encode()),
@@ -95,8 +98,8 @@ class Crossing:
         content, text = self._arguments(args, kwargs)
         if len(content) > ARGUMENTS_BYTES_MAX:
             raise InvalidError(
-                f"the arguments have {len(content)} bytes, and at most {ARGUMENTS_BYTES_MAX} are sent: write them to a file "
-                "that the program can read, and pass its path"
+                f"the arguments have {len(content)} bytes, and at most {ARGUMENTS_BYTES_MAX} are sent: write them to a "
+                "file that the program can read, and pass its path"
             )
         parameters: list[tuple[str, str]] = []
         if len(text) <= _PARAMETER_CHARS_MAX:
@@ -109,7 +112,7 @@ class Crossing:
     def _arguments(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[bytes, str]:
         """The arguments for a file, and for a parameter."""
         if self.serializer == "cloudpickle":
-            content: bytes = _cloudpickle().dumps((args, kwargs))
+            content = _pickled(self.function, (args, kwargs))
             return content, base64.b64encode(content).decode()
         try:
             for index, value in enumerate(args):
@@ -205,8 +208,8 @@ class Crossing:
 def _builtin(found: dict[str, Any]) -> Exception | None:
     """An exception of a built-in type, as it was."""
     kind = getattr(builtins, str(found.get("type")), None) if found.get("module") == "builtins" else None
-    args = found.get("args")
-    if not isinstance(kind, type) or not issubclass(kind, Exception) or not isinstance(args, list):
+    args: Any = found.get("args")
+    if not isinstance(kind, type) or not issubclass(kind, Exception) or runner.kind_of(args) is not list:
         return None
     try:
         return kind(*[runner.decode_argument(each) for each in args])
@@ -233,9 +236,10 @@ def _read(work: Path, name: str, limit_bytes: int, run: RunData) -> bytes | None
         raise TaskError(f"the result cannot be read: {error.strerror}", run) from error
     finally:
         os.close(folder)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise TaskError("the program has left a result that is no file", run)
     with open(file, "rb") as opened:
-        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-            raise TaskError("the program has left a result that is no file", run)
         content = opened.read(limit_bytes + 1)
     if len(content) > limit_bytes:
         raise TaskError(f"the program has left a result of more than {limit_bytes} bytes", run)
@@ -287,27 +291,28 @@ def _cloudpickle() -> Any:
         ) from None
 
 
-def _pickled_by_value(function: Callable[..., Any]) -> bytes:
-    """The function with everything of its module, which would not be there."""
+def _pickled(function: Callable[..., Any], value: object) -> bytes:
+    """A function, or arguments for it, with everything of the function's module, which would not be there."""
     pickler = _cloudpickle()
     module: ModuleType | None = sys.modules.get(getattr(function, "__module__", None) or "")
     if module is None or module.__name__ == "__main__" or _source.is_there(module.__name__):
-        return _pickled(pickler, function)
+        return _dumped(pickler, function, value)
     with _by_value:
         known = module.__name__ in pickler.list_registry_pickle_by_value()
         if not known:
             pickler.register_pickle_by_value(module)
         try:
-            return _pickled(pickler, function)
+            return _dumped(pickler, function, value)
         finally:
             if not known:
                 pickler.unregister_pickle_by_value(module)
 
 
-def _pickled(pickler: Any, function: Callable[..., Any]) -> bytes:
+def _dumped(pickler: Any, function: Callable[..., Any], value: object) -> bytes:
     try:
-        content: bytes = pickler.dumps(function)
+        content: bytes = pickler.dumps(value)
     except Exception as error:
         name = getattr(function, "__name__", repr(function))
-        raise InvalidError(f"`{name}` cannot be pickled: {type(error).__name__}: {error}") from error
+        what = f"`{name}`" if value is function else f"the arguments of `{name}`"
+        raise InvalidError(f"{what} cannot be pickled: {type(error).__name__}: {error}") from error
     return content

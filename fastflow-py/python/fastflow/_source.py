@@ -14,6 +14,7 @@ from typing import Any
 
 from . import _definition
 from ._definition import Definition
+from ._remote.runner import kind_of
 from .errors import InvalidError
 
 CONSTANT_CHARS_MAX = 64 * 1024
@@ -34,7 +35,8 @@ def check(function: Any) -> FunctionType:
     name = getattr(function, "__name__", repr(function))
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
         raise InvalidError(
-            f"`{name}` is no plain function: give one that is defined with `def` and has no other decorator, {_PICKLE_HINT}"
+            f"`{name}` is no plain function: give one that is defined with `def` and has no other decorator, "
+            f"{_PICKLE_HINT}"
         )
     if name == "<lambda>":
         raise InvalidError(f"a lambda has no source of its own: define a function with `def`, {_PICKLE_HINT}")
@@ -42,7 +44,8 @@ def check(function: Any) -> FunctionType:
     if function.__code__.co_freevars:
         variables = ", ".join(f"`{each}`" for each in function.__code__.co_freevars)
         raise InvalidError(
-            f"`{name}` uses {variables} of the function around it, which is not sent: pass it as an argument, {_PICKLE_HINT}"
+            f"`{name}` uses {variables} of the function around it, which is not sent: pass it as an argument, "
+            f"{_PICKLE_HINT}"
         )
     owner = function.__qualname__.rpartition(".")[0]
     if owner and not owner.endswith("<locals>"):
@@ -66,9 +69,9 @@ def module_of(function: Any) -> tuple[str, str]:
     Raises:
         InvalidError: it needs what cannot cross. The message names it.
     """
-    reference = _reference(function, function.__name__)
-    if reference is not None:
-        module, name = reference
+    found = reference(function)
+    if found is not None:
+        module, name = found
         return f"from {module} import {name}\n", name
     function = check(function)
     gathered = _Gathered(function.__globals__)
@@ -140,15 +143,15 @@ class _Gathered:
         if isinstance(value, ModuleType):
             self._add_module(name, value, user, definition)
             return
-        reference = _reference(value, name)
+        found = reference(value, name)
         literal = _literal(value)
-        if reference is not None:
-            self._imports[f"from {reference[0]} import {reference[1]} as {name}"] = None
+        if found is not None:
+            self._imports[f"from {found[0]} import {found[1]} as {name}"] = None
         elif literal is not None:
             if len(literal) > CONSTANT_CHARS_MAX:
                 raise InvalidError(
-                    f"`{user}` uses the constant `{name}`, which has more than {CONSTANT_CHARS_MAX} characters: pass it "
-                    "as an argument"
+                    f"`{user}` uses the constant `{name}`, which has more than {CONSTANT_CHARS_MAX} characters: pass "
+                    "it as an argument"
                 )
             self._constants[name] = literal
         elif isinstance(own := _unwrapped(value), (FunctionType, type)) and self._is_of_module(own):
@@ -160,8 +163,8 @@ class _Gathered:
         path = module.__name__
         if not is_there(path):
             raise InvalidError(
-                f"`{user}` uses the module `{name}`, which is no installed package and would not be there: move what it "
-                f"needs into the same module, run the folder with `run_folder`, {_PICKLE_HINT}"
+                f"`{user}` uses the module `{name}`, which is no installed package and would not be there: move what "
+                f"it needs into the same module, run the folder with `run_folder`, {_PICKLE_HINT}"
             )
         self._imports[f"import {path}" if path == name else f"import {path} as {name}"] = None
         for below in _definition.submodules(definition.text, name, path):
@@ -188,15 +191,15 @@ class _Gathered:
             self._add_definition(own, _definition.of_class(value))
 
     def _refused(self, name: str, value: Any, user: str) -> InvalidError:
-        kind = type(value)
+        kind = kind_of(value)
         if isinstance(value, (FunctionType, type)):
             return InvalidError(
-                f"`{user}` uses `{name}` of the module `{value.__module__}`, which is no installed package and would not "
-                f"be there: move it into the same module, run the folder with `run_folder`, {_PICKLE_HINT}"
+                f"`{user}` uses `{name}` of the module `{value.__module__}`, which is no installed package and would "
+                f"not be there: move it into the same module, run the folder with `run_folder`, {_PICKLE_HINT}"
             )
         return InvalidError(
-            f"`{user}` uses `{name}`, which is a {kind.__module__}.{kind.__qualname__} and cannot be sent: make it inside "
-            f"of the function, pass what it is made of as an argument, {_PICKLE_HINT}"
+            f"`{user}` uses `{name}`, which is a {kind.__module__}.{kind.__qualname__} and cannot be sent: make it "
+            f"inside of the function, pass what it is made of as an argument, {_PICKLE_HINT}"
         )
 
 
@@ -205,7 +208,7 @@ def _unwrapped(value: Any) -> Any:
     return inspect.unwrap(value) if callable(value) else value
 
 
-def _reference(value: Any, name: str) -> tuple[str, str] | None:
+def reference(value: Any, name: str = "") -> tuple[str, str] | None:
     """Where a value can be imported from in a sandbox."""
     module = getattr(value, "__module__", None)
     if not isinstance(module, str) or isinstance(value, ModuleType) or not is_there(module):
@@ -233,13 +236,14 @@ def is_there(module: str) -> bool:
 
 def _literal(value: Any, depth: int = 0) -> str | None:
     """A constant as it is written in Python; None for what cannot be written."""
-    if value is None or type(value) in (bool, int, str, bytes):
+    kind = kind_of(value)
+    if value is None or kind in (bool, int, str, bytes):
         return repr(value)
-    if type(value) is float:
+    if kind is float:
         return repr(value) if math.isfinite(value) else None
-    if depth > _CONSTANT_DEPTH_MAX or type(value) not in (list, tuple, set, frozenset, dict):
+    if depth > _CONSTANT_DEPTH_MAX or kind not in (list, tuple, set, frozenset, dict):
         return None
-    items = [*value, *value.values()] if isinstance(value, dict) else list(value)
+    items: list[Any] = [*value, *value.values()] if kind is dict else list(value)
     if any(_literal(each, depth + 1) is None for each in items):
         return None
     return repr(value)

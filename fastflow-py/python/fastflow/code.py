@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from ._given import PathLike, Size, texts
 from ._time import Duration, seconds, seconds_or_none
 from .errors import InvalidError, NotFoundError
 
@@ -43,7 +44,7 @@ class CodeOptions(TypedDict, total=False):
     """The packages it needs, as ``pip`` takes them: ``["polars==1.*"]``."""
     python: str
     """The Python it wants, as ``uv`` takes it: ``"3.12"``, or a range such as ``">=3.11,<3.14"``."""
-    memory: str | int
+    memory: Size
     """The most memory, in bytes or as ``"2g"``."""
     cpu: float
     """The most processor time, in cores."""
@@ -107,7 +108,7 @@ def snippet(code: str, name: str, options: CodeOptions) -> Prepared:
     return prepared(name, [(_MAIN, code.encode())], options)
 
 
-def script(path: str | os.PathLike[str], options: CodeOptions) -> Prepared:
+def script(path: PathLike, options: CodeOptions) -> Prepared:
     """A script of one file."""
     path = Path(path)
     try:
@@ -117,7 +118,7 @@ def script(path: str | os.PathLike[str], options: CodeOptions) -> Prepared:
     return prepared(path.stem, [(_MAIN, content)], options)
 
 
-def folder(path: str | os.PathLike[str], options: CodeOptions) -> Prepared:
+def folder(path: PathLike, options: CodeOptions) -> Prepared:
     """A folder with a ``main.py``, as it is now."""
     path = Path(path)
     if not path.is_dir():
@@ -146,14 +147,26 @@ def folder(path: str | os.PathLike[str], options: CodeOptions) -> Prepared:
 
 def prepared(name: str, files: list[tuple[str, bytes]], options: CodeOptions) -> Prepared:
     """These files, with what the options say written down beside them."""
-    unknown = sorted(set(options) - _OPTIONS)
-    if unknown:
-        raise TypeError(f"unknown option {unknown[0]!r}; expected one of {', '.join(sorted(_OPTIONS))}")
+    check(options)
     files = _with_requirements(files, options)
     files = _with_settings(files, _settings(options))
     return Prepared(
         name=_valid_name(name), files=tuple(files), executor=options.get("executor"), priority=options.get("priority")
     )
+
+
+def check(options: CodeOptions) -> None:
+    """Refuses what can be known to be wrong before there is any code.
+
+    Raises:
+        TypeError: there is no such option.
+        InvalidError: an option is wrong.
+    """
+    unknown = sorted(set(options) - _OPTIONS)
+    if unknown:
+        raise TypeError(f"unknown option {unknown[0]!r}; expected one of {', '.join(sorted(_OPTIONS))}")
+    _with_requirements([], options)
+    _with_settings([], _settings(options))
 
 
 def _valid_name(name: str) -> str:
@@ -163,7 +176,7 @@ def _valid_name(name: str) -> str:
 
 
 def _with_requirements(files: list[tuple[str, bytes]], options: CodeOptions) -> list[tuple[str, bytes]]:
-    requirements = _texts("requirements", options.get("requirements", ()))
+    requirements = texts(options.get("requirements", ()), "requirements")
     if not requirements:
         return files
     import re
@@ -209,12 +222,14 @@ def _settings(options: CodeOptions) -> dict[str, object]:
         "max_processes": options.get("max_processes"),
         "retry_attempts": options.get("retries"),
         "network": options.get("network"),
-        "secrets": _texts("secrets", options.get("secrets", ())) or None,
+        "secrets": texts(options.get("secrets", ()), "secrets") or None,
         "secrets_as": options.get("secrets_as"),
         "default_env": dict(options["env"]) if "env" in options else None,
         "image": options.get("image"),
-        "tags": _texts("tags", options.get("tags", ())) or None,
+        "tags": texts(options.get("tags", ()), "tags") or None,
     }
+    if "time_limit" in options and seconds(options["time_limit"]) <= 0:
+        raise InvalidError("`time_limit` is more than 0; leave it out where there is no limit")
     if "retry_delay" in options:
         found["retry_strategy"] = {"type": "fixed_delay", "delay": _whole_seconds(options["retry_delay"])}
     found = {name: value for name, value in found.items() if value is not None}
@@ -223,12 +238,6 @@ def _settings(options: CodeOptions) -> dict[str, object]:
     if twice:
         raise InvalidError(f"the setting {twice[0]!r} is given twice: by an option, and in `settings`")
     return {**found, **more}
-
-
-def _texts(option: str, texts: Iterable[str]) -> list[str]:
-    if isinstance(texts, str):
-        raise InvalidError(f"`{option}` is a list of texts: write [{texts!r}]")
-    return list(texts)
 
 
 def _whole_seconds(duration: Duration | None) -> int | None:

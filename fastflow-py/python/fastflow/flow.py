@@ -11,9 +11,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ._fastflow import Engine
+from ._given import PathLike, Size, at_most_one, choice, path, texts
 from ._time import Duration, seconds, seconds_or_none
 from .code import CodeOptions, Prepared, folder, script, snippet
-from .runs import AsyncRun, AsyncRuns, Run, Runs, texts
+from .errors import InvalidError
+from .executors import Executor, named_executors
+from .git import Git, git_record
+from .master_keys import MasterKey, fernet_text, key_record, key_records
+from .options import Audits, Blackout, Retention, blackout_record, retention_record
+from .runs import AsyncRun, AsyncRuns, Run, Runs, parameter_texts
+from .secret_stores import SecretStore, store_record
+from .secrets import AsyncSecrets, Secrets
+from .source import AsyncSource, Source
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
@@ -57,12 +66,28 @@ def _uv() -> str | None:
 
 
 def open(
-    pipelines: str | os.PathLike[str],
+    pipelines: PathLike | None = None,
     *,
-    data_dir: str | os.PathLike[str] | None = None,
+    git: Git | None = None,
+    data_dir: PathLike | None = None,
+    executor: Executor | str | None = None,
+    executors: Iterable[Executor | str] | Mapping[str, Executor | str] | None = None,
+    master_key: MasterKey | None = None,
+    older_master_keys: Iterable[MasterKey] = (),
+    fernet_key: str | bytes | None = None,
+    secret_stores: Iterable[SecretStore] = (),
     max_concurrent_runs: int | None = None,
+    pools: Mapping[str, int] | None = None,
+    memory_budget: Size | None = None,
+    cpu_budget: float | None = None,
+    blackouts: Iterable[Blackout] = (),
+    retention: Retention | None = None,
+    sync_interval: Duration | None = None,
+    preheat: int | None = None,
+    audits: Audits | str = Audits.ON_REQUEST,
+    default_python: str | None = None,
     inherit_env: Iterable[str] = (),
-    uv: str | os.PathLike[str] | None = None,
+    uv: PathLike | None = None,
     timeout: Duration = ANSWER_TIMEOUT_SECONDS,
 ) -> Opening:
     """Opens a flow: ``with`` gives a :class:`Flow`, ``async with`` an :class:`AsyncFlow`.
@@ -71,25 +96,74 @@ def open(
 
     Args:
         pipelines: the folder of pipelines.
+        git: a repository of pipelines, in the place of a folder.
         data_dir: where everything is kept; ``.fastflow`` beside the folder of pipelines when nothing is said.
+        executor: the executor, by its name (``"process"``, ``"docker"``, ``"podman"``) or with its options; processes of
+            this machine when nothing is said.
+        executors: several of them; the first is the default, and pipelines name the others. A mapping gives them names
+            of their own.
+        master_key: the key that secrets are sealed with. Without one there are no stored secrets.
+        older_master_keys: keys of earlier: what is sealed with them can be opened.
+        fernet_key: the ``ENCRYPTION_KEY`` of an older Fast-Flow, with which ``encrypted_env`` of its pipelines is read.
+        secret_stores: others who have secrets; asked in this order for what the flow has not.
         max_concurrent_runs: how many runs are in flight at one time; 16 when nothing is said.
+        pools: the slots of each pool, by its name. Runs of pipelines that name a pool hold slots of it.
+        memory_budget: the most memory that runs in flight may have declared together, as ``"8g"`` or in bytes.
+        cpu_budget: the same for processor time, in cores.
+        blackouts: times at which schedules start nothing.
+        retention: how long what ended runs have left behind is kept.
+        sync_interval: how often the source is synced without anybody asking: every minute or less often. Never, when
+            nothing is said; folders are watched all the same.
+        preheat: how many environments at one time are made ready before runs need them; 2 when nothing is said, and none
+            with 0.
+        audits: when packages are audited.
+        default_python: the Python for pipelines that ask for none, such as ``"3.12"``.
         inherit_env: further variables of this process that programs get, by name.
         uv: the ``uv`` to make environments with; the one that was installed with the package when nothing is said.
         timeout: how long calls wait for their answers when they do not say.
 
-    >>> with fastflow.open(pipelines, data_dir=data_dir) as flow:
+    Raises:
+        InvalidError: an option is wrong. Those that only the data directory or a program can tell are told when it is
+            opened.
+
+    >>> with fastflow.open(pipelines, data_dir=data_dir, pools={"db": 3}, memory_budget="8g") as flow:
     ...     flow.run("hello").wait().status
     <Status.SUCCESS: 'SUCCESS'>
     """
-    folder = Path(pipelines)
     options: dict[str, Any] = {
-        "pipelines": folder,
-        "data_dir": Path(data_dir) if data_dir is not None else folder.parent / ".fastflow",
+        "pipelines": path(pipelines),
+        "git": git_record(git),
+        "data_dir": _data_dir(pipelines, git, data_dir),
+        "executors": named_executors(executor, executors),
+        "master_key": key_record(master_key),
+        "older_master_keys": key_records(older_master_keys),
+        "fernet_key": fernet_text(fernet_key),
+        "secret_stores": [store_record(store) for store in secret_stores],
         "max_concurrent_runs": max_concurrent_runs,
-        "inherit_env": list(inherit_env),
-        "uv": uv if uv is not None else _uv(),
+        "pools": dict(pools or {}),
+        "memory_budget": memory_budget,
+        "cpu_budget": cpu_budget,
+        "blackouts": [blackout_record(blackout) for blackout in blackouts],
+        "retention": retention_record(retention),
+        "sync_interval": seconds_or_none(sync_interval),
+        "preheat": preheat,
+        "audits": choice(Audits, audits, "audits").value,
+        "default_python": default_python,
+        "inherit_env": texts(inherit_env, "inherit_env"),
+        "uv": path(uv) if uv is not None else _uv(),
     }
     return Opening(options, seconds(timeout))
+
+
+def _data_dir(pipelines: PathLike | None, git: Git | None, data_dir: PathLike | None) -> Path:
+    if pipelines is None and git is None:
+        raise InvalidError("a flow needs pipelines: give a folder, or git=fastflow.Git(…)")
+    at_most_one("where pipelines come from", pipelines=pipelines, git=git)
+    if data_dir is not None:
+        return Path(data_dir).expanduser()
+    if pipelines is None:
+        raise InvalidError("with a repository there is no folder to keep things beside: give `data_dir`")
+    return Path(pipelines).expanduser().parent / ".fastflow"
 
 
 class Opening:
@@ -159,15 +233,21 @@ class Flow:
     <Status.SUCCESS: 'SUCCESS'>
     """
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "runs")
+    __slots__ = ("__weakref__", "_engine", "_timeout", "runs", "secrets", "source")
 
     runs: Runs
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
+    secrets: Secrets
+    """The secrets: set, removed, listed, put under a new key."""
+    source: Source
+    """Where pipelines come from: synced, looked at, watched."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
         self._timeout = timeout
         self.runs = Runs(self, engine.runs)
+        self.secrets = Secrets(self, engine.secrets)
+        self.source = Source(self, engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -234,7 +314,7 @@ class Flow:
 
     def run_script(
         self,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         parameters: Mapping[str, object] | None = None,
         key: str | None = None,
@@ -251,7 +331,7 @@ class Flow:
 
     def run_folder(
         self,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         parameters: Mapping[str, object] | None = None,
         key: str | None = None,
@@ -274,7 +354,7 @@ class Flow:
         delay: Duration | None,
         timeout: Duration | None,
     ) -> Run:
-        operation = code.submit(self._engine.code, texts(parameters), key=key, delay=delay)
+        operation = code.submit(self._engine.code, parameter_texts(parameters), key=key, delay=delay)
         return self.runs._run(operation.block(self._limit(timeout)))
 
     @overload
@@ -282,7 +362,6 @@ class Flow:
     @overload
     def task(
         self,
-        function: None = None,
         /,
         *,
         serializer: Serializer = "json",
@@ -302,8 +381,8 @@ class Flow:
 
         Args:
             function: the function.
-            serializer: how arguments and results cross: ``"json"``, or ``"cloudpickle"``, which takes nearly everything,
-                and which asks for trust: what the program leaves is unpickled here.
+            serializer: how arguments and results cross: ``"json"``, or ``"cloudpickle"``, which takes nearly
+                everything, and which asks for trust: what the program leaves is unpickled here.
             max_result_bytes: the largest result; 16 MiB, when nothing is said.
             options: what it needs and may use: :class:`fastflow.CodeOptions`.
 
@@ -351,15 +430,21 @@ class Flow:
 class AsyncFlow:
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "runs")
+    __slots__ = ("__weakref__", "_engine", "_timeout", "runs", "secrets", "source")
 
     runs: AsyncRuns
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
+    secrets: AsyncSecrets
+    """The secrets: set, removed, listed, put under a new key."""
+    source: AsyncSource
+    """Where pipelines come from: synced, looked at, watched."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
         self._timeout = timeout
         self.runs = AsyncRuns(self, engine.runs)
+        self.secrets = AsyncSecrets(self, engine.secrets)
+        self.source = AsyncSource(self, engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -409,7 +494,7 @@ class AsyncFlow:
 
     async def run_script(
         self,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         parameters: Mapping[str, object] | None = None,
         key: str | None = None,
@@ -422,7 +507,7 @@ class AsyncFlow:
 
     async def run_folder(
         self,
-        path: str | os.PathLike[str],
+        path: PathLike,
         *,
         parameters: Mapping[str, object] | None = None,
         key: str | None = None,
@@ -441,7 +526,7 @@ class AsyncFlow:
         delay: Duration | None,
         timeout: Duration | None,
     ) -> AsyncRun:
-        operation = code.submit(self._engine.code, texts(parameters), key=key, delay=delay)
+        operation = code.submit(self._engine.code, parameter_texts(parameters), key=key, delay=delay)
         return self.runs._run(await operation.within(self._limit(timeout)))
 
     @overload
@@ -449,7 +534,6 @@ class AsyncFlow:
     @overload
     def task(
         self,
-        function: None = None,
         /,
         *,
         serializer: Serializer = "json",

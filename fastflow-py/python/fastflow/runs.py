@@ -271,7 +271,7 @@ def _position(after: str | LogLine | None) -> tuple[int, int]:
     return int(attempt), int(offset)
 
 
-def texts(parameters: Mapping[str, object] | None) -> list[tuple[str, str]]:
+def parameter_texts(parameters: Mapping[str, object] | None) -> list[tuple[str, str]]:
     """Parameters as programs find them."""
     texts: list[tuple[str, str]] = []
     for name, value in (parameters or {}).items():
@@ -305,7 +305,7 @@ class _Operations:
     ) -> Operation[dict[str, Any]]:
         return self._native.submit(
             pipeline,
-            texts(parameters),
+            parameter_texts(parameters),
             priority=priority,
             config=config,
             key=key,

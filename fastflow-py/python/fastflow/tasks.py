@@ -6,183 +6,26 @@ import asyncio
 import functools
 import itertools
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
-from uuid import UUID
 
 from ._crossing import RESULT_BYTES_MAX, Crossing, Serializer
 from ._time import Duration
 from .code import CodeOptions
-from .errors import ConflictError, FastflowError, InvalidError, TimedOutError
-from .runs import AsyncRun, FailureKind, Run, RunData, Status
+from .errors import FastflowError, InvalidError
+from .task_runs import AsyncTaskRun, TaskRun
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._crossing import Call
-    from ._fastflow import LogLine
     from .flow import AsyncFlow, Flow
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 IN_FLIGHT_MAX = 64
-"""How many runs of one ``map`` are there at one time, when nothing is said. How many of them run is the host's limit."""
-
-
-class _Outcome(Generic[R]):
-    """The value or the exception of a call, once it is known."""
-
-    __slots__ = ("error", "value")
-
-    def __init__(self, value: R | None, error: Exception | None) -> None:
-        self.value = value
-        self.error = error
-
-    def get(self) -> R:
-        if self.error is not None:
-            raise self.error
-        return cast("R", self.value)
-
-
-def _outcome(crossing: Crossing, run: RunData, directory: Any) -> _Outcome[Any]:
-    try:
-        return _Outcome(crossing.outcome(run, None if directory is None else directory / "work"), None)
-    except Exception as error:
-        return _Outcome(None, error)
-
-
-def _leaves_outcome(run: RunData) -> bool:
-    """Whether the newest attempt may have left something to read. It is never that of an attempt before."""
-    by_itself = run.failure is not None and run.failure.kind is FailureKind.EXIT_CODE
-    return run.status is Status.SUCCESS or (run.status is Status.FAILED and by_itself)
-
-
-class TaskRun(Generic[R]):
-    """One call of a task: a run, and the result that it brings.
-
-    >>> def double(number: int) -> int:
-    ...     return 2 * number
-    >>> call = flow.task(double).submit(21)  # doctest: +SKIP
-    >>> call.result(), call.run.pipeline  # doctest: +SKIP
-    (42, 'code.double')
-    """
-
-    __slots__ = ("_crossing", "_outcome", "run")
-
-    run: Run
-    """The run, as it was when it was submitted."""
-
-    def __init__(self, run: Run, crossing: Crossing) -> None:
-        self.run = run
-        self._crossing = crossing
-        self._outcome: _Outcome[R] | None = None
-
-    @property
-    def id(self) -> UUID:
-        """The id of the run."""
-        return self.run.id
-
-    def result(self, timeout: Duration | None = None) -> R:
-        """Waits for what the function returns, or raises what it has raised.
-
-        Raises:
-            TimedOutError: it has not ended within ``timeout``. The run goes on.
-            RunFailedError: the run was cancelled, or ended by something else than the function, such as a limit.
-            TaskError: what the function returned, or raised, cannot be had here as it was there.
-        """
-        return self._finished(timeout).get()
-
-    def exception(self, timeout: Duration | None = None) -> Exception | None:
-        """Waits for the end, and gives what :meth:`result` would raise; None when there is a result."""
-        return self._finished(timeout).error
-
-    def done(self) -> bool:
-        """Whether it has ended."""
-        return self._outcome is not None or self.run.refresh().is_final
-
-    def logs(self, *, after: str | LogLine | None = None, timeout: Duration | None = None) -> Iterator[LogLine]:
-        """The log of the run, live: what the function prints, among others."""
-        return self.run.logs(after=after, timeout=timeout)
-
-    def cancel(self, *, timeout: Duration | None = None) -> bool:
-        """Asks for its end. False when it has ended already."""
-        try:
-            self.run.cancel(timeout=timeout)
-        except ConflictError:
-            return False
-        return True
-
-    def _finished(self, timeout: Duration | None) -> _Outcome[R]:
-        if self._outcome is not None:
-            return self._outcome
-        run = self.run.wait(timeout=timeout)
-        directory = run.directory() if _leaves_outcome(run) else None
-        outcome: _Outcome[R] = _outcome(self._crossing, run, directory)
-        self._outcome = outcome
-        return outcome
-
-    def __repr__(self) -> str:
-        return f"<fastflow.TaskRun {self.run.pipeline} {self.run.id}>"
-
-
-class AsyncTaskRun(Generic[R]):
-    """The same as :class:`TaskRun`, for ``await``: awaiting it gives the result."""
-
-    __slots__ = ("_crossing", "_outcome", "run")
-
-    run: AsyncRun
-    """The run, as it was when it was submitted."""
-
-    def __init__(self, run: AsyncRun, crossing: Crossing) -> None:
-        self.run = run
-        self._crossing = crossing
-        self._outcome: _Outcome[R] | None = None
-
-    @property
-    def id(self) -> UUID:
-        """The id of the run."""
-        return self.run.id
-
-    async def result(self, timeout: Duration | None = None) -> R:
-        """Waits for what the function returns, or raises what it has raised. See :meth:`TaskRun.result`."""
-        return (await self._finished(timeout)).get()
-
-    async def exception(self, timeout: Duration | None = None) -> Exception | None:
-        """Waits for the end, and gives what :meth:`result` would raise; None when there is a result."""
-        return (await self._finished(timeout)).error
-
-    async def done(self) -> bool:
-        """Whether it has ended."""
-        return self._outcome is not None or (await self.run.refresh()).is_final
-
-    def logs(self, *, after: str | LogLine | None = None, timeout: Duration | None = None) -> AsyncIterator[LogLine]:
-        """The log of the run, live, for ``async for``."""
-        return self.run.logs(after=after, timeout=timeout)
-
-    async def cancel(self, *, timeout: Duration | None = None) -> bool:
-        """Asks for its end. False when it has ended already."""
-        try:
-            await self.run.cancel(timeout=timeout)
-        except ConflictError:
-            return False
-        return True
-
-    async def _finished(self, timeout: Duration | None) -> _Outcome[R]:
-        if self._outcome is not None:
-            return self._outcome
-        run = await self.run.wait(timeout=timeout)
-        directory = await run.directory() if _leaves_outcome(run) else None
-        # Reading a large result would hold up the loop.
-        outcome: _Outcome[R] = await asyncio.to_thread(_outcome, self._crossing, run, directory)
-        self._outcome = outcome
-        return outcome
-
-    def __await__(self) -> Generator[Any, Any, R]:
-        return self.result().__await__()
-
-    def __repr__(self) -> str:
-        return f"<fastflow.AsyncTaskRun {self.run.pipeline} {self.run.id}>"
+"""How many runs of one ``map`` there are at one time, when nothing is said. How many of them run, the host decides."""
 
 
 class _Base(Generic[P, R]):
@@ -206,7 +49,11 @@ class _Base(Generic[P, R]):
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return self._crossing.call(self._crossing.files(), args, kwargs)
 
-    def _calls(self, iterables: tuple[Iterable[Any], ...]) -> Iterator[Call]:
+    def _calls(self, iterables: tuple[Iterable[Any], ...], max_in_flight: int) -> Iterator[Call]:
+        if max_in_flight < 1:
+            raise InvalidError("`max_in_flight` is at least 1")
+        if self._key is not None:
+            raise InvalidError("a key is of one submission, and all of a `map` would be that run: leave `key` out")
         files = self._crossing.files()
         return (self._crossing.call(files, args, {}) for args in zip(*iterables, strict=False))
 
@@ -243,9 +90,7 @@ class Task(_Base[P, R]):
     (3, [1, 3])
     """
 
-    def __init__(
-        self, flow: Flow, crossing: Crossing, key: str | None = None, delay: Duration | None = None
-    ) -> None:
+    def __init__(self, flow: Flow, crossing: Crossing, key: str | None = None, delay: Duration | None = None) -> None:
         super().__init__(crossing, key, delay)
         self._flow = flow
 
@@ -301,8 +146,7 @@ class Task(_Base[P, R]):
             max_in_flight: how many runs are there at one time.
             timeout: how long to wait for each result.
         """
-        calls = self._calls(iterables)
-        _check_in_flight(max_in_flight)
+        calls = self._calls(iterables, max_in_flight)
         flying = deque(self._submit(call) for call in itertools.islice(calls, max_in_flight))
         return self._results(flying, calls, return_exceptions=return_exceptions, timeout=timeout)
 
@@ -339,7 +183,7 @@ class Task(_Base[P, R]):
         delay: Duration | None = None,
         **options: Unpack[CodeOptions],
     ) -> Task[P, R]:
-        """The same task with other options. ``key`` names its next submission, so that repeating it returns that run."""
+        """The same task with other options. ``key`` names the submission, so that repeating it returns its run."""
         return Task(self._flow, self._replaced(options, serializer, max_result_bytes), key, delay)
 
     def __repr__(self) -> str:
@@ -397,8 +241,7 @@ class AsyncTask(_Base[P, R]):
         timeout: Duration | None = None,
     ) -> AsyncIterator[R | Exception]:
         """Runs it for each item, and gives the results in that order, for ``async for``. See :meth:`Task.map`."""
-        _check_in_flight(max_in_flight)
-        calls = self._calls(iterables)
+        calls = self._calls(iterables, max_in_flight)
         return self._results(calls, max_in_flight, return_exceptions=return_exceptions, timeout=timeout)
 
     async def _results(
@@ -438,11 +281,6 @@ class AsyncTask(_Base[P, R]):
 
     def __repr__(self) -> str:
         return f"<fastflow.AsyncTask {getattr(self, '__qualname__', '?')}>"
-
-
-def _check_in_flight(max_in_flight: int) -> None:
-    if max_in_flight < 1:
-        raise InvalidError("`max_in_flight` is at least 1")
 
 
 def crossing(

@@ -11,7 +11,8 @@ import json
 import os
 import sys
 import traceback
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from collections.abc import Callable
+from typing import Any
 
 MODULE = "fastflow_task"
 DESCRIPTION_FILE = MODULE + ".json"
@@ -31,29 +32,34 @@ class NotSendableError(Exception):
     """A value cannot cross."""
 
 
+def kind_of(value: object) -> type[Any]:
+    """The exact type of a value."""
+    return type(value)
+
+
 def check_json(value: Any, at: str, depth: int = 0) -> None:
     """Refuses what would not come out of JSON as it went in."""
-    kind: Any = type(value)
+    kind = kind_of(value)
     if value is None or kind is bool or kind is str:
         return
     if depth > DEPTH_MAX:
-        raise NotSendableError("%s is nested more than %d deep, or holds itself" % (at[:100], DEPTH_MAX))
+        raise NotSendableError(f"{at[:100]} is nested more than {DEPTH_MAX} deep, or holds itself")
     if kind is int:
         if value.bit_length() > INTEGER_BITS_MAX:
-            raise NotSendableError("%s is an integer of more than %d bits" % (at, INTEGER_BITS_MAX))
+            raise NotSendableError(f"{at} is an integer of more than {INTEGER_BITS_MAX} bits")
     elif kind is float:
         if value != value or value in (float("inf"), float("-inf")):
-            raise NotSendableError("%s is %r, which JSON has no word for" % (at, value))
+            raise NotSendableError(f"{at} is {value!r}, which JSON has no word for")
     elif kind is list:
         for index, item in enumerate(value):
-            check_json(item, "%s[%d]" % (at, index), depth + 1)
+            check_json(item, f"{at}[{index}]", depth + 1)
     elif kind is dict:
         for key, item in value.items():
             if type(key) is not str:
-                raise NotSendableError("%s has the key %.100r, and JSON has no keys but str" % (at, key))
-            check_json(item, "%s[%.100r]" % (at, key), depth + 1)
+                raise NotSendableError(f"{at} has the key {key!r:.100}, and JSON has no keys but str")
+            check_json(item, f"{at}[{key!r:.100}]", depth + 1)
     else:
-        raise NotSendableError("%s is a %s.%s, and %s" % (at, kind.__module__, kind.__qualname__, _advice(kind)))
+        raise NotSendableError(f"{at} is a {kind.__module__}.{kind.__qualname__}, and {_advice(kind)}")
 
 
 def _advice(kind: Any) -> str:
@@ -61,7 +67,7 @@ def _advice(kind: Any) -> str:
         return "JSON would bring back a list: give a list"
     for plain in (str, int, float, dict, list):
         if issubclass(kind, plain):
-            return "JSON would bring back a plain %s: give %s(...)" % (plain.__name__, plain.__name__)
+            return f"JSON would bring back a plain {plain.__name__}: give {plain.__name__}(...)"
     return "JSON carries None, bool, int, float, str, list and dict"
 
 
@@ -74,7 +80,7 @@ def encode_argument(value: Any, depth: int = 0) -> Any:
     """An argument of an exception, in a form that tells tuples and bytes apart."""
     if depth > 20:
         raise NotSendableError("too deep")
-    kind: Any = type(value)
+    kind = kind_of(value)
     if kind is bytes:
         return {"bytes": base64.b64encode(value).decode("ascii")}
     if kind is tuple or kind is list:
@@ -89,12 +95,13 @@ def decode_argument(value: Any, depth: int = 0) -> Any:
     """The argument again."""
     if depth > 20:
         raise NotSendableError("too deep")
-    if isinstance(value, dict):
-        if "bytes" in value:
-            return base64.b64decode(value["bytes"])
-        kind: Any = tuple if "tuple" in value else list
-        return kind(decode_argument(item, depth + 1) for item in value[kind.__name__])
-    return value
+    sent = kind_of(value)
+    if sent is not dict:
+        return value
+    if "bytes" in value:
+        return base64.b64decode(value["bytes"])
+    kind: Any = tuple if "tuple" in value else list
+    return kind(decode_argument(item, depth + 1) for item in value[kind.__name__])
 
 
 def _write(folder: str, name: str, content: bytes) -> None:
@@ -112,7 +119,7 @@ def _read(folder: str, name: str) -> bytes:
         return file.read()
 
 
-def _arguments(folder: str, pickled: bool) -> Tuple[List[Any], Dict[str, Any]]:
+def _arguments(folder: str, pickled: bool) -> tuple[list[Any], dict[str, Any]]:
     # It is taken out of the environment, so that what the function starts does not find it there.
     text = os.environ.pop(ARGUMENTS_NAME, None)
     if pickled:
@@ -125,15 +132,15 @@ def _arguments(folder: str, pickled: bool) -> Tuple[List[Any], Dict[str, Any]]:
     return call["args"], call["kwargs"]
 
 
-def _function(folder: str, task: Dict[str, Any]) -> Callable[..., Any]:
+def _function(folder: str, task: dict[str, Any]) -> Callable[..., Any]:
     if task["serializer"] == "json":
         found: Callable[..., Any] = getattr(importlib.import_module(MODULE), task["function"])
         return found
-    here = "%d.%d" % sys.version_info[:2]
+    here = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if here != task["python"]:
         raise RuntimeError(
-            "this sandbox has Python %s, and the function was pickled by Python %s: pickles of functions are for one "
-            "version" % (here, task["python"])
+            f"this sandbox has Python {here}, and the function was pickled by Python {task['python']}: pickles of "
+            "functions are for one version"
         )
     import pickle
 
@@ -146,7 +153,7 @@ def _pickled(value: Any) -> bytes:
     return content
 
 
-def _write_value(folder: str, task: Dict[str, Any], value: Any) -> None:
+def _write_value(folder: str, task: dict[str, Any], value: Any) -> None:
     try:
         if task["serializer"] == "json":
             check_json(value, "the result")
@@ -154,11 +161,11 @@ def _write_value(folder: str, task: Dict[str, Any], value: Any) -> None:
         else:
             content = _pickled(value)
     except Exception as error:
-        raise NotSendableError("the result cannot be sent back: %s" % error) from error
+        raise NotSendableError(f"the result cannot be sent back: {error}") from error
     if len(content) > task["max_result_bytes"]:
         raise NotSendableError(
-            "the result has %d bytes, and `max_result_bytes` is %d: return less, leave a file in the working directory, "
-            "or allow more" % (len(content), task["max_result_bytes"])
+            f"the result has {len(content)} bytes, and `max_result_bytes` is {task['max_result_bytes']}: return less, "
+            "leave a file in the working directory, or allow more"
         )
     if task["serializer"] == "json":
         _write(folder, RESULT_FILE, b'{"kind": "value", "value": ' + content + b"}")
@@ -167,7 +174,7 @@ def _write_value(folder: str, task: Dict[str, Any], value: Any) -> None:
         _write(folder, RESULT_FILE, b'{"kind": "pickled"}')
 
 
-def _exception_args(error: BaseException) -> Optional[List[Any]]:
+def _exception_args(error: BaseException) -> list[Any] | None:
     try:
         reduced: Any = error.__reduce__()
         return [encode_argument(each) for each in reduced[1]]
@@ -175,7 +182,7 @@ def _exception_args(error: BaseException) -> Optional[List[Any]]:
         return None
 
 
-def _write_exception(folder: str, task: Dict[str, Any], error: Exception, text: str) -> None:
+def _write_exception(folder: str, task: dict[str, Any], error: Exception, text: str) -> None:
     kind = type(error)
     try:
         message = str(error)
@@ -222,7 +229,7 @@ def main() -> int:
     try:
         _write_value(folder, task, value)
     except NotSendableError as error:
-        sys.stderr.write("%s\n" % error)
+        sys.stderr.write(f"{error}\n")
         _write(folder, RESULT_FILE, to_json({"kind": "refused", "message": str(error)}))
         return FAILED_EXIT_CODE
     return 0
