@@ -223,10 +223,27 @@ class RunData:
         """Whether it has ended."""
         return self.status.is_final
 
+    def view(self, *, tail_lines: int = 100, tail_bytes: int = 32 * 1024) -> View:
+        """A live view of it for notebooks, with the newest ``tail_lines`` and ``tail_bytes`` of its log.
+
+        >>> flow.run("hello").view().wait(timeout=60).status
+        <Status.SUCCESS: 'SUCCESS'>
+        """
+        from .notebook import View
+
+        assert isinstance(self, (Run, AsyncRun)), "there are no others"
+        return View(self, tail_lines=tail_lines, tail_bytes=tail_bytes)
+
     def _repr_html_(self) -> str:
         from .notebook._tables import run_card
 
         return str(run_card(self))
+
+    def _ipython_display_(self) -> None:
+        from .notebook._view import show_if_in_flight
+
+        assert isinstance(self, (Run, AsyncRun)), "there are no others"
+        show_if_in_flight(self)
 
 
 def _failure(record: dict[str, Any] | None) -> Failure | None:
@@ -392,17 +409,6 @@ class Run(RunData):
     def explain(self, *, timeout: Duration | None = None) -> str:
         """Why it waits, or ended as it did: one line a fact."""
         return self.flow.runs.explain(self.id, timeout=timeout)
-
-    def view(self, *, tail_lines: int = 100, tail_bytes: int = 32 * 1024) -> View:
-        """A live view of it for notebooks, with the newest ``tail_lines`` and ``tail_bytes`` of its log."""
-        from .notebook import View
-
-        return View(self, tail_lines=tail_lines, tail_bytes=tail_bytes)
-
-    def _ipython_display_(self) -> None:
-        from .notebook._view import show_if_in_flight
-
-        show_if_in_flight(self)
 
 
 class Runs:
@@ -583,17 +589,6 @@ class AsyncRun(RunData):
     async def explain(self, *, timeout: Duration | None = None) -> str:
         """Why it waits, or ended as it did: one line a fact."""
         return await self.flow.runs.explain(self.id, timeout=timeout)
-
-    def view(self, *, tail_lines: int = 100, tail_bytes: int = 32 * 1024) -> View:
-        """A live view of it for notebooks, with the newest ``tail_lines`` and ``tail_bytes`` of its log."""
-        from .notebook import View
-
-        return View(self, tail_lines=tail_lines, tail_bytes=tail_bytes)
-
-    def _ipython_display_(self) -> None:
-        from .notebook._view import show_if_in_flight
-
-        show_if_in_flight(self)
 
 
 class AsyncRuns:
