@@ -594,8 +594,10 @@ def test_in_a_container(kind: str, pipelines: Path, data_dir: Path, tmp_path: Pa
     make = fastflow.Docker if kind == "docker" else fastflow.Podman
     container = make(image=image, host=host, pull="never", user=(1234, 1234), network=f"fastflow-py-{os.getpid()}")
     with fastflow.open(pipelines, data_dir=data_dir, executors=["process", container]) as flow:
+        outside = tmp_path / "outside.txt"
+        outside.touch()
         task = flow.task(executor=kind, memory="256m")(looks_around)
-        call = task.submit(str(tmp_path))
+        call = task.submit(str(outside))
         assert call.result() == {"user": 1234, "sees": False, "name": "ä€😀"}
         assert (call.run.directory() / "work" / "left.txt").read_text() == "by the function"
         with pytest.raises(FileNotFoundError) as caught:
@@ -606,7 +608,7 @@ def test_in_a_container(kind: str, pipelines: Path, data_dir: Path, tmp_path: Pa
         with pytest.raises(fastflow.RunFailedError) as failed:
             flow.task(executor=kind, memory="64m")(takes_memory)()
         assert failed.value.failure is not None and failed.value.failure.kind is FailureKind.OUT_OF_MEMORY
-        assert task.with_options(executor="process")(str(tmp_path))["sees"]
+        assert task.with_options(executor="process")(str(outside))["sees"]
 
 
 def takes_memory() -> int:

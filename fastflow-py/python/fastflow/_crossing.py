@@ -150,7 +150,7 @@ class Crossing:
         by_itself = failure is not None and failure.kind is FailureKind.EXIT_CODE
         if found is not None and by_itself and failure is not None and failure.exit_code == runner.FAILED_EXIT_CODE:
             raise self._exception(run, work, found)
-        raise RunFailedError("it was cancelled" if failure is None else failure.message, run)
+        raise RunFailedError(run)
 
     def _description(self, run: RunData, work: Path) -> dict[str, Any] | None:
         limit = max(self.max_result_bytes + 1024, _DESCRIPTION_BYTES_MAX)

@@ -6,7 +6,8 @@ was asked of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .runs import Failure, RunData
@@ -30,23 +31,6 @@ class FastflowError(Exception):
     def __init__(self, message: str = "", **context: str) -> None:
         super().__init__(message)
         self.context = context
-
-
-class RunFailedError(FastflowError):
-    """A run had to succeed, and did not.
-
-    Attributes:
-        run: the run, as it ended.
-        failure: why it failed; None when it was cancelled.
-    """
-
-    run: RunData
-    failure: Failure | None
-
-    def __init__(self, message: str, run: RunData) -> None:
-        super().__init__(message, run=str(run.id))
-        self.run = run
-        self.failure = run.failure
 
 
 class NotFoundError(FastflowError, LookupError):
@@ -89,6 +73,27 @@ class TimedOutError(FastflowError, TimeoutError):
     """A call took longer than its ``timeout``. What it asked for may still happen."""
 
 
+class RunFailedError(FastflowError):
+    """A run that had to succeed did not: raised by ``raise_for_failure``, and by tasks.
+
+    Attributes:
+        run: the run.
+        failure: why it failed; None when it was cancelled.
+    """
+
+    run: RunData
+    failure: Failure | None
+
+    def __init__(self, run: RunData) -> None:
+        why = "it was cancelled" if run.failure is None else str(run.failure)
+        super().__init__(f"run {run.id} of `{run.pipeline}` did not succeed: {why}", run=str(run.id), pipeline=run.pipeline)
+        self.run = run
+        self.failure = run.failure
+
+    def __reduce__(self) -> tuple[type[RunFailedError], tuple[RunData]]:
+        return type(self), (self.run,)
+
+
 class ForkError(FastflowError, RuntimeError):
     """The flow belongs to the process that this one was forked from."""
 
@@ -112,12 +117,16 @@ class TaskError(RunFailedError):
     type_name: str | None
     remote_traceback: str
 
-    def __init__(
-        self, message: str, run: RunData, *, type_name: str | None = None, remote_traceback: str = ""
-    ) -> None:
-        super().__init__(message, run)
+    def __init__(self, message: str, run: RunData, *, type_name: str | None = None, remote_traceback: str = "") -> None:
+        FastflowError.__init__(self, message, run=str(run.id), pipeline=run.pipeline)
+        self.run = run
+        self.failure = run.failure
         self.type_name = type_name
         self.remote_traceback = remote_traceback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made = functools.partial(type(self), type_name=self.type_name, remote_traceback=self.remote_traceback)
+        return made, (str(self), self.run)
 
 
 class RemoteTraceback(Exception):
