@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html.parser
+import json
 import subprocess
 import sys
 import time
@@ -244,6 +245,17 @@ def test_lists_are_tables(kernel: Kernel, gate: Path) -> None:
         assert set(kernel.execute(code).outputs[0]["data"]) == {"text/plain"}, code
     kernel.execute("%unload_ext fastflow")
     assert set(kernel.execute("run.attempts()").outputs[0]["data"]) == {"text/plain"}
+
+
+def test_pipelines_are_html_and_a_table(kernel: Kernel, folder: Path) -> None:
+    settings = json.dumps({"description": HOSTILE, "colour": "red"})
+    (folder / "pipelines" / "hostile" / "pipeline.json").write_text(settings)
+    kernel.execute("flow.source.sync()")
+    for code in ("flow.pipelines.get('hostile')", "fastflow.notebook.table(flow.pipelines.list())"):
+        document = Document(kernel.execute(code).html())
+        document.assert_harmless()
+        assert "hostile" in document.text and "pipeline.json" in document.text, code
+    assert "gated" in document.text and "ready" in document.text
 
 
 def test_importing_the_package_imports_nothing_of_notebooks() -> None:

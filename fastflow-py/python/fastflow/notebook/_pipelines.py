@@ -2,30 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable
 from itertools import islice
-from typing import Any
 
+from ..pipelines import Pipeline
 from ..runs import Status
 from ._html import Html, element
 from ._tables import MAX_ROWS, badge, cell, table_of
 
-_FIELDS = frozenset({"name", "definition", "diagnostics", "environment", "counters", "last_submitted_at"})
 
-
-def is_pipeline(item: Any) -> bool:
-    """Whether it is a pipeline as a flow answers them."""
-    return dataclasses.is_dataclass(item) and _FIELDS <= {each.name for each in dataclasses.fields(item)}
-
-
-def pipelines_table(pipelines: Sequence[Any]) -> Html:
+def pipelines_table(pipelines: Iterable[Pipeline]) -> Html:
     """Pipelines, one row each."""
     names = ["pipeline", "description", "state", "environment", "succeeded", "failed", "cancelled", "last submitted"]
     return table_of(names, [_row(each) for each in islice(pipelines, MAX_ROWS + 1)], "no pipelines")
 
 
-def _row(pipeline: Any) -> list[object]:
+def _row(pipeline: Pipeline) -> list[object]:
     definition, counters = pipeline.definition, pipeline.counters
     wrong = [element("div", cell(found)) for found in islice(pipeline.diagnostics, 3)]
     description = "" if definition is None else cell(definition.description)

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Any, cast
 
+from ..pipelines import Pipeline
 from ..runs import Attempt, RunData
 from ._html import Html
-from ._pipelines import is_pipeline, pipelines_table
+from ._pipelines import pipelines_table
 from ._tables import MAX_ROWS, attempts_table, records_table, runs_table
 
 
@@ -52,8 +53,8 @@ def html_of(items: list[Any]) -> Html | None:
         return runs_table(cast("list[RunData]", items))
     if all(isinstance(each, Attempt) for each in items):
         return attempts_table(cast("list[Attempt]", items))
-    if all(is_pipeline(each) for each in items):
-        return pipelines_table(items)
+    if all(isinstance(each, Pipeline) for each in items):
+        return pipelines_table(cast("list[Pipeline]", items))
     if all(_is_ours(each) for each in items):
         return records_table(items)
     return None
