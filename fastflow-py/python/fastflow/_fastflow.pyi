@@ -51,6 +51,8 @@ class Engine:
     @property
     def runs(self) -> Runs: ...
     @property
+    def code(self) -> Code: ...
+    @property
     def pipelines(self) -> Pipelines: ...
     @property
     def schedules(self) -> Schedules: ...
@@ -58,7 +60,6 @@ class Engine:
     def events(self) -> Events: ...
     @property
     def packages(self) -> Packages: ...
-    def code(self) -> Code: ...
     @property
     def secrets(self) -> Secrets: ...
     @property
@@ -112,6 +113,20 @@ class Runs:
         timeout: float | None = None,
     ) -> Stream[_T]: ...
     def explain(self, id: str) -> Operation[str]: ...
+
+@final
+class Code:
+    def submit(
+        self,
+        name: str,
+        files: list[tuple[str, bytes]],
+        parameters: list[tuple[str, str]],
+        *,
+        priority: int | None = None,
+        key: str | None = None,
+        delay: float | None = None,
+        executor: str | None = None,
+    ) -> Operation[dict[str, Any]]: ...
 
 @final
 class Pipelines:
@@ -175,20 +190,6 @@ class Packages:
     def audit(self, environment: str) -> Operation[dict[str, Any]]: ...
     def audits(self, environment: str | None, limit: int) -> Operation[list[dict[str, Any]]]: ...
 
-class Code:
-    def submit(
-        self,
-        name: str,
-        files: list[tuple[str, bytes]],
-        parameters: list[tuple[str, str]],
-        *,
-        priority: int | None = None,
-        key: str | None = None,
-        delay: float | None = None,
-        executor: str | None = None,
-    ) -> Operation[dict[str, Any]]: ...
-
-@final
 class Secrets:
     def set(self, scope: str, name: str, value: str) -> Operation[dict[str, Any]]: ...
     def set_parameter(self, scope: str, name: str, value: str) -> Operation[dict[str, Any]]: ...
