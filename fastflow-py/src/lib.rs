@@ -8,6 +8,7 @@
 //! - **Each operation exists once**, as an [`Operation`](operation::Operation): one caller blocks on it, another awaits it.
 //! - **Each flow has a runtime of its own**, and knows the process it belongs to.
 
+mod cli;
 mod config;
 mod engine;
 mod error;
@@ -28,5 +29,6 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operation::Operation>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<runs::Runs>()?;
-    module.add_class::<record::LogLine>()
+    module.add_class::<record::LogLine>()?;
+    module.add_function(wrap_pyfunction!(cli::cli, module)?)
 }
