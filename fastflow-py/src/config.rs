@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, path::PathBuf};
 
-use fastflow_core::{Orchestrator, OrchestratorBuilder, Result};
+use fastflow_core::{Orchestrator, OrchestratorBuilder};
 use pyo3::{prelude::*, types::PyDict};
 
 /// The options of one flow.
@@ -27,7 +27,7 @@ impl Config {
     }
 
     /// The builder that these options make.
-    pub(crate) fn builder(&self) -> Result<OrchestratorBuilder> {
+    pub(crate) fn builder(&self) -> OrchestratorBuilder {
         let mut builder =
             Orchestrator::builder(&self.data_dir).pipelines(&self.pipelines).inherit_env(&self.inherit_env);
         if let Some(uv) = &self.uv {
@@ -36,7 +36,7 @@ impl Config {
         if let Some(limit) = self.max_concurrent_runs {
             builder = builder.max_concurrent_runs(limit);
         }
-        Ok(builder)
+        builder
     }
 }
 

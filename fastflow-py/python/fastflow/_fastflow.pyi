@@ -8,6 +8,8 @@ _U = TypeVar("_U")
 
 __version__: str
 
+def cli(argv: list[str], *, uv: str | None, python: str, interrupts: int) -> int: ...
+
 @final
 class Operation(Generic[_T]):
     def then(self, function: Callable[[_T], _U]) -> Operation[_U]: ...

@@ -57,7 +57,7 @@ pub(crate) struct Surroundings {
 #[pyo3(signature = (argv, *, uv, python, interrupts))]
 pub(crate) fn cli(
     py: Python<'_>,
-    #[expect(clippy::needless_pass_by_value, reason = "a list of Python's is copied")] argv: Vec<String>,
+    argv: Vec<String>,
     uv: Option<PathBuf>,
     python: String,
     interrupts: RawFd,
