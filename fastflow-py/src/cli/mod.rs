@@ -24,6 +24,7 @@ mod rerun;
 mod run;
 mod runs;
 mod schedule;
+mod script;
 mod session;
 mod show;
 mod table;

@@ -13,6 +13,8 @@ use super::args::Global;
 pub(crate) const PIPELINES: &str = "pipelines";
 /// The name of the data directory beside it.
 const DATA: &str = ".fastflow";
+/// The empty folder in the data directory for who has no pipelines.
+const NO_PIPELINES: &str = "no-pipelines";
 /// The programs that make a folder a pipeline.
 const ENTRIES: [&str; 2] = ["main.py", "main.ipynb"];
 
@@ -45,6 +47,24 @@ impl Place {
         Err(Error::new(ErrorKind::NotFound, "there is no such folder of pipelines")
             .with("folder", self.pipelines.display())
             .with("help", "name one with -C DIR, or make a pipeline with `fastflow init NAME`"))
+    }
+
+    /// The same, for what needs no pipelines: where there are none, an empty folder of the data directory stands in.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_pipelines`](Self::with_pipelines) where the data directory may be that of pipelines elsewhere: they would
+    /// be taken for removed.
+    pub(crate) fn with_pipelines_or_none(self) -> Result<Self, Error> {
+        let is_known = DataDir::new(&self.data_dir).store_file().exists();
+        let none = self.data_dir.join(NO_PIPELINES);
+        if self.pipelines.is_dir() || is_known && !none.is_dir() {
+            return self.with_pipelines();
+        }
+        let data = DataDir::new(&self.data_dir).create()?;
+        let none = data.root().join(NO_PIPELINES);
+        fs::create_dir_all(&none).map_err(|error| Error::from(error).with("path", none.display()))?;
+        Ok(Self { pipelines: none, ..self })
     }
 
     /// The same, for what needs runs.

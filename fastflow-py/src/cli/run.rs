@@ -1,8 +1,8 @@
-//! `fastflow run`: a pipeline.
+//! `fastflow run`: a pipeline, or a file that is none.
 
 use std::time::Duration;
 
-use fastflow_core::{ExecutorName, Submission};
+use fastflow_core::{Error, ExecutorName, Submission};
 
 use super::{
     command::Context,
@@ -10,6 +10,7 @@ use super::{
     failed::Failed,
     follow::{self, Patience},
     place::Place,
+    script::{self, Subject},
     session::{Role, Session},
 };
 
@@ -17,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   fastflow run hello                     run it, and follow its log to the end
   fastflow run hello -p who=you -p n=3   with parameters, which are environment variables
+  fastflow run etl.py                    a file: its first lines may say which packages it needs (PEP 723)
   fastflow run etl --detach              print the id of the run, and let it go on
   fastflow run etl --key 2026-11-26      at most once, however often this is repeated
 
@@ -27,8 +29,8 @@ exit code of it, 130 Ctrl-C, after which the run goes on, 143 that somebody canc
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArgs {
-    /// The pipeline
-    #[arg(value_name = "NAME")]
+    /// The pipeline, or the path of a Python file
+    #[arg(value_name = "NAME|FILE.py")]
     name: String,
     /// A parameter of the run; can be repeated
     #[arg(short, long = "parameter", value_name = "KEY=VALUE", value_parser = parameter)]
@@ -87,8 +89,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl RunArgs {
-    fn submission(&self) -> Submission {
-        let mut what = Submission::new(&self.name);
+    fn submission(&self, subject: &Subject) -> Result<Submission, Error> {
+        let mut what = match subject {
+            Subject::Pipeline(name) => Submission::new(name),
+            Subject::Script(path) => Submission::code(script::code(path)?),
+        };
         for (name, value) in &self.parameters {
             what = what.parameter(name, value);
         }
@@ -104,7 +109,7 @@ impl RunArgs {
         if let Some(priority) = self.priority {
             what = what.priority(priority);
         }
-        what.delay(self.delay.unwrap_or_default())
+        Ok(what.delay(self.delay.unwrap_or_default()))
     }
 }
 
@@ -114,8 +119,13 @@ impl RunArgs {
 ///
 /// When the run is not accepted, or cannot be followed.
 pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Failed> {
-    let submission = args.submission();
-    let place = Place::find(&context.global).with_pipelines()?;
+    let subject = Subject::of(&args.name);
+    let submission = args.submission(&subject)?;
+    let place = Place::find(&context.global);
+    let place = match subject {
+        Subject::Pipeline(_) => place.with_pipelines()?,
+        Subject::Script(_) => place.with_pipelines_or_none()?,
+    };
     let interrupts = std::sync::Arc::clone(&context.interrupts);
     let accepted = tokio::select! {
         accepted = async {
