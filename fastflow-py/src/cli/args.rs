@@ -5,8 +5,8 @@ use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
 use clap::{ColorChoice, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
 
 use super::{
-    cancel::CancelArgs, completion::CompletionArgs, exit::Exit, explain::ExplainArgs, init::InitArgs,
-    list::ListArgs, logs::LogsArgs, rerun::RerunArgs, run::RunArgs, runs::RunsArgs,
+    cancel::CancelArgs, completion::CompletionArgs, exit::Exit, explain::ExplainArgs, host::HostArgs,
+    init::InitArgs, list::ListArgs, logs::LogsArgs, rerun::RerunArgs, run::RunArgs, runs::RunsArgs,
     schedule::ScheduleCommand, text,
 };
 
@@ -109,6 +109,8 @@ pub(crate) enum Command {
     /// Look at schedules, and switch them on and off
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// Let schedules start, and runs go on, until Ctrl-C
+    Host(HostArgs),
     /// Check whether this machine has what is needed
     Doctor,
     /// Make a pipeline from a template

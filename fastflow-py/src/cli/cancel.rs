@@ -3,14 +3,8 @@
 use fastflow_core::{Error, ErrorKind, Orchestrator, RunId, run::Run};
 
 use super::{
-    command::Context,
-    exit::Exit,
-    failed::Failed,
-    json,
-    output::Output,
-    place::Place,
-    session::{Role, Session},
-    text, which,
+    command::Context, exit::Exit, failed::Failed, json, output::Output, place::Place, session::Session, text,
+    which,
 };
 
 /// Which runs.
@@ -33,7 +27,7 @@ pub(crate) struct CancelArgs {
 pub(crate) async fn cancel(args: CancelArgs, context: &mut Context) -> Result<Exit, Failed> {
     let place = Place::find(&context.global).with_runs()?;
     // What nobody hosts could not be ended: a wish alone stops no program.
-    let session = Session::open(context, &place, Role::Host).await?;
+    let session = Session::host(context, &place, None).await?;
     let (mut asked, mut exit) = (Vec::new(), Exit::SUCCESS);
     for run in &args.runs {
         match ask(session.flow(), run).await {

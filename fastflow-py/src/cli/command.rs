@@ -9,7 +9,7 @@ use super::{
     exit::Exit,
     explain,
     failed::Failed,
-    init,
+    host, init,
     interrupt::Interrupts,
     list, logs,
     output::Output,
@@ -40,6 +40,7 @@ pub(crate) async fn carry_out(command: Command, context: &mut Context) -> Result
         // These have something to say when they are interrupted.
         Command::Run(args) => run::run(args, context).await.map_err(Failed::in_place_of_a_program),
         Command::Rerun(args) => rerun::rerun(args, context).await.map_err(Failed::in_place_of_a_program),
+        Command::Host(args) => host::host(&args, context).await,
         other => tokio::select! {
             done = answer(other, context) => done,
             () = interrupts.first() => Ok(Exit::INTERRUPTED),
@@ -51,6 +52,7 @@ async fn answer(command: Command, context: &mut Context) -> Result<Exit, Failed>
     match command {
         Command::Run(args) => run::run(args, context).await,
         Command::Rerun(args) => rerun::rerun(args, context).await,
+        Command::Host(args) => host::host(&args, context).await,
         Command::List(args) => list::list(&args, context).await,
         Command::Runs(args) => runs::runs(args, context).await,
         Command::Logs(args) => logs::logs(args, context).await,

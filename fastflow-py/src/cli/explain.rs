@@ -3,13 +3,7 @@
 use serde_json::json;
 
 use super::{
-    command::Context,
-    exit::Exit,
-    failed::Failed,
-    json,
-    place::Place,
-    session::{Role, Session},
-    text, which,
+    command::Context, exit::Exit, failed::Failed, json, place::Place, session::Session, text, which,
 };
 
 /// Which run.
@@ -27,7 +21,7 @@ pub(crate) struct ExplainArgs {
 /// When there is no such run, or it cannot be read.
 pub(crate) async fn explain(args: ExplainArgs, context: &mut Context) -> Result<Exit, Failed> {
     let place = Place::find(&context.global).with_runs()?;
-    let session = Session::open(context, &place, Role::Reader).await?;
+    let session = Session::reader(context, &place).await?;
     let run = which::find(session.flow(), &args.run).await?;
     let explained = session.flow().runs().explain(run.id).await?;
     session.close().await;

@@ -14,14 +14,8 @@ use fastflow_core::{
 use serde_json::{Value, json};
 
 use super::{
-    command::Context,
-    exit::Exit,
-    failed::Failed,
-    json,
-    output::Output,
-    place::Place,
-    session::{Role, Session},
-    show, table, text,
+    command::Context, exit::Exit, failed::Failed, json, output::Output, place::Place, session::Session, show,
+    table, text,
 };
 
 /// Which pipelines.
@@ -42,7 +36,7 @@ type Found = (PipelineInfo, Option<Run>);
 /// When they cannot be read.
 pub(crate) async fn list(args: &ListArgs, context: &mut Context) -> Result<Exit, Failed> {
     let place = Place::find(&context.global).with_pipelines()?;
-    let session = Session::open(context, &place, Role::Reader).await?;
+    let session = Session::reader(context, &place).await?;
     let mut found = Vec::new();
     for pipeline in session.flow().pipelines().list().await? {
         if args.all || pipeline.present {
@@ -132,52 +126,61 @@ fn problems(info: &PipelineInfo) -> comfy_table::Cell {
     }
 }
 
+/// With the fields of the class `Pipeline`, and its last run.
 fn value((info, last): &Found) -> Value {
-    let definition = info.pipeline.as_ref().map(|found| &found.definition);
+    let definition = info.pipeline.as_ref().map(|found| {
+        json!({
+            "description": found.definition.description,
+            "tags": found.definition.tags,
+            "enabled": found.definition.enabled,
+            "entry": found.program.entry,
+            "executor": found.definition.executor.as_ref().map(fastflow_core::ExecutorName::as_str),
+        })
+    });
     json!({
         "name": info.name.as_str(),
-        "description": definition.and_then(|found| found.description.clone()),
-        "tags": definition.map(|found| found.tags.clone()).unwrap_or_default(),
-        "enabled": definition.is_some_and(|found| found.enabled),
+        "definition": definition,
         "present": info.present,
-        "runnable": info.pipeline.is_some(),
         "environment": environment_value(&info.environment),
         "diagnostics": info.diagnostics.iter().map(diagnostic).collect::<Vec<_>>(),
-        "succeeded": info.counters.succeeded,
-        "failed": info.counters.failed,
-        "cancelled": info.counters.cancelled,
+        "counters": {
+            "succeeded": info.counters.succeeded,
+            "failed": info.counters.failed,
+            "cancelled": info.counters.cancelled,
+        },
         "last_submitted_at": json::instant(info.last_submitted_at),
         "last_run": last.as_ref().map(json::run),
     })
 }
 
 fn environment_value(state: &EnvironmentState) -> Value {
-    let name = match state {
-        EnvironmentState::NotNeeded => "not_needed",
-        EnvironmentState::Queued => "queued",
-        EnvironmentState::Building { .. } => "building",
-        EnvironmentState::Cached { .. } => "cached",
-        EnvironmentState::Failed(_) => "failed",
-        _ => "not_cached",
-    };
-    let (environment, python_version) = match state {
-        EnvironmentState::Cached { environment, python_version } => {
-            (Some(environment.as_str()), Some(python_version.as_str()))
+    let mut value =
+        json!({"state": "not_cached", "since": null, "id": null, "python_version": null, "failure": null});
+    match state {
+        EnvironmentState::NotNeeded => value["state"] = "not_needed".into(),
+        EnvironmentState::Queued => value["state"] = "queued".into(),
+        EnvironmentState::Building { since } => {
+            value["state"] = "building".into();
+            value["since"] = since.to_string().into();
         }
-        _ => (None, None),
-    };
-    let failure = match state {
-        EnvironmentState::Failed(failure) => Some(json::failure(failure)),
-        _ => None,
-    };
-    json!({
-        "state": name, "environment": environment, "python_version": python_version, "failure": failure,
-    })
+        EnvironmentState::Cached { environment, python_version } => {
+            value["state"] = "cached".into();
+            value["id"] = environment.as_str().into();
+            value["python_version"] = python_version.as_str().into();
+        }
+        EnvironmentState::Failed(failure) => {
+            value["state"] = "failed".into();
+            value["failure"] = failure.to_string().into();
+        }
+        _ => {}
+    }
+    value
 }
 
 fn diagnostic(finding: &Diagnostic) -> Value {
     json!({
         "severity": if finding.severity == Severity::Error { "error" } else { "warning" },
+        "text": finding.to_string(),
         "file": finding.file,
         "line": finding.position.map(|at| at.line),
         "column": finding.position.map(|at| at.column),

@@ -19,7 +19,7 @@ use super::{
     output::Output,
     place::Place,
     run::duration,
-    session::{Role, Session},
+    session::Session,
     which,
 };
 
@@ -115,7 +115,7 @@ impl LogsArgs {
 /// When there is no such run, its log is not kept any more, or cannot be read.
 pub(crate) async fn logs(args: LogsArgs, context: &mut Context) -> Result<Exit, Failed> {
     let place = Place::find(&context.global).with_runs()?;
-    let session = Session::open(context, &place, Role::Reader).await?;
+    let session = Session::reader(context, &place).await?;
     let flow = session.flow();
     let run = which::find(flow, &args.run).await?;
     let (attempt, from) = args.after.unwrap_or((NonZeroU32::MIN, Offset::START));

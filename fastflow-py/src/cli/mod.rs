@@ -12,6 +12,7 @@ mod exit;
 mod explain;
 mod failed;
 mod follow;
+mod host;
 mod init;
 mod interrupt;
 mod json;

@@ -3,14 +3,7 @@
 use fastflow_core::orchestrator::Rerun;
 
 use super::{
-    command::Context,
-    exit::Exit,
-    failed::Failed,
-    follow,
-    place::Place,
-    run::Waiting,
-    session::{Role, Session},
-    which,
+    command::Context, exit::Exit, failed::Failed, follow, place::Place, run::Waiting, session::Session, which,
 };
 
 /// Which run, and what is executed.
@@ -37,7 +30,7 @@ pub(crate) async fn rerun(args: RerunArgs, context: &mut Context) -> Result<Exit
     let of = if args.newest { Rerun::NewestRevision } else { Rerun::SameRevision };
     let accepted = tokio::select! {
         accepted = async {
-            let session = Session::open(context, &place, Role::Host).await?;
+            let session = Session::host(context, &place, None).await?;
             let run = async {
                 let earlier = which::find(session.flow(), &args.run).await?;
                 session.flow().runs().rerun(earlier.id, of).await

@@ -11,7 +11,7 @@ use super::{
     follow::{self, Patience},
     place::Place,
     script::{self, Subject},
-    session::{Role, Session},
+    session::Session,
 };
 
 const EXAMPLES: &str = "\
@@ -129,7 +129,7 @@ pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Fa
     let interrupts = std::sync::Arc::clone(&context.interrupts);
     let accepted = tokio::select! {
         accepted = async {
-            let session = Session::open(context, &place, Role::Host).await?;
+            let session = Session::host(context, &place, args.executor.as_ref()).await?;
             let run = session.flow().submit(submission).await;
             Ok::<_, Failed>((session, run))
         } => accepted?,

@@ -10,14 +10,8 @@ use fastflow_core::{
 };
 
 use super::{
-    command::Context,
-    exit::Exit,
-    failed::Failed,
-    json,
-    output::Output,
-    place::Place,
-    session::{Role, Session},
-    show, table,
+    command::Context, exit::Exit, failed::Failed, json, output::Output, place::Place, session::Session, show,
+    table,
 };
 
 /// Which runs.
@@ -66,7 +60,7 @@ impl From<StatusName> for Status {
 /// When they cannot be read.
 pub(crate) async fn runs(args: RunsArgs, context: &mut Context) -> Result<Exit, Failed> {
     let place = Place::find(&context.global).with_runs()?;
-    let session = Session::open(context, &place, Role::Reader).await?;
+    let session = Session::reader(context, &place).await?;
     let mut query = RunQuery::default();
     query.pipeline = args.pipeline;
     query.statuses = args.status.into_iter().map(Status::from).collect();

@@ -1,22 +1,24 @@
 //! An orchestrator for as long as a command takes.
 
-use std::time::Duration;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use fastflow_core::{Clock as _, Error, Orchestrator, OrchestratorBuilder, Shutdown, SystemClock};
+use fastflow_core::{
+    Clock, Error, ExecutorName, Orchestrator, OrchestratorBuilder, Shutdown, SystemClock,
+    executor::{ProcessConfig, ProcessExecutor, container::ContainerConfig},
+    layout::DataDir,
+};
+use fastflow_docker::DockerConfig;
+use fastflow_podman::PodmanConfig;
 
 use super::{command::Context, place::Place};
 
 /// How long the end of a command waits for the last writes.
 const CLOSE_LIMIT: Duration = Duration::from_secs(2);
-
-/// What a command needs of the orchestrator.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Role {
-    /// That runs go on while it waits for them.
-    Host,
-    /// That it can read and ask.
-    Reader,
-}
+/// The folder in the data directory below which executors for containers keep their state, as those of the package do.
+const EXECUTORS: &str = "executors";
+const PROCESS: &str = "process";
+const DOCKER: &str = "docker";
+const PODMAN: &str = "podman";
 
 /// An orchestrator for as long as a command takes.
 #[derive(Debug)]
@@ -25,17 +27,29 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the data directory.
+    /// Opens the data directory for a command that waits for runs: they go on meanwhile. `executor` is one that is
+    /// needed.
     ///
     /// # Errors
     ///
     /// By the word of [`OrchestratorBuilder::build`] and [`Orchestrator::start`].
-    pub(crate) async fn open(context: &Context, place: &Place, role: Role) -> Result<Self, Error> {
-        let flow = builder(context, place).build().await?;
-        if role == Role::Host {
-            flow.start().await?;
-        }
+    pub(crate) async fn host(
+        context: &Context,
+        place: &Place,
+        executor: Option<&ExecutorName>,
+    ) -> Result<Self, Error> {
+        let flow = with_executors(builder(context, place), place, executor)?.build().await?;
+        flow.start().await?;
         Ok(Self { flow })
+    }
+
+    /// Opens the data directory for a command that reads and asks.
+    ///
+    /// # Errors
+    ///
+    /// By the word of [`OrchestratorBuilder::build`].
+    pub(crate) async fn reader(context: &Context, place: &Place) -> Result<Self, Error> {
+        Ok(Self { flow: builder(context, place).build().await? })
     }
 
     /// The orchestrator.
@@ -60,4 +74,31 @@ fn builder(context: &Context, place: &Place) -> OrchestratorBuilder {
         builder = builder.uv(uv);
     }
     builder
+}
+
+/// Adds those for containers that are needed now, or were here before: their runs may not have ended. One that nobody
+/// uses is not asked, since an engine that hangs would hold up everything.
+fn with_executors(
+    builder: OrchestratorBuilder,
+    place: &Place,
+    wanted: Option<&ExecutorName>,
+) -> Result<OrchestratorBuilder, Error> {
+    let data = DataDir::new(&place.data_dir).create()?;
+    let used = |name: &str| -> Option<PathBuf> {
+        let folder = data.root().join(EXECUTORS).join(name);
+        (wanted.is_some_and(|wanted| wanted.as_str() == name) || folder.is_dir()).then_some(folder)
+    };
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+    let process = ProcessExecutor::new(&ProcessConfig::new(data.executor_dir()), Arc::clone(&clock))?;
+    let mut builder = builder.executor(PROCESS, process);
+    if let Some(folder) = used(DOCKER) {
+        let (engine, containers) = (DockerConfig::default(), ContainerConfig::new(folder));
+        builder =
+            builder.executor(DOCKER, fastflow_docker::executor(engine, containers, Arc::clone(&clock))?);
+    }
+    if let Some(folder) = used(PODMAN) {
+        let (engine, containers) = (PodmanConfig::default(), ContainerConfig::new(folder));
+        builder = builder.executor(PODMAN, fastflow_podman::executor(engine, containers, clock)?);
+    }
+    Ok(builder)
 }

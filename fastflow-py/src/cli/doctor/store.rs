@@ -7,12 +7,7 @@ use fastflow_core::{
 };
 
 use super::{
-    super::{
-        command::Context,
-        place::Place,
-        session::{Role, Session},
-        show,
-    },
+    super::{command::Context, place::Place, session::Session, show},
     check::Check,
 };
 
@@ -25,7 +20,7 @@ pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
     if !file.exists() {
         return vec![Check::ok(NAME, "not there yet")];
     }
-    let session = match Session::open(context, place, Role::Reader).await {
+    let session = match Session::reader(context, place).await {
         Ok(session) => session,
         Err(error) if error.kind() == ErrorKind::Conflict => {
             return vec![Check::ok(NAME, format!("in use: {}", error.chain()))];

@@ -13,14 +13,8 @@ use fastflow_core::{
 use serde_json::{Value, json};
 
 use super::super::{
-    command::Context,
-    exit::Exit,
-    failed::Failed,
-    json,
-    place::Place,
-    run::duration,
-    session::{Role, Session},
-    show, table, text,
+    command::Context, exit::Exit, failed::Failed, json, place::Place, run::duration, session::Session, show,
+    table, text,
 };
 
 /// Which schedules, and how far ahead.
@@ -55,7 +49,7 @@ pub(crate) enum Switch {
 
 async fn open(context: &Context) -> Result<Session> {
     let place = Place::find(&context.global).with_pipelines()?;
-    let session = Session::open(context, &place, Role::Reader).await?;
+    let session = Session::reader(context, &place).await?;
     read_files(session.flow()).await?;
     Ok(session)
 }
@@ -172,24 +166,37 @@ fn rule(occasion: &Occasion) -> String {
     }
 }
 
+/// With fields of the class `Schedule`.
 fn value(record: &ScheduleRecord) -> Value {
     let schedule = &record.schedule;
-    let (cron, interval_seconds, once_at) = match &schedule.occasion {
+    let (cron, interval, once) = match &schedule.occasion {
         Occasion::Repeat(ScheduleRule::Cron(cron)) => (Some(cron.as_str().to_owned()), None, None),
         Occasion::Repeat(ScheduleRule::IntervalSeconds(seconds)) => (None, Some(seconds.get()), None),
         Occasion::Once(moment) => (None, None, Some(moment.to_string())),
         Occasion::Repeat(_) => (None, None, None),
     };
+    let parameters: serde_json::Map<String, Value> = schedule
+        .parameters
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), value.as_str().into()))
+        .collect();
     json!({
         "id": schedule.id.to_string(),
         "pipeline": schedule.id.pipeline.as_str(),
+        "name": schedule.id.name.as_str(),
         "owner": if schedule.id.owner == ScheduleOwner::Files { "files" } else { "api" },
         "cron": cron,
-        "interval_seconds": interval_seconds,
-        "once_at": once_at,
+        "interval": interval,
+        "once": once,
         "timezone": schedule.policy.timezone.as_str(),
+        "start": schedule.window.start.map(|moment| moment.to_string()),
+        "end": schedule.window.end.map(|moment| moment.to_string()),
         "enabled": schedule.enabled,
-        "next": json::instant(record.next.map(|next| next.nominal)),
+        "config": schedule.config.as_ref().map(fastflow_core::pipeline::ConfigName::as_str),
+        "parameters": parameters,
+        "priority": schedule.priority,
+        "next_at": json::instant(record.next.map(|next| next.nominal)),
+        "next_due_at": json::instant(record.next.map(|next| next.due)),
         "problem": record.problem,
     })
 }
