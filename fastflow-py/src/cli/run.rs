@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use fastflow_core::{Error, ExecutorName, Submission};
+use jiff::SpanRelativeTo;
 
 use super::{
     command::Context,
@@ -82,10 +83,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     if let Ok(seconds) = text.parse() {
         return Ok(Duration::from_secs(seconds));
     }
-    let parsed: Option<jiff::SignedDuration> = text.parse().ok();
-    parsed
+    let span: Option<jiff::Span> = text.parse().ok();
+    // A day is one of the clock, whatever the calendar makes of it.
+    span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
         .and_then(|duration| duration.try_into().ok())
-        .ok_or_else(|| "it is a number of seconds, or a time such as `90s`, `10m` or `2h 30m`".to_owned())
+        .ok_or_else(|| "it is a number of seconds, or a time such as `90s`, `10m`, `2h 30m` or `7d`".to_owned())
 }
 
 impl RunArgs {
