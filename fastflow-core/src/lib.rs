@@ -57,6 +57,7 @@ pub mod journal;
 
 mod code;
 mod host;
+pub mod hosting;
 pub mod layout;
 
 pub mod builder;
@@ -72,6 +73,7 @@ pub use code::Code;
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Error, ErrorKind, Result};
 pub use host::{AuditPolicy, Preheat, Retention, dispatcher::Shutdown};
+pub use hosting::{HostInfo, Hosting};
 pub use id::{AttemptId, ExecutorName, OwnerId, PipelineName, RunId};
 pub use orchestrator::Orchestrator;
 pub use schedule::ScheduleId;

@@ -12,6 +12,19 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+def require(suite: str, found: object, why: str) -> None:
+    """Skips a test that lacks something, in the words that `make test` collects at its end."""
+    if not found:
+        pytest.skip(f"{suite}: {why}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says once for each suite why tests of it were skipped."""
+    reports = terminalreporter.stats.get("skipped", [])
+    for why in sorted({str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports}):
+        terminalreporter.write_line(f"SKIPPED: {why}")
+
+
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """The checkout that the tests are part of."""
@@ -35,16 +48,3 @@ def flow(pipelines: Path, data_dir: Path) -> Iterator[fastflow.Flow]:
     """An open flow."""
     with fastflow.open(pipelines, data_dir=data_dir) as flow:
         yield flow
-
-
-@pytest.fixture(autouse=True)
-def _names_of_doctests(
-    request: pytest.FixtureRequest, doctest_namespace: dict[str, Any], pipelines: Path, tmp_path: Path
-) -> None:
-    """The names that the examples in docstrings use."""
-    if not isinstance(request.node, pytest.Item) or type(request.node).__name__ != "DoctestItem":
-        return
-    doctest_namespace["fastflow"] = fastflow
-    doctest_namespace["pipelines"] = pipelines
-    doctest_namespace["data_dir"] = tmp_path / "data of the example"
-    doctest_namespace["flow"] = request.getfixturevalue("flow")

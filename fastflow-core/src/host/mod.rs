@@ -10,6 +10,7 @@
 pub(crate) mod backoff;
 mod daemon;
 pub(crate) mod dispatcher;
+pub(crate) mod elsewhere;
 pub(crate) mod environments;
 pub(crate) mod follow_up;
 mod health;
@@ -44,7 +45,7 @@ use std::{
 use self::signal::Signals;
 pub use self::{packages::AuditPolicy, preheat::Preheat, retention::Retention};
 use crate::{
-    Clock, Entropy, Error, ErrorKind, ExecutorName, OwnerId, Result,
+    Clock, Entropy, Error, ErrorKind, ExecutorName, Hosting, OwnerId, Result,
     code::CodeShelf,
     environment::{EnvironmentBuilder, EnvironmentId, PackageAuditor},
     executor::Executor,
@@ -87,6 +88,7 @@ pub(crate) struct Ports {
 /// What the builder fixed.
 #[derive(Debug)]
 pub(crate) struct Settings {
+    pub(crate) hosting: Hosting,
     pub(crate) max_concurrent_runs: NonZeroU32,
     /// What all runs in flight share.
     pub(crate) capacity: Capacity,

@@ -117,6 +117,7 @@ impl Living {
             data: DataDir::new("/simulated"),
             owner,
             settings: Settings {
+                hosting: crate::Hosting::Required,
                 max_concurrent_runs: stage.plan.slots,
                 capacity: stage.plan.capacity.clone(),
                 blackouts: Blackouts::default(),
@@ -169,6 +170,7 @@ impl Living {
 /// What the facade does when it starts, and gives back what an earlier host left open.
 async fn begin(ports: &Ports) -> Result<Vec<Run>> {
     sync(ports).await?;
+    ports.signals.work(true);
     ports.store.take_over().await
 }
 
