@@ -14,6 +14,7 @@ from pathlib import Path
 import fastflow
 import pytest
 from commands import COLUMNS, COMMAND, Commands, environment
+from programs import wait_until
 
 PROGRAMS = {
     "ends": "import os, sys\nprint('out')\nprint('err', file=sys.stderr)\nsys.exit(int(os.environ.get('code', '0')))\n",
@@ -280,3 +281,51 @@ def test_the_place_is_said_in_the_environment_or_found(place: Path, tmp_path_fac
     assert (place / "data of mine" / "fastflow.db").exists()
     inside = Commands(place / "pipelines")
     assert [pipeline["name"] for pipeline in inside.json("list")] == sorted(PROGRAMS)
+
+
+def test_an_application_hosts_while_the_command_reads_and_asks(command: Commands, place: Path) -> None:
+    with fastflow.open(place / "pipelines") as flow:
+        run = flow.run("waits")
+        assert next(line for line in run.logs() if line.text == "begun")
+        [seen] = command.json("runs")
+        assert (seen["id"], seen["status"]) == (str(run.id), "RUNNING")
+        with command.terminal("logs", "-f", "latest") as terminal:
+            terminal.read_until("begun")
+            assert command("cancel", str(run.id)).returncode == 0
+            assert terminal.wait() == 0
+        assert run.wait().status is fastflow.Status.CANCELLED
+        assert command("run", "ends", "-p", "code=5").returncode == 5
+        assert [other.status for other in flow.runs.list(limit=1)] == [fastflow.Status.FAILED]
+        [host] = [check for check in command.json("doctor") if check["name"] == "host"]
+        assert f"process {os.getpid()} since" in host["message"]
+        detached = command.json("run", "waits", "--detach")
+        assert next(line for line in flow.runs.logs(detached["id"]) if line.text == "begun")
+        assert command.json("schedule", "next") == []
+    assert command("cancel", detached["id"]).returncode == 0
+
+
+def test_the_command_hosts_until_ctrl_c(command: Commands) -> None:
+    with command.terminal("host") as terminal:
+        terminal.read_until("Ctrl-C")
+        assert command("run", "ends").returncode == 0
+        terminal.read_until("SUCCESS")
+        terminal.press("\x03")
+        assert terminal.wait() == 0, terminal.seen
+
+
+def test_the_second_ctrl_c_ends_it_whatever_it_does(command: Commands, place: Path) -> None:
+    with subprocess.Popen([*COMMAND, "run", "many"], cwd=place, env=environment(), stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"0\n"
+        # Nobody reads on, and the command waits for room in the pipe.
+        process.send_signal(signal.SIGINT)
+        wait_until(lambda: _default_handles_interrupts(process.pid), "the first one is heard")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == -signal.SIGINT
+
+
+def _default_handles_interrupts(pid: int) -> bool:
+    """Whether the process has no handler for Ctrl-C, by the kernel's word."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:")).split()[1]
+    return not int(caught, 16) >> (signal.SIGINT - 1) & 1

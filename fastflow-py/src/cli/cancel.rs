@@ -26,7 +26,7 @@ pub(crate) struct CancelArgs {
 /// When the data directory cannot be opened. What is wrong with one run is said, and the others are ended.
 pub(crate) async fn cancel(args: CancelArgs, context: &mut Context) -> Result<Exit, Failed> {
     let place = Place::find(&context.global).with_runs()?;
-    // What nobody hosts could not be ended: a wish alone stops no program.
+    // Where nobody hosts, this does meanwhile: a wish alone stops no program.
     let session = Session::host(context, &place, None).await?;
     let (mut asked, mut exit) = (Vec::new(), Exit::SUCCESS);
     for run in &args.runs {

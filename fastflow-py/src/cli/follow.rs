@@ -5,9 +5,10 @@ use std::{io, num::NonZeroU32, time::Duration};
 use anstyle::{AnsiColor, Style};
 use fastflow_core::{
     Clock as _, Error, ErrorKind, Orchestrator, Result, RunId, SystemClock, Timestamp,
+    hosting::HostPlace,
     journal::{LogStream, Offset},
     orchestrator::RunLogLine,
-    run::{Run, Status},
+    run::{Run, RunState, Status},
 };
 use futures::{StreamExt as _, stream::BoxStream};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -131,13 +132,14 @@ fn mixed(what: &str, mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
-/// Waits until the program of the run has begun, from where on it needs nobody, or the run waits for its time.
+/// Waits until the run needs this process no more: somebody else hosts, its program has begun, or it waits for its time.
 async fn until_it_runs(flow: &Orchestrator, id: RunId) -> Result<()> {
     let clock = SystemClock::new();
     loop {
+        let is_hosted_elsewhere = flow.host().await?.is_some_and(|host| host.place == HostPlace::Elsewhere);
         let run = flow.runs().get(id).await?;
-        let is_later = matches!(run.state, fastflow_core::run::RunState::Queued { not_before } if not_before > clock.now());
-        if run.status() != Status::Pending || is_later {
+        let is_later = matches!(run.state, RunState::Queued { not_before } if not_before > clock.now());
+        if is_hosted_elsewhere || run.status() != Status::Pending || is_later {
             return Ok(());
         }
         clock.sleep(LOOK_INTERVAL).await;

@@ -12,41 +12,48 @@ use std::{
 };
 
 use nix::sys::signal::{SigHandler, Signal, signal};
-use tokio::{io::AsyncReadExt as _, net::UnixStream, sync::Mutex};
+use tokio::{io::AsyncReadExt as _, net::UnixStream, sync::watch};
 
 /// Where interrupts arrive.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
-    from: Mutex<UnixStream>,
+    came: watch::Receiver<bool>,
 }
 
 impl Interrupts {
-    /// Reads them from one end of a pair of sockets.
+    /// Reads them from one end of a pair of sockets, beside the command: that may be held up by whoever reads its output.
     #[expect(unsafe_code, reason = "a descriptor comes as a number from the interpreter")]
     pub(crate) fn new(descriptor: RawFd) -> io::Result<Self> {
         // SAFETY: the caller keeps it open for as long as the command runs; a copy is made at once.
         let given: OwnedFd = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned()?;
         let socket = Socket::from(given);
         socket.set_nonblocking(true)?;
-        Ok(Self { from: Mutex::new(UnixStream::from_std(socket)?) })
+        let from = UnixStream::from_std(socket)?;
+        let (tell, came) = watch::channel(false);
+        tokio::spawn(listen(from, tell));
+        Ok(Self { came })
     }
 
-    /// Returns at the first Ctrl-C. From then on the next one ends the process, whatever it does.
+    /// Returns once Ctrl-C was pressed. From then on the next one ends the process, whatever it does.
     ///
     /// # Cancel safety
     ///
-    /// Cancel-safe: what was not told yet is told by the next call.
+    /// Cancel-safe.
     pub(crate) async fn first(&self) {
-        let mut from = self.from.lock().await;
-        loop {
-            match from.read_u8().await {
-                Ok(number) if i32::from(number) == Signal::SIGINT as i32 => break,
-                Ok(_) => {}
-                // Nobody will ever write to it again.
-                Err(_) => std::future::pending().await,
-            }
+        if self.came.clone().wait_for(|came| *came).await.is_err() {
+            // Nobody can press it any more.
+            std::future::pending().await
         }
-        let _ = next_ends_the_process();
+    }
+}
+
+async fn listen(mut from: UnixStream, tell: watch::Sender<bool>) {
+    while let Ok(number) = from.read_u8().await {
+        if i32::from(number) == Signal::SIGINT as i32 {
+            let _ = next_ends_the_process();
+            // A command that has ended does not want to know.
+            let _ = tell.send(true);
+        }
     }
 }
 

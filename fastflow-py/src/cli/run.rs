@@ -87,7 +87,9 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     // A day is one of the clock, whatever the calendar makes of it.
     span.and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()).ok())
         .and_then(|duration| duration.try_into().ok())
-        .ok_or_else(|| "it is a number of seconds, or a time such as `90s`, `10m`, `2h 30m` or `7d`".to_owned())
+        .ok_or_else(|| {
+            "it is a number of seconds, or a time such as `90s`, `10m`, `2h 30m` or `7d`".to_owned()
+        })
 }
 
 impl RunArgs {

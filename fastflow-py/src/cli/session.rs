@@ -3,9 +3,10 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use fastflow_core::{
-    Clock, Error, ExecutorName, Orchestrator, OrchestratorBuilder, Shutdown, SystemClock,
+    Clock, Error, ErrorKind, ExecutorName, Hosting, Orchestrator, OrchestratorBuilder, Shutdown, SystemClock,
     executor::{ProcessConfig, ProcessExecutor, container::ContainerConfig},
     layout::DataDir,
+    source::SyncRequest,
 };
 use fastflow_docker::DockerConfig;
 use fastflow_podman::PodmanConfig;
@@ -27,8 +28,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Opens the data directory for a command that waits for runs: they go on meanwhile. `executor` is one that is
-    /// needed.
+    /// Opens the data directory for a command that waits for runs: where nobody else hosts, this one does meanwhile.
+    /// `executor` is one that is needed.
     ///
     /// # Errors
     ///
@@ -38,18 +39,40 @@ impl Session {
         place: &Place,
         executor: Option<&ExecutorName>,
     ) -> Result<Self, Error> {
-        let flow = with_executors(builder(context, place), place, executor)?.build().await?;
-        flow.start().await?;
-        Ok(Self { flow })
+        let builder = with_executors(builder(context, place), place, executor)?;
+        Self::started(builder.hosting(Hosting::WhenFree)).await
     }
 
-    /// Opens the data directory for a command that reads and asks.
+    /// Opens the data directory for a command that reads and asks, and never hosts.
     ///
     /// # Errors
     ///
     /// By the word of [`OrchestratorBuilder::build`].
     pub(crate) async fn reader(context: &Context, place: &Place) -> Result<Self, Error> {
-        Ok(Self { flow: builder(context, place).build().await? })
+        Self::started(builder(context, place).hosting(Hosting::Never)).await
+    }
+
+    /// The same, for one that needs to know what the files of the pipelines say now. A host knows; where there is none,
+    /// they are read here, and nothing is started.
+    ///
+    /// # Errors
+    ///
+    /// As [`reader`](Self::reader), and when the files cannot be read.
+    pub(crate) async fn reader_of_files(context: &Context, place: &Place) -> Result<Self, Error> {
+        match builder(context, place).hosting(Hosting::Required).build().await {
+            Ok(flow) => {
+                flow.source().sync(SyncRequest::default()).await?;
+                Ok(Self { flow })
+            }
+            Err(error) if error.kind() == ErrorKind::Conflict => Self::reader(context, place).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn started(builder: OrchestratorBuilder) -> Result<Self, Error> {
+        let flow = builder.build().await?;
+        flow.start().await?;
+        Ok(Self { flow })
     }
 
     /// The orchestrator.

@@ -1,9 +1,9 @@
 //! What is stored.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, path::Path};
 
 use fastflow_core::{
-    Clock as _, ErrorKind, Orchestrator, Result, SystemClock, layout::DataDir, run::Run, store::RunQuery,
+    Clock as _, Orchestrator, Result, SystemClock, layout::DataDir, run::Run, store::RunQuery,
 };
 
 use super::{
@@ -12,6 +12,7 @@ use super::{
 };
 
 const NAME: &str = "store";
+const HOST: &str = "host";
 const CLOCK: &str = "clock of the store";
 
 /// Whether it can be opened and read; and whether the clock has gone back since.
@@ -22,16 +23,28 @@ pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
     }
     let session = match Session::reader(context, place).await {
         Ok(session) => session,
-        Err(error) if error.kind() == ErrorKind::Conflict => {
-            return vec![Check::ok(NAME, format!("in use: {}", error.chain()))];
-        }
         Err(error) => {
             let help = "restore it from a backup, or move the data directory away to begin anew";
             return vec![Check::broken(NAME, &error, help)];
         }
     };
-    let newest = newest(session.flow()).await;
+    let (newest, host) = (newest(session.flow()).await, session.flow().host().await);
     session.close().await;
+    let mut checks = checks(newest, &file);
+    match host {
+        Ok(Some(host)) => {
+            let said = format!("process {} since {}", host.pid, show::local(host.since));
+            checks.push(Check::ok(HOST, said));
+        }
+        Ok(None) => {
+            checks.push(Check::ok(HOST, "nobody now: schedules wait for `fastflow host`, or an application"))
+        }
+        Err(error) => checks.push(Check::broken(HOST, &error, "look at the disk below the store")),
+    }
+    checks
+}
+
+fn checks(newest: Result<Option<Run>>, file: &Path) -> Vec<Check> {
     match newest {
         Err(error) => vec![Check::broken(NAME, &error, "look at the disk below it")],
         Ok(None) => vec![Check::ok(NAME, format!("{}, without runs", file.display()))],

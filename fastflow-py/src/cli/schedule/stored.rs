@@ -4,10 +4,9 @@ use std::time::Duration;
 
 use anstyle::AnsiColor;
 use fastflow_core::{
-    Orchestrator, Result, ScheduleId, Timestamp,
+    Result, ScheduleId, Timestamp,
     pipeline::ScheduleRule,
     schedule::{Occasion, ScheduleOwner},
-    source::SyncRequest,
     store::ScheduleRecord,
 };
 use serde_json::{Value, json};
@@ -49,14 +48,7 @@ pub(crate) enum Switch {
 
 async fn open(context: &Context) -> Result<Session> {
     let place = Place::find(&context.global).with_pipelines()?;
-    let session = Session::reader(context, &place).await?;
-    read_files(session.flow()).await?;
-    Ok(session)
-}
-
-/// Sees what the files say now, also where nobody hosts.
-async fn read_files(flow: &Orchestrator) -> Result<()> {
-    flow.source().sync(SyncRequest::default()).await.map(drop)
+    Session::reader_of_files(context, &place).await
 }
 
 /// Lists them.
