@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ._fastflow import cli
-from .flow import _uv
+from ._uv import installed_uv
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def main() -> int:
     """Carries out the command that the program was started with, and answers with its exit code."""
     python = f"{sys.version.split()[0]} {sys.executable}"
     with _interrupts() as interrupts:
-        return cli([os.fsdecode(word) for word in sys.argv], uv=_uv(), python=python, interrupts=interrupts)
+        return cli([os.fsdecode(word) for word in sys.argv], uv=installed_uv(), python=python, interrupts=interrupts)
 
 
 if __name__ == "__main__":

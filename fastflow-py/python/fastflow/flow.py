@@ -12,6 +12,7 @@ from typing import Any
 
 from ._fastflow import Engine
 from ._time import Duration, seconds, seconds_or_none
+from ._uv import installed_uv
 from .runs import AsyncRun, AsyncRuns, Run, Runs
 
 ANSWER_TIMEOUT_SECONDS = 60.0
@@ -32,18 +33,6 @@ def _close_all() -> None:
             except Exception:  # It ends in any case, and the next flow takes over as after a crash.
                 pass
             engine.stop()
-
-
-def _uv() -> str | None:
-    """The ``uv`` that was installed with the package; None lets it be looked for in ``PATH``."""
-    try:
-        from uv import find_uv_bin
-    except ImportError:
-        return None
-    try:
-        return os.fspath(find_uv_bin())
-    except FileNotFoundError:
-        return None
 
 
 def open(
@@ -77,7 +66,7 @@ def open(
         "data_dir": Path(data_dir) if data_dir is not None else folder.parent / ".fastflow",
         "max_concurrent_runs": max_concurrent_runs,
         "inherit_env": list(inherit_env),
-        "uv": uv if uv is not None else _uv(),
+        "uv": uv if uv is not None else installed_uv(),
     }
     return Opening(options, seconds(timeout))
 
