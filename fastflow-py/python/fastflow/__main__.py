@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import sys
@@ -33,7 +32,7 @@ def main() -> int:
     """Carries out the command that the program was started with, and answers with its exit code."""
     python = f"{sys.version.split()[0]} {sys.executable}"
     with _interrupts() as interrupts:
-        return cli([os.fsdecode(word) for word in sys.argv], uv=installed_uv(), python=python, interrupts=interrupts)
+        return cli(sys.argv, uv=installed_uv(), python=python, interrupts=interrupts)
 
 
 if __name__ == "__main__":

@@ -121,9 +121,9 @@ pub(crate) enum Command {
 /// # Errors
 ///
 /// What there is to say to somebody who asks for help, or whose words cannot be understood.
-pub(crate) fn parse(argv: &[String]) -> Result<Args, clap::Error> {
+pub(crate) fn parse(argv: &[OsString]) -> Result<Args, clap::Error> {
     let mut command = Args::command().color(help_colours(argv));
-    let given = std::iter::once(OsString::from("fastflow")).chain(argv.iter().skip(1).map(OsString::from));
+    let given = std::iter::once(OsString::from("fastflow")).chain(argv.iter().skip(1).cloned());
     let matches = command.try_get_matches_from_mut(given)?;
     clap::FromArgMatches::from_arg_matches(&matches).map_err(|error: clap::Error| error.format(&mut command))
 }
@@ -138,8 +138,8 @@ pub(crate) fn answer(answer: &clap::Error) -> Exit {
 }
 
 /// What is said of the colours, before anything is understood: help has them, too.
-fn help_colours(argv: &[String]) -> ColorChoice {
-    let mut words = argv.iter().map(String::as_str);
+fn help_colours(argv: &[OsString]) -> ColorChoice {
+    let mut words = argv.iter().filter_map(|word| word.to_str());
     while let Some(word) = words.next() {
         let choice = word.strip_prefix("--color=").or_else(|| (word == "--color").then(|| words.next())?);
         match choice {

@@ -32,7 +32,7 @@ mod table;
 mod text;
 mod which;
 
-use std::{os::fd::RawFd, path::PathBuf, sync::Arc, time::Duration};
+use std::{ffi::OsString, os::fd::RawFd, path::PathBuf, sync::Arc, time::Duration};
 
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use tokio::runtime::Builder;
@@ -59,7 +59,7 @@ pub(crate) struct Surroundings {
 #[pyo3(signature = (argv, *, uv, python, interrupts))]
 pub(crate) fn cli(
     py: Python<'_>,
-    argv: Vec<String>,
+    argv: Vec<OsString>,
     uv: Option<PathBuf>,
     python: String,
     interrupts: RawFd,
@@ -69,7 +69,7 @@ pub(crate) fn cli(
         .map_err(|error| PyRuntimeError::new_err(format!("the command cannot start: {error}")))
 }
 
-fn main(words: &[String], surroundings: Surroundings, interrupts: RawFd) -> std::io::Result<u8> {
+fn main(words: &[OsString], surroundings: Surroundings, interrupts: RawFd) -> std::io::Result<u8> {
     let args = match args::parse(words) {
         Ok(args) => args,
         Err(answer) => return Ok(args::answer(&answer).code()),
