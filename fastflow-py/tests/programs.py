@@ -11,7 +11,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,13 +37,22 @@ def free_port() -> int:
         return port
 
 
-def request(port: int, method: str, path: str, json: object = None, form: str | None = None) -> tuple[int, Any]:
+def request(
+    port: int,
+    method: str,
+    path: str,
+    json: object = None,
+    form: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> tuple[int, Any]:
     """Asks a web application: the status, and the answer."""
     data = None if json is None else codec.dumps(json).encode()
-    headers = {"Content-Type": "application/json"}
+    kind = "application/json"
     if form is not None:
-        data, headers = form.encode(), {"Content-Type": "application/x-www-form-urlencoded"}
-    asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}", data, headers, method=method)
+        data, kind = form.encode(), "application/x-www-form-urlencoded"
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", data, {"Content-Type": kind, **(headers or {})}, method=method
+    )
     try:
         with urllib.request.urlopen(asked, timeout=LIMIT_SECONDS) as answer:
             body, status, kind = answer.read(), answer.status, answer.headers.get_content_type()
