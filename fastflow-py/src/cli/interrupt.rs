@@ -42,7 +42,7 @@ impl Interrupts {
     pub(crate) async fn first(&self) {
         if self.came.clone().wait_for(|came| *came).await.is_err() {
             // Nobody can press it any more.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -37,7 +37,7 @@ pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
             checks.push(Check::ok(HOST, said));
         }
         Ok(None) => {
-            checks.push(Check::ok(HOST, "nobody now: schedules wait for `fastflow host`, or an application"))
+            checks.push(Check::ok(HOST, "nobody now: schedules wait for `fastflow host`, or an application"));
         }
         Err(error) => checks.push(Check::broken(HOST, &error, "look at the disk below the store")),
     }
