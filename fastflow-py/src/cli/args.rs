@@ -44,6 +44,9 @@ pub(crate) struct Global {
     /// Another uv than the one that was installed with this
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) uv: Option<PathBuf>,
+    /// The key that stored secrets are sealed with, where there are any
+    #[arg(long, value_name = "FILE", global = true, env = "FASTFLOW_MASTER_KEY_FILE", hide_env = true)]
+    pub(crate) master_key_file: Option<PathBuf>,
     /// Answer in JSON, for programs
     #[arg(long, global = true)]
     pub(crate) json: bool,

@@ -6,6 +6,7 @@ use fastflow_core::{
     Clock, Error, ErrorKind, ExecutorName, Hosting, Orchestrator, OrchestratorBuilder, Shutdown, SystemClock,
     executor::{ProcessConfig, ProcessExecutor, container::ContainerConfig},
     layout::DataDir,
+    secret::MasterKeySource,
     source::SyncRequest,
 };
 use fastflow_docker::DockerConfig;
@@ -95,6 +96,9 @@ fn builder(context: &Context, place: &Place) -> OrchestratorBuilder {
     let mut builder = Orchestrator::builder(&place.data_dir).pipelines(&place.pipelines);
     if let Some(uv) = context.global.uv.as_ref().or(context.surroundings.uv.as_ref()) {
         builder = builder.uv(uv);
+    }
+    if let Some(key) = &context.global.master_key_file {
+        builder = builder.master_key(MasterKeySource::File(key.clone()));
     }
     builder
 }
