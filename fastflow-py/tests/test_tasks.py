@@ -235,7 +235,8 @@ def kills_itself() -> None:
 def writes_a_result_and_dies(kind: str) -> None:
     name = "fastflow_task_result.json"
     if kind == "link":
-        os.symlink("/etc/passwd", name)
+        Path("another.json").write_text('{"kind": "value", "value": "of a file that could be any of the host"}')
+        os.symlink("another.json", name)
     elif kind == "pipe":
         os.mkfifo(name)
     elif kind == "folder":
