@@ -129,6 +129,20 @@ def test_the_decorated_function_calls_itself(flow: fastflow.Flow, monkeypatch: p
     assert factorial(20) == math.factorial(20)
 
 
+floor_task: Any = None
+
+
+def uses_a_task(number: float) -> int:
+    found: int = floor_task(number)
+    return found
+
+
+def test_a_task_that_another_uses_is_its_function_there(flow: fastflow.Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "floor_task", flow.task(math.floor))
+    assert flow.task(uses_a_task)(2.5) == 2
+    assert len(list(flow.runs.list())) == 1
+
+
 @pytest.mark.parametrize(
     "value",
     [None, True, 0, -(2**70), 1.5, "", "a\0ä€😀\ud800", [], {"a": [{"": None}]}, [[[1]]], "x" * 100_000],
