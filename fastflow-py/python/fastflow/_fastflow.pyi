@@ -23,6 +23,7 @@ _U = TypeVar("_U")
 
 __version__: str
 
+def cli(argv: list[str], *, uv: str | None, python: str, interrupts: int) -> int: ...
 def generate_master_key(path: str) -> str: ...
 
 @final

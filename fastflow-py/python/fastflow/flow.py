@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from ._fastflow import Engine
 from ._given import PathLike, Size, at_most_one, choice, path, texts
 from ._time import Duration, seconds, seconds_or_none
+from ._uv import installed_uv
 from .errors import InvalidError
 from .events import Event, events_after
 from .executors import Executor, named_executors
@@ -46,18 +46,6 @@ def _close_all() -> None:
             except Exception:  # It ends in any case, and the next flow takes over as after a crash.
                 pass
             engine.stop()
-
-
-def _uv() -> str | None:
-    """The ``uv`` that was installed with the package; None lets it be looked for in ``PATH``."""
-    try:
-        from uv import find_uv_bin
-    except ImportError:
-        return None
-    try:
-        return os.fspath(find_uv_bin())
-    except FileNotFoundError:
-        return None
 
 
 def open(
@@ -145,7 +133,7 @@ def open(
         "audits": choice(Audits, audits, "audits").value,
         "default_python": default_python,
         "inherit_env": texts(inherit_env, "inherit_env"),
-        "uv": path(uv) if uv is not None else _uv(),
+        "uv": path(uv) if uv is not None else installed_uv(),
     }
     return Opening(options, seconds(timeout))
 
