@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    code::Code,
     config::Config,
     error,
     events::Events,
@@ -289,6 +290,12 @@ impl Engine {
     #[getter]
     fn data_dir(&self) -> PathBuf {
         self.shared.config.data_dir.clone()
+    }
+
+    /// Code that is in no source.
+    #[getter]
+    fn code(&self) -> Code {
+        Code::new(&self.shared)
     }
 
     /// The runs.

@@ -12,6 +12,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "the macros give values where Python has references")]
 
 mod cli;
+mod code;
 mod config;
 mod engine;
 mod error;
@@ -39,6 +40,7 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operation::Operation>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<runs::Runs>()?;
+    module.add_class::<code::Code>()?;
     module.add_class::<pipelines::Pipelines>()?;
     module.add_class::<schedules::Schedules>()?;
     module.add_function(wrap_pyfunction!(schedules::explain_cron, module)?)?;

@@ -52,6 +52,8 @@ class Engine:
     @property
     def runs(self) -> Runs: ...
     @property
+    def code(self) -> Code: ...
+    @property
     def pipelines(self) -> Pipelines: ...
     @property
     def schedules(self) -> Schedules: ...
@@ -59,6 +61,7 @@ class Engine:
     def events(self) -> Events: ...
     @property
     def packages(self) -> Packages: ...
+    @property
     def secrets(self) -> Secrets: ...
     @property
     def source(self) -> Source: ...
@@ -111,6 +114,20 @@ class Runs:
         timeout: float | None = None,
     ) -> Stream[_T]: ...
     def explain(self, id: str) -> Operation[str]: ...
+
+@final
+class Code:
+    def submit(
+        self,
+        name: str,
+        files: list[tuple[str, bytes]],
+        parameters: list[tuple[str, str]],
+        *,
+        priority: int | None = None,
+        key: str | None = None,
+        delay: float | None = None,
+        executor: str | None = None,
+    ) -> Operation[dict[str, Any]]: ...
 
 @final
 class Pipelines:

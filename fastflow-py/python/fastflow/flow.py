@@ -21,6 +21,7 @@ from .master_keys import MasterKey, fernet_text, key_record, key_records
 from .options import Audits, Blackout, Retention, blackout_record, retention_record
 from .packages import AsyncPackages, Packages
 from .pipelines import AsyncPipelines, Pipelines
+from .running import AsyncRunsCode, RunsCode
 from .runs import AsyncRun, AsyncRuns, Run, Runs
 from .schedules import AsyncSchedules, Schedules
 from .secret_stores import SecretStore, store_record
@@ -208,7 +209,7 @@ class Opening:
         return engine
 
 
-class Flow:
+class Flow(RunsCode):
     """The orchestrator, hosted by this process.
 
     >>> flow.run("hello").wait().status
@@ -330,7 +331,7 @@ class Flow:
         return f"<fastflow.Flow {str(self.data_dir)!r}>"
 
 
-class AsyncFlow:
+class AsyncFlow(AsyncRunsCode):
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
     __slots__ = (
