@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    code::Code,
     config::Config,
     error,
     events::Events,
@@ -28,6 +29,8 @@ use crate::{
     process::Process,
     runs::Runs,
     schedules::Schedules,
+    secrets::Secrets,
+    source::Source,
     stream::Stream,
 };
 
@@ -233,7 +236,7 @@ impl Engine {
     fn open(&self) -> Operation {
         let shared = Arc::clone(&self.shared);
         Operation::of(&self.shared, async move {
-            let flow = shared.config.builder().build().await?;
+            let flow = shared.config.builder()?.build().await?;
             flow.start().await?;
             shared.parts.flow.set(flow).map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))
         })
@@ -289,6 +292,12 @@ impl Engine {
         self.shared.config.data_dir.clone()
     }
 
+    /// Code that is in no source.
+    #[getter]
+    fn code(&self) -> Code {
+        Code::new(&self.shared)
+    }
+
     /// The runs.
     #[getter]
     fn runs(&self) -> Runs {
@@ -317,5 +326,17 @@ impl Engine {
     #[getter]
     fn packages(&self) -> Packages {
         Packages::new(&self.shared)
+    }
+
+    /// The secrets.
+    #[getter]
+    fn secrets(&self) -> Secrets {
+        Secrets::new(&self.shared)
+    }
+
+    /// The source of pipelines.
+    #[getter]
+    fn source(&self) -> Source {
+        Source::new(&self.shared)
     }
 }

@@ -11,6 +11,7 @@
 #![expect(clippy::too_many_arguments, reason = "Python names its arguments where it gives them")]
 #![expect(clippy::needless_pass_by_value, reason = "the macros give values where Python has references")]
 
+mod code;
 mod config;
 mod engine;
 mod error;
@@ -24,6 +25,8 @@ mod record;
 mod runs;
 mod schedule_record;
 mod schedules;
+mod secrets;
+mod source;
 mod stream;
 
 use pyo3::prelude::*;
@@ -41,5 +44,9 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(schedules::explain_cron, module)?)?;
     module.add_class::<events::Events>()?;
     module.add_class::<packages::Packages>()?;
+    module.add_class::<code::Code>()?;
+    module.add_class::<secrets::Secrets>()?;
+    module.add_class::<source::Source>()?;
+    module.add_function(wrap_pyfunction!(secrets::generate_master_key, module)?)?;
     module.add_class::<record::LogLine>()
 }

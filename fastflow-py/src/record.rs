@@ -282,7 +282,8 @@ fn exit(exit: Exit) -> (Option<i32>, Option<i32>) {
     }
 }
 
-fn failure(py: Python<'_>, failure: &Failure) -> PyResult<Py<PyAny>> {
+/// Why a run failed, or why its environment could not be made.
+pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyResult<Py<PyAny>> {
     let (code, signal) = match failure {
         Failure::Exit(ended) => exit(*ended),
         _ => (None, None),

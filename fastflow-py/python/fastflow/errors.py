@@ -6,7 +6,7 @@ was asked of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .runs import Failure, RunData
@@ -73,24 +73,26 @@ class TimedOutError(FastflowError, TimeoutError):
 
 
 class RunFailedError(FastflowError):
-    """A run that had to succeed did not: raised by ``raise_for_failure`` alone.
+    """A run that had to succeed did not: raised by ``raise_for_failure`` and by tasks alone.
 
     Attributes:
-        run: the run.
+        run: the run, as it ended.
         failure: why it failed; None when it was cancelled.
     """
 
     run: RunData
     failure: Failure | None
 
-    def __init__(self, run: RunData) -> None:
-        why = "it was cancelled" if run.failure is None else str(run.failure)
-        super().__init__(f"run {run.id} of `{run.pipeline}` did not succeed: {why}", run=str(run.id), pipeline=run.pipeline)
+    def __init__(self, run: RunData, message: str | None = None) -> None:
+        if message is None:
+            why = "it was cancelled" if run.failure is None else str(run.failure)
+            message = f"run {run.id} of `{run.pipeline}` did not succeed: {why}"
+        super().__init__(message, run=str(run.id), pipeline=run.pipeline)
         self.run = run
         self.failure = run.failure
 
-    def __reduce__(self) -> tuple[type[RunFailedError], tuple[RunData]]:
-        return type(self), (self.run,)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.run, str(self))
 
 
 class ForkError(FastflowError, RuntimeError):
@@ -103,3 +105,37 @@ class InternalError(FastflowError, RuntimeError):
 
 class CorruptError(InternalError):
     """Stored data is not what was written."""
+
+
+class TaskError(RunFailedError):
+    """A function that ran isolated has brought no result, and no exception that can be raised here as it was there.
+
+    Attributes:
+        type_name: the type of the exception there, with its module; None when there was none.
+        remote_traceback: its traceback, as text; empty when there was none.
+    """
+
+    type_name: str | None
+    remote_traceback: str
+
+    def __init__(
+        self, message: str, run: RunData, *, type_name: str | None = None, remote_traceback: str = ""
+    ) -> None:
+        super().__init__(run, message)
+        self.type_name = type_name
+        self.remote_traceback = remote_traceback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        facts = {"type_name": self.type_name, "remote_traceback": self.remote_traceback}
+        return type(self), (str(self), self.run), facts
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception in a sandbox: the ``__cause__`` of what is raised here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'

@@ -5,18 +5,37 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from ._fastflow import Engine
+from ._given import PathLike, Size, at_most_one, choice, path, texts
 from ._time import Duration, seconds, seconds_or_none
+from .code import CodeOptions, Prepared, folder, script, snippet
+from .errors import InvalidError
 from .events import Event, events_after
+from .executors import Executor, named_executors
+from .git import Git, git_record
+from .master_keys import MasterKey, fernet_text, key_record, key_records
+from .options import Audits, Blackout, Retention, blackout_record, retention_record
 from .packages import AsyncPackages, Packages
 from .pipelines import AsyncPipelines, Pipelines
-from .runs import AsyncRun, AsyncRuns, Run, Runs
 from .schedules import AsyncSchedules, Schedules
+from .runs import AsyncRun, AsyncRuns, Run, Runs, parameter_texts
+from .secret_stores import SecretStore, store_record
+from .secrets import AsyncSecrets, Secrets
+from .source import AsyncSource, Source
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from ._crossing import Serializer
+    from .tasks import AsyncTask, Task
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 ANSWER_TIMEOUT_SECONDS = 60.0
 """How long a call waits for its answer when it does not say. Waiting for runs and for lines has no such limit."""
@@ -51,12 +70,28 @@ def _uv() -> str | None:
 
 
 def open(
-    pipelines: str | os.PathLike[str],
+    pipelines: PathLike | None = None,
     *,
-    data_dir: str | os.PathLike[str] | None = None,
+    git: Git | None = None,
+    data_dir: PathLike | None = None,
+    executor: Executor | str | None = None,
+    executors: Iterable[Executor | str] | Mapping[str, Executor | str] | None = None,
+    master_key: MasterKey | None = None,
+    older_master_keys: Iterable[MasterKey] = (),
+    fernet_key: str | bytes | None = None,
+    secret_stores: Iterable[SecretStore] = (),
     max_concurrent_runs: int | None = None,
+    pools: Mapping[str, int] | None = None,
+    memory_budget: Size | None = None,
+    cpu_budget: float | None = None,
+    blackouts: Iterable[Blackout] = (),
+    retention: Retention | None = None,
+    sync_interval: Duration | None = None,
+    preheat: int | None = None,
+    audits: Audits | str = Audits.ON_REQUEST,
+    default_python: str | None = None,
     inherit_env: Iterable[str] = (),
-    uv: str | os.PathLike[str] | None = None,
+    uv: PathLike | None = None,
     timeout: Duration = ANSWER_TIMEOUT_SECONDS,
 ) -> Opening:
     """Opens a flow: ``with`` gives a :class:`Flow`, ``async with`` an :class:`AsyncFlow`.
@@ -65,25 +100,74 @@ def open(
 
     Args:
         pipelines: the folder of pipelines.
+        git: a repository of pipelines, in the place of a folder.
         data_dir: where everything is kept; ``.fastflow`` beside the folder of pipelines when nothing is said.
+        executor: the executor, by its name (``"process"``, ``"docker"``, ``"podman"``) or with its options; processes of
+            this machine when nothing is said.
+        executors: several of them; the first is the default, and pipelines name the others. A mapping gives them names
+            of their own.
+        master_key: the key that secrets are sealed with. Without one there are no stored secrets.
+        older_master_keys: keys of earlier: what is sealed with them can be opened.
+        fernet_key: the ``ENCRYPTION_KEY`` of an older Fast-Flow, with which ``encrypted_env`` of its pipelines is read.
+        secret_stores: others who have secrets; asked in this order for what the flow has not.
         max_concurrent_runs: how many runs are in flight at one time; 16 when nothing is said.
+        pools: the slots of each pool, by its name. Runs of pipelines that name a pool hold slots of it.
+        memory_budget: the most memory that runs in flight may have declared together, as ``"8g"`` or in bytes.
+        cpu_budget: the same for processor time, in cores.
+        blackouts: times at which schedules start nothing.
+        retention: how long what ended runs have left behind is kept.
+        sync_interval: how often the source is synced without anybody asking: every minute or less often. Never, when
+            nothing is said; folders are watched all the same.
+        preheat: how many environments at one time are made ready before runs need them; 2 when nothing is said, and none
+            with 0.
+        audits: when packages are audited.
+        default_python: the Python for pipelines that ask for none, such as ``"3.12"``.
         inherit_env: further variables of this process that programs get, by name.
         uv: the ``uv`` to make environments with; the one that was installed with the package when nothing is said.
         timeout: how long calls wait for their answers when they do not say.
 
-    >>> with fastflow.open(pipelines, data_dir=data_dir) as flow:
+    Raises:
+        InvalidError: an option is wrong. Those that only the data directory or a program can tell are told when it is
+            opened.
+
+    >>> with fastflow.open(pipelines, data_dir=data_dir, pools={"db": 3}, memory_budget="8g") as flow:
     ...     flow.run("hello").wait().status
     <Status.SUCCESS: 'SUCCESS'>
     """
-    folder = Path(pipelines)
     options: dict[str, Any] = {
-        "pipelines": folder,
-        "data_dir": Path(data_dir) if data_dir is not None else folder.parent / ".fastflow",
+        "pipelines": path(pipelines),
+        "git": git_record(git),
+        "data_dir": _data_dir(pipelines, git, data_dir),
+        "executors": named_executors(executor, executors),
+        "master_key": key_record(master_key),
+        "older_master_keys": key_records(older_master_keys),
+        "fernet_key": fernet_text(fernet_key),
+        "secret_stores": [store_record(store) for store in secret_stores],
         "max_concurrent_runs": max_concurrent_runs,
-        "inherit_env": list(inherit_env),
-        "uv": uv if uv is not None else _uv(),
+        "pools": dict(pools or {}),
+        "memory_budget": memory_budget,
+        "cpu_budget": cpu_budget,
+        "blackouts": [blackout_record(blackout) for blackout in blackouts],
+        "retention": retention_record(retention),
+        "sync_interval": seconds_or_none(sync_interval),
+        "preheat": preheat,
+        "audits": choice(Audits, audits, "audits").value,
+        "default_python": default_python,
+        "inherit_env": texts(inherit_env, "inherit_env"),
+        "uv": path(uv) if uv is not None else _uv(),
     }
     return Opening(options, seconds(timeout))
+
+
+def _data_dir(pipelines: PathLike | None, git: Git | None, data_dir: PathLike | None) -> Path:
+    if pipelines is None and git is None:
+        raise InvalidError("a flow needs pipelines: give a folder, or git=fastflow.Git(…)")
+    at_most_one("where pipelines come from", pipelines=pipelines, git=git)
+    if data_dir is not None:
+        return Path(data_dir).expanduser()
+    if pipelines is None:
+        raise InvalidError("with a repository there is no folder to keep things beside: give `data_dir`")
+    return Path(pipelines).expanduser().parent / ".fastflow"
 
 
 class Opening:
@@ -153,7 +237,17 @@ class Flow:
     <Status.SUCCESS: 'SUCCESS'>
     """
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "packages", "pipelines", "runs", "schedules")
+    __slots__ = (
+        "__weakref__",
+        "_engine",
+        "_timeout",
+        "packages",
+        "pipelines",
+        "runs",
+        "schedules",
+        "secrets",
+        "source",
+    )
 
     runs: Runs
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
@@ -163,6 +257,10 @@ class Flow:
     """The schedules: read, make, change; their instants and their ledger."""
     packages: Packages
     """The packages: what is installed where, who used it, bills of materials, audits."""
+    secrets: Secrets
+    """The secrets: set, removed, listed, put under a new key."""
+    source: Source
+    """Where pipelines come from: synced, looked at, watched."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
@@ -171,6 +269,8 @@ class Flow:
         self.pipelines = Pipelines(self, engine.pipelines)
         self.schedules = Schedules(self, engine.schedules)
         self.packages = Packages(self, engine.packages)
+        self.secrets = Secrets(self, engine.secrets)
+        self.source = Source(self, engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -204,9 +304,7 @@ class Flow:
             timeout=timeout,
         )
 
-    def events(
-        self, *, after: Event | int | None = None, timeout: Duration | None = None
-    ) -> Iterator[Event]:
+    def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> Iterator[Event]:
         """Each change of a run's state: those that are kept first, then new ones as they come.
 
         Only those after ``after``, an event or its id. A slow reader loses none, and who was interrupted goes on after
@@ -228,6 +326,125 @@ class Flow:
         hello SUCCESS
         """
         return events_after(self._engine.events, after, timeout)
+
+    def run_code(
+        self,
+        code: str,
+        *,
+        name: str = "snippet",
+        parameters: Mapping[str, object] | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> Run:
+        """Runs the text of a program isolated. Once this has returned, the run survives the death of the process.
+
+        Args:
+            code: the program.
+            name: groups its runs, which are of the pipeline ``code.<name>``; it says what is run, and not which time.
+            parameters: values that the program finds as environment variables.
+            key: names the submission, so that repeating it returns the run of the first.
+            delay: does not start it before so much time has passed.
+            timeout: how long to wait for the answer.
+            options: what it needs and may use: :class:`fastflow.CodeOptions`.
+
+        Raises:
+            InvalidError: an option, or a parameter, is wrong.
+
+        >>> run = flow.run_code("print(6 * 7)", memory="256m", time_limit=60)
+        >>> [line.text for line in run.logs() if line.stream == "stdout"]
+        ['42']
+        """
+        return self._run_code(snippet(code, name, options), parameters, key, delay, timeout)
+
+    def run_script(
+        self,
+        path: PathLike,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> Run:
+        """Runs a script of one file isolated, wherever it lies; its first lines may say what it needs (PEP 723).
+
+        >>> flow.run_script(pipelines / "hello" / "main.py", parameters={"who": "you"}).wait().status
+        <Status.SUCCESS: 'SUCCESS'>
+        """
+        return self._run_code(script(path, options), parameters, key, delay, timeout)
+
+    def run_folder(
+        self,
+        path: PathLike,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> Run:
+        """Runs a folder with a ``main.py`` isolated, as it is now. Options win over its ``pipeline.json``.
+
+        >>> flow.run_folder(pipelines / "hello").wait().pipeline
+        'code.hello'
+        """
+        return self._run_code(folder(path, options), parameters, key, delay, timeout)
+
+    def _run_code(
+        self,
+        code: Prepared,
+        parameters: Mapping[str, object] | None,
+        key: str | None,
+        delay: Duration | None,
+        timeout: Duration | None,
+    ) -> Run:
+        operation = code.submit(self._engine.code, parameter_texts(parameters), key=key, delay=delay)
+        return self.runs._run(operation.block(self._limit(timeout)))
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        serializer: Serializer = "json",
+        max_result_bytes: int | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        serializer: Serializer = "json",
+        max_result_bytes: int | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> Any:
+        """Makes a function one that runs isolated when it is called; a decorator, with options or without.
+
+        Args:
+            function: the function.
+            serializer: how arguments and results cross: ``"json"``, or ``"cloudpickle"``, which takes nearly
+                everything, and which asks for trust: what the program leaves is unpickled here.
+            max_result_bytes: the largest result; 16 MiB, when nothing is said.
+            options: what it needs and may use: :class:`fastflow.CodeOptions`.
+
+        Raises:
+            InvalidError: the function can never cross.
+
+        >>> from math import hypot
+        >>> flow.task(hypot)(3, 4)
+        5.0
+        """
+        from .tasks import Task, crossing
+
+        def decorate(function: Callable[..., Any]) -> Task[..., Any]:
+            return Task(self, crossing(function, serializer, max_result_bytes, options))
+
+        return decorate if function is None else decorate(function)
 
     def close(
         self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None
@@ -259,7 +476,17 @@ class Flow:
 class AsyncFlow:
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "packages", "pipelines", "runs", "schedules")
+    __slots__ = (
+        "__weakref__",
+        "_engine",
+        "_timeout",
+        "packages",
+        "pipelines",
+        "runs",
+        "schedules",
+        "secrets",
+        "source",
+    )
 
     runs: AsyncRuns
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
@@ -269,6 +496,10 @@ class AsyncFlow:
     """The schedules: read, make, change; their instants and their ledger."""
     packages: AsyncPackages
     """The packages: what is installed where, who used it, bills of materials, audits."""
+    secrets: AsyncSecrets
+    """The secrets: set, removed, listed, put under a new key."""
+    source: AsyncSource
+    """Where pipelines come from: synced, looked at, watched."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
@@ -277,6 +508,8 @@ class AsyncFlow:
         self.pipelines = AsyncPipelines(self, engine.pipelines)
         self.schedules = AsyncSchedules(self, engine.schedules)
         self.packages = AsyncPackages(self, engine.packages)
+        self.secrets = AsyncSecrets(self, engine.secrets)
+        self.source = AsyncSource(self, engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -310,11 +543,87 @@ class AsyncFlow:
             timeout=timeout,
         )
 
-    def events(
-        self, *, after: Event | int | None = None, timeout: Duration | None = None
-    ) -> AsyncIterator[Event]:
+    def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> AsyncIterator[Event]:
         """Each change of a run's state, for ``async for``. See :meth:`Flow.events`."""
         return events_after(self._engine.events, after, timeout)
+    async def run_code(
+        self,
+        code: str,
+        *,
+        name: str = "snippet",
+        parameters: Mapping[str, object] | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> AsyncRun:
+        """Runs the text of a program isolated. See :meth:`Flow.run_code`."""
+        return await self._run_code(snippet(code, name, options), parameters, key, delay, timeout)
+
+    async def run_script(
+        self,
+        path: PathLike,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> AsyncRun:
+        """Runs a script of one file isolated. See :meth:`Flow.run_script`."""
+        return await self._run_code(script(path, options), parameters, key, delay, timeout)
+
+    async def run_folder(
+        self,
+        path: PathLike,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> AsyncRun:
+        """Runs a folder with a ``main.py`` isolated. See :meth:`Flow.run_folder`."""
+        return await self._run_code(folder(path, options), parameters, key, delay, timeout)
+
+    async def _run_code(
+        self,
+        code: Prepared,
+        parameters: Mapping[str, object] | None,
+        key: str | None,
+        delay: Duration | None,
+        timeout: Duration | None,
+    ) -> AsyncRun:
+        operation = code.submit(self._engine.code, parameter_texts(parameters), key=key, delay=delay)
+        return self.runs._run(await operation.within(self._limit(timeout)))
+
+    @overload
+    def task(self, function: Callable[P, R], /) -> AsyncTask[P, R]: ...
+    @overload
+    def task(
+        self,
+        /,
+        *,
+        serializer: Serializer = "json",
+        max_result_bytes: int | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> Callable[[Callable[P, R]], AsyncTask[P, R]]: ...
+    def task(
+        self,
+        function: Callable[..., Any] | None = None,
+        /,
+        *,
+        serializer: Serializer = "json",
+        max_result_bytes: int | None = None,
+        **options: Unpack[CodeOptions],
+    ) -> Any:
+        """Makes a function one that runs isolated when it is called. See :meth:`Flow.task`."""
+        from .tasks import AsyncTask, crossing
+
+        def decorate(function: Callable[..., Any]) -> AsyncTask[..., Any]:
+            return AsyncTask(self, crossing(function, serializer, max_result_bytes, options))
+
+        return decorate if function is None else decorate(function)
 
     async def close(
         self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None

@@ -294,7 +294,7 @@ def _position(after: str | LogLine | None) -> tuple[int, int]:
     return int(attempt), int(offset)
 
 
-def _texts(parameters: Mapping[str, object] | None) -> list[tuple[str, str]]:
+def parameter_texts(parameters: Mapping[str, object] | None) -> list[tuple[str, str]]:
     """Parameters as programs find them."""
     texts: list[tuple[str, str]] = []
     for name, value in (parameters or {}).items():
@@ -328,7 +328,7 @@ class _Operations:
     ) -> Operation[dict[str, Any]]:
         return self._native.submit(
             pipeline,
-            _texts(parameters),
+            parameter_texts(parameters),
             priority=priority,
             config=config,
             key=key,
