@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, final
 
 __all__ = [
+    "Code",
     "Engine",
     "Events",
     "LogLine",
@@ -13,9 +14,12 @@ __all__ = [
     "Pipelines",
     "Runs",
     "Schedules",
+    "Secrets",
+    "Source",
     "Stream",
     "__version__",
     "explain_cron",
+    "generate_master_key",
 ]
 
 _T = TypeVar("_T")
@@ -58,6 +62,7 @@ class Engine:
     def events(self) -> Events: ...
     @property
     def packages(self) -> Packages: ...
+    @property
     def code(self) -> Code: ...
     @property
     def secrets(self) -> Secrets: ...
@@ -175,6 +180,7 @@ class Packages:
     def audit(self, environment: str) -> Operation[dict[str, Any]]: ...
     def audits(self, environment: str | None, limit: int) -> Operation[list[dict[str, Any]]]: ...
 
+@final
 class Code:
     def submit(
         self,
