@@ -17,6 +17,8 @@ SUCCESS
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._fastflow import LogLine, __version__
 from .code import CodeOptions
 from .errors import (
@@ -257,3 +259,20 @@ __all__ = [
     "generate_master_key",
     "open",
 ]
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%load_ext fastflow`` calls. See :mod:`fastflow.notebook`."""
+    from .notebook._magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%unload_ext fastflow`` calls."""
+    from .notebook._magics import unload
+
+    unload(shell)

@@ -18,6 +18,7 @@ __all__ = [
     "Source",
     "Stream",
     "__version__",
+    "cli",
     "explain_cron",
     "generate_master_key",
 ]
@@ -27,6 +28,7 @@ _U = TypeVar("_U")
 
 __version__: str
 
+def cli(argv: list[str], *, uv: str | None, python: str, interrupts: int) -> int: ...
 def generate_master_key(path: str) -> str: ...
 
 @final
@@ -55,6 +57,8 @@ class Engine:
     @property
     def runs(self) -> Runs: ...
     @property
+    def code(self) -> Code: ...
+    @property
     def pipelines(self) -> Pipelines: ...
     @property
     def schedules(self) -> Schedules: ...
@@ -62,8 +66,6 @@ class Engine:
     def events(self) -> Events: ...
     @property
     def packages(self) -> Packages: ...
-    @property
-    def code(self) -> Code: ...
     @property
     def secrets(self) -> Secrets: ...
     @property
@@ -117,6 +119,20 @@ class Runs:
         timeout: float | None = None,
     ) -> Stream[_T]: ...
     def explain(self, id: str) -> Operation[str]: ...
+
+@final
+class Code:
+    def submit(
+        self,
+        name: str,
+        files: list[tuple[str, bytes]],
+        parameters: list[tuple[str, str]],
+        *,
+        priority: int | None = None,
+        key: str | None = None,
+        delay: float | None = None,
+        executor: str | None = None,
+    ) -> Operation[dict[str, Any]]: ...
 
 @final
 class Pipelines:
@@ -179,20 +195,6 @@ class Packages:
     def sbom_of_environment(self, id: str) -> Operation[dict[str, Any]]: ...
     def audit(self, environment: str) -> Operation[dict[str, Any]]: ...
     def audits(self, environment: str | None, limit: int) -> Operation[list[dict[str, Any]]]: ...
-
-@final
-class Code:
-    def submit(
-        self,
-        name: str,
-        files: list[tuple[str, bytes]],
-        parameters: list[tuple[str, str]],
-        *,
-        priority: int | None = None,
-        key: str | None = None,
-        delay: float | None = None,
-        executor: str | None = None,
-    ) -> Operation[dict[str, Any]]: ...
 
 @final
 class Secrets:

@@ -6,6 +6,7 @@ was asked of it.
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,26 +74,24 @@ class TimedOutError(FastflowError, TimeoutError):
 
 
 class RunFailedError(FastflowError):
-    """A run that had to succeed did not: raised by ``raise_for_failure`` and by tasks alone.
+    """A run that had to succeed did not: raised by ``raise_for_failure``, and by tasks.
 
     Attributes:
-        run: the run, as it ended.
+        run: the run.
         failure: why it failed; None when it was cancelled.
     """
 
     run: RunData
     failure: Failure | None
 
-    def __init__(self, run: RunData, message: str | None = None) -> None:
-        if message is None:
-            why = "it was cancelled" if run.failure is None else str(run.failure)
-            message = f"run {run.id} of `{run.pipeline}` did not succeed: {why}"
-        super().__init__(message, run=str(run.id), pipeline=run.pipeline)
+    def __init__(self, run: RunData) -> None:
+        why = "it was cancelled" if run.failure is None else str(run.failure)
+        super().__init__(f"run {run.id} of `{run.pipeline}` did not succeed: {why}", run=str(run.id), pipeline=run.pipeline)
         self.run = run
         self.failure = run.failure
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.run, str(self))
+    def __reduce__(self) -> tuple[type[RunFailedError], tuple[RunData]]:
+        return type(self), (self.run,)
 
 
 class ForkError(FastflowError, RuntimeError):
@@ -118,16 +117,16 @@ class TaskError(RunFailedError):
     type_name: str | None
     remote_traceback: str
 
-    def __init__(
-        self, message: str, run: RunData, *, type_name: str | None = None, remote_traceback: str = ""
-    ) -> None:
-        super().__init__(run, message)
+    def __init__(self, message: str, run: RunData, *, type_name: str | None = None, remote_traceback: str = "") -> None:
+        FastflowError.__init__(self, message, run=str(run.id), pipeline=run.pipeline)
+        self.run = run
+        self.failure = run.failure
         self.type_name = type_name
         self.remote_traceback = remote_traceback
 
     def __reduce__(self) -> tuple[Any, ...]:
-        facts = {"type_name": self.type_name, "remote_traceback": self.remote_traceback}
-        return type(self), (str(self), self.run), facts
+        made = functools.partial(type(self), type_name=self.type_name, remote_traceback=self.remote_traceback)
+        return made, (str(self), self.run)
 
 
 class RemoteTraceback(Exception):

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
-from collections.abc import AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
+from typing import Any
 
 from ._fastflow import Engine
 from ._given import PathLike, Size, at_most_one, choice, path, texts
 from ._time import Duration, seconds, seconds_or_none
-from .code import CodeOptions, Prepared, folder, script, snippet
+from ._uv import installed_uv
 from .errors import InvalidError
 from .events import Event, events_after
 from .executors import Executor, named_executors
@@ -22,20 +21,12 @@ from .master_keys import MasterKey, fernet_text, key_record, key_records
 from .options import Audits, Blackout, Retention, blackout_record, retention_record
 from .packages import AsyncPackages, Packages
 from .pipelines import AsyncPipelines, Pipelines
+from .running import AsyncRunsCode, RunsCode
+from .runs import AsyncRun, AsyncRuns, Run, Runs
 from .schedules import AsyncSchedules, Schedules
-from .runs import AsyncRun, AsyncRuns, Run, Runs, parameter_texts
 from .secret_stores import SecretStore, store_record
 from .secrets import AsyncSecrets, Secrets
 from .source import AsyncSource, Source
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
-
-    from ._crossing import Serializer
-    from .tasks import AsyncTask, Task
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 ANSWER_TIMEOUT_SECONDS = 60.0
 """How long a call waits for its answer when it does not say. Waiting for runs and for lines has no such limit."""
@@ -55,18 +46,6 @@ def _close_all() -> None:
             except Exception:  # It ends in any case, and the next flow takes over as after a crash.
                 pass
             engine.stop()
-
-
-def _uv() -> str | None:
-    """The ``uv`` that was installed with the package; None lets it be looked for in ``PATH``."""
-    try:
-        from uv import find_uv_bin
-    except ImportError:
-        return None
-    try:
-        return os.fspath(find_uv_bin())
-    except FileNotFoundError:
-        return None
 
 
 def open(
@@ -154,7 +133,7 @@ def open(
         "audits": choice(Audits, audits, "audits").value,
         "default_python": default_python,
         "inherit_env": texts(inherit_env, "inherit_env"),
-        "uv": path(uv) if uv is not None else _uv(),
+        "uv": path(uv) if uv is not None else installed_uv(),
     }
     return Opening(options, seconds(timeout))
 
@@ -230,7 +209,7 @@ class Opening:
         return engine
 
 
-class Flow:
+class Flow(RunsCode):
     """The orchestrator, hosted by this process.
 
     >>> flow.run("hello").wait().status
@@ -327,128 +306,7 @@ class Flow:
         """
         return events_after(self._engine.events, after, timeout)
 
-    def run_code(
-        self,
-        code: str,
-        *,
-        name: str = "snippet",
-        parameters: Mapping[str, object] | None = None,
-        key: str | None = None,
-        delay: Duration | None = None,
-        timeout: Duration | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> Run:
-        """Runs the text of a program isolated. Once this has returned, the run survives the death of the process.
-
-        Args:
-            code: the program.
-            name: groups its runs, which are of the pipeline ``code.<name>``; it says what is run, and not which time.
-            parameters: values that the program finds as environment variables.
-            key: names the submission, so that repeating it returns the run of the first.
-            delay: does not start it before so much time has passed.
-            timeout: how long to wait for the answer.
-            options: what it needs and may use: :class:`fastflow.CodeOptions`.
-
-        Raises:
-            InvalidError: an option, or a parameter, is wrong.
-
-        >>> run = flow.run_code("print(6 * 7)", memory="256m", time_limit=60)
-        >>> [line.text for line in run.logs() if line.stream == "stdout"]
-        ['42']
-        """
-        return self._run_code(snippet(code, name, options), parameters, key, delay, timeout)
-
-    def run_script(
-        self,
-        path: PathLike,
-        *,
-        parameters: Mapping[str, object] | None = None,
-        key: str | None = None,
-        delay: Duration | None = None,
-        timeout: Duration | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> Run:
-        """Runs a script of one file isolated, wherever it lies; its first lines may say what it needs (PEP 723).
-
-        >>> flow.run_script(pipelines / "hello" / "main.py", parameters={"who": "you"}).wait().status
-        <Status.SUCCESS: 'SUCCESS'>
-        """
-        return self._run_code(script(path, options), parameters, key, delay, timeout)
-
-    def run_folder(
-        self,
-        path: PathLike,
-        *,
-        parameters: Mapping[str, object] | None = None,
-        key: str | None = None,
-        delay: Duration | None = None,
-        timeout: Duration | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> Run:
-        """Runs a folder with a ``main.py`` isolated, as it is now. Options win over its ``pipeline.json``.
-
-        >>> flow.run_folder(pipelines / "hello").wait().pipeline
-        'code.hello'
-        """
-        return self._run_code(folder(path, options), parameters, key, delay, timeout)
-
-    def _run_code(
-        self,
-        code: Prepared,
-        parameters: Mapping[str, object] | None,
-        key: str | None,
-        delay: Duration | None,
-        timeout: Duration | None,
-    ) -> Run:
-        operation = code.submit(self._engine.code, parameter_texts(parameters), key=key, delay=delay)
-        return self.runs._run(operation.block(self._limit(timeout)))
-
-    @overload
-    def task(self, function: Callable[P, R], /) -> Task[P, R]: ...
-    @overload
-    def task(
-        self,
-        /,
-        *,
-        serializer: Serializer = "json",
-        max_result_bytes: int | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> Callable[[Callable[P, R]], Task[P, R]]: ...
-    def task(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        serializer: Serializer = "json",
-        max_result_bytes: int | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> Any:
-        """Makes a function one that runs isolated when it is called; a decorator, with options or without.
-
-        Args:
-            function: the function.
-            serializer: how arguments and results cross: ``"json"``, or ``"cloudpickle"``, which takes nearly
-                everything, and which asks for trust: what the program leaves is unpickled here.
-            max_result_bytes: the largest result; 16 MiB, when nothing is said.
-            options: what it needs and may use: :class:`fastflow.CodeOptions`.
-
-        Raises:
-            InvalidError: the function can never cross.
-
-        >>> from math import hypot
-        >>> flow.task(hypot)(3, 4)
-        5.0
-        """
-        from .tasks import Task, crossing
-
-        def decorate(function: Callable[..., Any]) -> Task[..., Any]:
-            return Task(self, crossing(function, serializer, max_result_bytes, options))
-
-        return decorate if function is None else decorate(function)
-
-    def close(
-        self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None
-    ) -> None:
+    def close(self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None) -> None:
         """Ends the work of the host, and closes the data directory.
 
         Programs run on, and the next flow takes hold of them. With ``drain`` they are waited for so long, and those that
@@ -473,7 +331,7 @@ class Flow:
         return f"<fastflow.Flow {str(self.data_dir)!r}>"
 
 
-class AsyncFlow:
+class AsyncFlow(AsyncRunsCode):
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
     __slots__ = (
@@ -546,84 +404,6 @@ class AsyncFlow:
     def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> AsyncIterator[Event]:
         """Each change of a run's state, for ``async for``. See :meth:`Flow.events`."""
         return events_after(self._engine.events, after, timeout)
-    async def run_code(
-        self,
-        code: str,
-        *,
-        name: str = "snippet",
-        parameters: Mapping[str, object] | None = None,
-        key: str | None = None,
-        delay: Duration | None = None,
-        timeout: Duration | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> AsyncRun:
-        """Runs the text of a program isolated. See :meth:`Flow.run_code`."""
-        return await self._run_code(snippet(code, name, options), parameters, key, delay, timeout)
-
-    async def run_script(
-        self,
-        path: PathLike,
-        *,
-        parameters: Mapping[str, object] | None = None,
-        key: str | None = None,
-        delay: Duration | None = None,
-        timeout: Duration | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> AsyncRun:
-        """Runs a script of one file isolated. See :meth:`Flow.run_script`."""
-        return await self._run_code(script(path, options), parameters, key, delay, timeout)
-
-    async def run_folder(
-        self,
-        path: PathLike,
-        *,
-        parameters: Mapping[str, object] | None = None,
-        key: str | None = None,
-        delay: Duration | None = None,
-        timeout: Duration | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> AsyncRun:
-        """Runs a folder with a ``main.py`` isolated. See :meth:`Flow.run_folder`."""
-        return await self._run_code(folder(path, options), parameters, key, delay, timeout)
-
-    async def _run_code(
-        self,
-        code: Prepared,
-        parameters: Mapping[str, object] | None,
-        key: str | None,
-        delay: Duration | None,
-        timeout: Duration | None,
-    ) -> AsyncRun:
-        operation = code.submit(self._engine.code, parameter_texts(parameters), key=key, delay=delay)
-        return self.runs._run(await operation.within(self._limit(timeout)))
-
-    @overload
-    def task(self, function: Callable[P, R], /) -> AsyncTask[P, R]: ...
-    @overload
-    def task(
-        self,
-        /,
-        *,
-        serializer: Serializer = "json",
-        max_result_bytes: int | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> Callable[[Callable[P, R]], AsyncTask[P, R]]: ...
-    def task(
-        self,
-        function: Callable[..., Any] | None = None,
-        /,
-        *,
-        serializer: Serializer = "json",
-        max_result_bytes: int | None = None,
-        **options: Unpack[CodeOptions],
-    ) -> Any:
-        """Makes a function one that runs isolated when it is called. See :meth:`Flow.task`."""
-        from .tasks import AsyncTask, crossing
-
-        def decorate(function: Callable[..., Any]) -> AsyncTask[..., Any]:
-            return AsyncTask(self, crossing(function, serializer, max_result_bytes, options))
-
-        return decorate if function is None else decorate(function)
 
     async def close(
         self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None

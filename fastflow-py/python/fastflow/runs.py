@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._fastflow import LogLine, Operation, Stream
     from ._fastflow import Runs as NativeRuns
     from .flow import AsyncFlow, Flow
+    from .notebook import View
 
 _R = TypeVar("_R", bound="RunData")
 
@@ -167,6 +168,11 @@ class Attempt:
     report: ExitReport | None
     """What its sandbox reported."""
 
+    def _repr_html_(self) -> str:
+        from .notebook._tables import attempts_table
+
+        return str(attempts_table([self]))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
@@ -239,6 +245,28 @@ class RunData:
             raise RunFailedError(self)
         return self
 
+    def view(self, *, tail_lines: int = 100, tail_bytes: int = 32 * 1024) -> View:
+        """A live view of it for notebooks, with the newest ``tail_lines`` and ``tail_bytes`` of its log.
+
+        >>> flow.run("hello").view().wait(timeout=60).status
+        <Status.SUCCESS: 'SUCCESS'>
+        """
+        from .notebook import View
+
+        assert isinstance(self, (Run, AsyncRun)), "there are no others"
+        return View(self, tail_lines=tail_lines, tail_bytes=tail_bytes)
+
+    def _repr_html_(self) -> str:
+        from .notebook._tables import run_card
+
+        return str(run_card(self))
+
+    def _ipython_display_(self) -> None:
+        from .notebook._view import show_if_in_flight
+
+        assert isinstance(self, (Run, AsyncRun)), "there are no others"
+        show_if_in_flight(self)
+
 
 def _failure(record: dict[str, Any] | None) -> Failure | None:
     if record is None:
@@ -294,7 +322,7 @@ def _position(after: str | LogLine | None) -> tuple[int, int]:
     return int(attempt), int(offset)
 
 
-def parameter_texts(parameters: Mapping[str, object] | None) -> list[tuple[str, str]]:
+def _texts(parameters: Mapping[str, object] | None) -> list[tuple[str, str]]:
     """Parameters as programs find them."""
     texts: list[tuple[str, str]] = []
     for name, value in (parameters or {}).items():
@@ -328,7 +356,7 @@ class _Operations:
     ) -> Operation[dict[str, Any]]:
         return self._native.submit(
             pipeline,
-            parameter_texts(parameters),
+            _texts(parameters),
             priority=priority,
             config=config,
             key=key,

@@ -14,7 +14,7 @@ from uuid import UUID
 from . import _fastflow
 from ._time import Duration, seconds
 from .errors import InvalidError
-from .runs import parameter_texts
+from .runs import _texts
 
 if TYPE_CHECKING:
     from ._fastflow import Operation
@@ -335,7 +335,7 @@ class _Operations:
         given["jitter_seconds"] = _whole_seconds("jitter", given.pop("jitter"))
         for name in ("once", "start", "end"):
             given[name] = _moment(given[name])
-        given["parameters"] = parameter_texts(given["parameters"])
+        given["parameters"] = _texts(given["parameters"])
         given["blackouts"] = list(given["blackouts"])
         return self._native.put(given).then(_schedule)
 
