@@ -115,16 +115,6 @@ impl Shared {
         if there { Ok(self.parts.handle.clone()) } else { Err(error::closed(py)) }
     }
 
-    /// Drops what may want the runtime when it goes. In a forked child it is kept: its threads are not there.
-    pub(crate) fn discard<T>(&self, value: T) {
-        if self.process.is_current() {
-            let _entered = self.parts.handle.enter();
-            drop(value);
-        } else {
-            std::mem::forget(value);
-        }
-    }
-
     /// Carries a future out in this thread, which must not hold the interpreter. `None` when the flow ends first.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let inside = {

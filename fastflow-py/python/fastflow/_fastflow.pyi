@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, final
 
 __all__ = [
+    "Code",
     "Engine",
     "Events",
     "LogLine",
@@ -13,9 +14,13 @@ __all__ = [
     "Pipelines",
     "Runs",
     "Schedules",
+    "Secrets",
+    "Source",
     "Stream",
     "__version__",
+    "cli",
     "explain_cron",
+    "generate_master_key",
 ]
 
 _T = TypeVar("_T")
@@ -191,6 +196,7 @@ class Packages:
     def audit(self, environment: str) -> Operation[dict[str, Any]]: ...
     def audits(self, environment: str | None, limit: int) -> Operation[list[dict[str, Any]]]: ...
 
+@final
 class Secrets:
     def set(self, scope: str, name: str, value: str) -> Operation[dict[str, Any]]: ...
     def set_parameter(self, scope: str, name: str, value: str) -> Operation[dict[str, Any]]: ...
