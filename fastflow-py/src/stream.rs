@@ -72,7 +72,7 @@ impl Stream {
         });
         Self {
             shared: Arc::clone(shared),
-            source: Owned::new(Arc::new(tokio::sync::Mutex::new(batches.boxed()))),
+            source: shared.owned(Arc::new(tokio::sync::Mutex::new(batches.boxed()))),
             arrived: Owned::new(Arc::default()),
             ready: Mutex::default(),
             then,

@@ -37,6 +37,7 @@ from .errors import (
 from .executors import Docker, Executor, Podman, Process, PullPolicy
 from .flow import AsyncFlow, Flow, Opening, open
 from .git import Git, GitHubApp, GitLimits, InsecureScheme
+from .hosting import HostInfo, Hosting
 from .master_keys import MasterKey, MasterKeyCommand, MasterKeyFile, MasterKeyVariable, generate_master_key
 from .options import Audits, Blackout, Retention, Weekday
 from .runs import AsyncRun, AsyncRuns, Attempt, Failure, Run, RunData, Runs, Status, UsageSample
@@ -105,6 +106,8 @@ __all__ = [
     "Git",
     "GitHubApp",
     "GitLimits",
+    "HostInfo",
+    "Hosting",
     "InsecureScheme",
     "InternalError",
     "InvalidError",

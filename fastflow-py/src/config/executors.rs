@@ -28,15 +28,26 @@ const FOLDER: &str = "executors";
 /// The executors, by name. The first is the default.
 pub(super) struct Executors(Vec<(ExecutorName, Given)>);
 
-/// An executor that is not set up yet, by what is there of it.
-#[derive(FromPyObject)]
+/// An executor that is not set up yet.
 enum Given {
-    #[pyo3(transparent)]
     Process(GivenProcess),
-    #[pyo3(transparent)]
     Docker(GivenDocker),
-    #[pyo3(transparent)]
     Podman(GivenPodman),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Given {
+    type Error = PyErr;
+
+    /// By what is there of it, so that what is wrong with one is not told of all.
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if given.contains("docker")? {
+            return given.extract().map(Self::Docker);
+        }
+        if given.contains("podman")? {
+            return given.extract().map(Self::Podman);
+        }
+        given.extract().map(Self::Process)
+    }
 }
 
 #[derive(FromPyObject)]
