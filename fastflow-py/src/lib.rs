@@ -14,11 +14,16 @@
 mod config;
 mod engine;
 mod error;
+mod events;
 mod mailbox;
 mod operation;
+mod packages;
+mod pipelines;
 mod process;
 mod record;
 mod runs;
+mod schedule_record;
+mod schedules;
 mod secrets;
 mod source;
 mod stream;
@@ -33,6 +38,11 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operation::Operation>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<runs::Runs>()?;
+    module.add_class::<pipelines::Pipelines>()?;
+    module.add_class::<schedules::Schedules>()?;
+    module.add_function(wrap_pyfunction!(schedules::explain_cron, module)?)?;
+    module.add_class::<events::Events>()?;
+    module.add_class::<packages::Packages>()?;
     module.add_class::<secrets::Secrets>()?;
     module.add_class::<source::Source>()?;
     module.add_function(wrap_pyfunction!(secrets::generate_master_key, module)?)?;

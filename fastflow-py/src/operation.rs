@@ -58,7 +58,7 @@ impl Operation {
     pub(crate) fn new(shared: &Arc<Shared>, work: Work) -> Self {
         Self {
             shared: Arc::clone(shared),
-            work: shared.owned(Mutex::new(Some(work))),
+            work: Owned::new(Mutex::new(Some(work))),
             then: None,
             within: Mutex::default(),
         }
@@ -104,7 +104,7 @@ impl Operation {
         let work = self.take(py)?;
         Ok(Self {
             shared: Arc::clone(&self.shared),
-            work: self.shared.owned(Mutex::new(Some(work))),
+            work: Owned::new(Mutex::new(Some(work))),
             then: Some(function),
             within: Mutex::default(),
         })

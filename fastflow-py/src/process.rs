@@ -3,7 +3,6 @@
 use std::{mem::ManuallyDrop, ops::Deref};
 
 use pyo3::prelude::*;
-use tokio::runtime::Handle;
 
 use crate::error;
 
@@ -35,19 +34,12 @@ impl Process {
 pub(crate) struct Owned<T> {
     process: Process,
     value: ManuallyDrop<T>,
-    /// Where it is dropped, if what it holds ends work of a runtime.
-    runtime: Option<Handle>,
 }
 
 impl<T> Owned<T> {
     /// By this process.
     pub(crate) fn new(value: T) -> Self {
-        Self { process: Process::current(), value: ManuallyDrop::new(value), runtime: None }
-    }
-
-    /// By this process, within a runtime.
-    pub(crate) fn within(runtime: Handle, value: T) -> Self {
-        Self { process: Process::current(), value: ManuallyDrop::new(value), runtime: Some(runtime) }
+        Self { process: Process::current(), value: ManuallyDrop::new(value) }
     }
 }
 
@@ -63,7 +55,6 @@ impl<T> Drop for Owned<T> {
     #[expect(unsafe_code, reason = "dropped once, here, and only by the process that made it")]
     fn drop(&mut self) {
         if self.process.is_current() {
-            let _entered = self.runtime.as_ref().map(Handle::enter);
             // SAFETY: this is the only place that drops it, and nothing uses it afterwards.
             unsafe { ManuallyDrop::drop(&mut self.value) }
         }

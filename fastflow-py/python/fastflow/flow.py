@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -14,12 +14,16 @@ from ._fastflow import Engine
 from ._given import PathLike, Size, at_most_one, choice, path, texts
 from ._time import Duration, seconds, seconds_or_none
 from .errors import InvalidError
+from .events import Event, events_after
 from .executors import Executor, named_executors
 from .git import Git, git_record
 from .hosting import HostInfo, Hosting, host_info
 from .master_keys import MasterKey, fernet_text, key_record, key_records
 from .options import Audits, Blackout, Retention, blackout_record, retention_record
+from .packages import AsyncPackages, Packages
+from .pipelines import AsyncPipelines, Pipelines
 from .runs import AsyncRun, AsyncRuns, Run, Runs
+from .schedules import AsyncSchedules, Schedules
 from .secret_stores import SecretStore, store_record
 from .secrets import AsyncSecrets, Secrets
 from .source import AsyncSource, Source
@@ -244,10 +248,26 @@ class Flow:
     <Status.SUCCESS: 'SUCCESS'>
     """
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "runs", "secrets", "source")
+    __slots__ = (
+        "__weakref__",
+        "_engine",
+        "_timeout",
+        "packages",
+        "pipelines",
+        "runs",
+        "schedules",
+        "secrets",
+        "source",
+    )
 
     runs: Runs
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
+    pipelines: Pipelines
+    """The pipelines: read, statistics."""
+    schedules: Schedules
+    """The schedules: read, make, change; their instants and their ledger."""
+    packages: Packages
+    """The packages: what is installed where, who used it, bills of materials, audits."""
     secrets: Secrets
     """The secrets: set, removed, listed, put under a new key."""
     source: Source
@@ -257,6 +277,9 @@ class Flow:
         self._engine = engine
         self._timeout = timeout
         self.runs = Runs(self, engine.runs)
+        self.pipelines = Pipelines(self, engine.pipelines)
+        self.schedules = Schedules(self, engine.schedules)
+        self.packages = Packages(self, engine.packages)
         self.secrets = Secrets(self, engine.secrets)
         self.source = Source(self, engine.source)
 
@@ -296,9 +319,30 @@ class Flow:
             timeout=timeout,
         )
 
-    def close(
-        self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None
-    ) -> None:
+    def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> Iterator[Event]:
+        """Each change of a run's state: those that are kept first, then new ones as they come.
+
+        Only those after ``after``, an event or its id. A slow reader loses none, and who was interrupted goes on after
+        the last event that it saw.
+
+        Args:
+            after: the event, or the id of one, that the first one follows; everything that is kept, when nothing is said.
+            timeout: how long to wait for each event.
+
+        Raises:
+            TimedOutError: no event came within ``timeout``. Iterating can go on.
+            ClosedError: the flow was closed. Another one goes on after the last event.
+
+        >>> run = flow.run("hello")
+        >>> for event in flow.events():
+        ...     if event.status.is_final:
+        ...         print(event.pipeline, event.status)
+        ...         break
+        hello SUCCESS
+        """
+        return events_after(self._engine.events, after, timeout)
+
+    def close(self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None) -> None:
         """Ends the work of the host, and closes the data directory.
 
         Programs run on, and the next flow takes hold of them. With ``drain`` they are waited for so long, and those that
@@ -326,10 +370,26 @@ class Flow:
 class AsyncFlow:
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "runs", "secrets", "source")
+    __slots__ = (
+        "__weakref__",
+        "_engine",
+        "_timeout",
+        "packages",
+        "pipelines",
+        "runs",
+        "schedules",
+        "secrets",
+        "source",
+    )
 
     runs: AsyncRuns
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
+    pipelines: AsyncPipelines
+    """The pipelines: read, statistics."""
+    schedules: AsyncSchedules
+    """The schedules: read, make, change; their instants and their ledger."""
+    packages: AsyncPackages
+    """The packages: what is installed where, who used it, bills of materials, audits."""
     secrets: AsyncSecrets
     """The secrets: set, removed, listed, put under a new key."""
     source: AsyncSource
@@ -339,6 +399,9 @@ class AsyncFlow:
         self._engine = engine
         self._timeout = timeout
         self.runs = AsyncRuns(self, engine.runs)
+        self.pipelines = AsyncPipelines(self, engine.pipelines)
+        self.schedules = AsyncSchedules(self, engine.schedules)
+        self.packages = AsyncPackages(self, engine.packages)
         self.secrets = AsyncSecrets(self, engine.secrets)
         self.source = AsyncSource(self, engine.source)
 
@@ -377,6 +440,10 @@ class AsyncFlow:
             executor=executor,
             timeout=timeout,
         )
+
+    def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> AsyncIterator[Event]:
+        """Each change of a run's state, for ``async for``. See :meth:`Flow.events`."""
+        return events_after(self._engine.events, after, timeout)
 
     async def close(
         self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None
