@@ -20,6 +20,7 @@ use tokio::{
 };
 
 use crate::{
+    code::Code,
     config::Config,
     error,
     events::Events,
@@ -304,6 +305,12 @@ impl Engine {
     fn inherited_locks(&self) -> Vec<RawFd> {
         let locks = self.shared.parts.flow.get().map(Orchestrator::inherited_locks).unwrap_or_default();
         locks.iter().map(AsRawFd::as_raw_fd).collect()
+    }
+
+    /// Code that is in no source.
+    #[getter]
+    fn code(&self) -> Code {
+        Code::new(&self.shared)
     }
 
     /// The runs.

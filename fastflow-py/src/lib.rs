@@ -11,6 +11,8 @@
 #![expect(clippy::too_many_arguments, reason = "Python names its arguments where it gives them")]
 #![expect(clippy::needless_pass_by_value, reason = "the macros give values where Python has references")]
 
+mod cli;
+mod code;
 mod config;
 mod engine;
 mod error;
@@ -38,6 +40,7 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operation::Operation>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<runs::Runs>()?;
+    module.add_class::<code::Code>()?;
     module.add_class::<pipelines::Pipelines>()?;
     module.add_class::<schedules::Schedules>()?;
     module.add_function(wrap_pyfunction!(schedules::explain_cron, module)?)?;
@@ -46,5 +49,6 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<secrets::Secrets>()?;
     module.add_class::<source::Source>()?;
     module.add_function(wrap_pyfunction!(secrets::generate_master_key, module)?)?;
-    module.add_class::<record::LogLine>()
+    module.add_class::<record::LogLine>()?;
+    module.add_function(wrap_pyfunction!(cli::cli, module)?)
 }

@@ -36,7 +36,7 @@ def engine(kind: str) -> str:
     """The address of a private engine."""
     host = os.environ.get(f"FASTFLOW_TEST_{kind.upper()}")
     if host is None or IMAGE is None:
-        pytest.skip(f"FASTFLOW_TEST_{kind.upper()} and FASTFLOW_TEST_IMAGE, which tools/setup-engines prints, are not set")
+        pytest.skip(f"{kind}: start the engines with `tools/setup-engines`, which says where they are")
     return host
 
 

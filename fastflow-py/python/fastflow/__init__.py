@@ -17,7 +17,10 @@ SUCCESS
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._fastflow import LogLine, __version__
+from .code import CodeOptions
 from .errors import (
     AlreadyExistsError,
     ClosedError,
@@ -29,8 +32,10 @@ from .errors import (
     InternalError,
     InvalidError,
     NotFoundError,
+    RemoteTraceback,
     RunFailedError,
     StorageFullError,
+    TaskError,
     TimedOutError,
     UnavailableError,
     UnsupportedError,
@@ -148,6 +153,7 @@ __all__ = [
     "Blackout",
     "ChangeKind",
     "ClosedError",
+    "CodeOptions",
     "CommandSecrets",
     "Commit",
     "ConflictError",
@@ -209,6 +215,7 @@ __all__ = [
     "Probe",
     "Process",
     "PullPolicy",
+    "RemoteTraceback",
     "Retention",
     "Rotation",
     "Run",
@@ -239,6 +246,7 @@ __all__ = [
     "SyncOutcome",
     "SyncStarted",
     "SyncTrigger",
+    "TaskError",
     "Tick",
     "TickOutcome",
     "TimedOutError",
@@ -254,3 +262,20 @@ __all__ = [
     "generate_master_key",
     "open",
 ]
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%load_ext fastflow`` calls. See :mod:`fastflow.notebook`."""
+    from .notebook._magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%unload_ext fastflow`` calls."""
+    from .notebook._magics import unload
+
+    unload(shell)

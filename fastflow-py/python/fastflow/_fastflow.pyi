@@ -23,6 +23,7 @@ _U = TypeVar("_U")
 
 __version__: str
 
+def cli(argv: list[str], *, uv: str | None, python: str, interrupts: int) -> int: ...
 def generate_master_key(path: str) -> str: ...
 
 @final
@@ -53,6 +54,8 @@ class Engine:
     @property
     def runs(self) -> Runs: ...
     @property
+    def code(self) -> Code: ...
+    @property
     def pipelines(self) -> Pipelines: ...
     @property
     def schedules(self) -> Schedules: ...
@@ -60,6 +63,7 @@ class Engine:
     def events(self) -> Events: ...
     @property
     def packages(self) -> Packages: ...
+    @property
     def secrets(self) -> Secrets: ...
     @property
     def source(self) -> Source: ...
@@ -112,6 +116,20 @@ class Runs:
         timeout: float | None = None,
     ) -> Stream[_T]: ...
     def explain(self, id: str) -> Operation[str]: ...
+
+@final
+class Code:
+    def submit(
+        self,
+        name: str,
+        files: list[tuple[str, bytes]],
+        parameters: list[tuple[str, str]],
+        *,
+        priority: int | None = None,
+        key: str | None = None,
+        delay: float | None = None,
+        executor: str | None = None,
+    ) -> Operation[dict[str, Any]]: ...
 
 @final
 class Pipelines:

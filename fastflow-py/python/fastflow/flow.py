@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 from ._fastflow import Engine
 from ._given import PathLike, Size, at_most_one, choice, path, texts
 from ._time import Duration, seconds, seconds_or_none
+from ._uv import installed_uv
 from .errors import InvalidError
 from .events import Event, events_after
 from .executors import Executor, named_executors
@@ -22,6 +22,7 @@ from .master_keys import MasterKey, fernet_text, key_record, key_records
 from .options import Audits, Blackout, Retention, blackout_record, retention_record
 from .packages import AsyncPackages, Packages
 from .pipelines import AsyncPipelines, Pipelines
+from .running import AsyncRunsCode, RunsCode
 from .runs import AsyncRun, AsyncRuns, Run, Runs
 from .schedules import AsyncSchedules, Schedules
 from .secret_stores import SecretStore, store_record
@@ -62,18 +63,6 @@ def _let_go_of_locks() -> None:
 
 
 os.register_at_fork(after_in_child=_let_go_of_locks)
-
-
-def _uv() -> str | None:
-    """The ``uv`` that was installed with the package; None lets it be looked for in ``PATH``."""
-    try:
-        from uv import find_uv_bin
-    except ImportError:
-        return None
-    try:
-        return os.fspath(find_uv_bin())
-    except FileNotFoundError:
-        return None
 
 
 def open(
@@ -165,7 +154,7 @@ def open(
         "audits": choice(Audits, audits, "audits").value,
         "default_python": default_python,
         "inherit_env": texts(inherit_env, "inherit_env"),
-        "uv": path(uv) if uv is not None else _uv(),
+        "uv": path(uv) if uv is not None else installed_uv(),
     }
     return Opening(options, seconds(timeout))
 
@@ -241,7 +230,7 @@ class Opening:
         return engine
 
 
-class Flow:
+class Flow(RunsCode):
     """An orchestrator, hosted by this process or by another one.
 
     >>> flow.run("hello").wait().status
@@ -367,7 +356,7 @@ class Flow:
         return f"<fastflow.Flow {str(self.data_dir)!r}>"
 
 
-class AsyncFlow:
+class AsyncFlow(AsyncRunsCode):
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
     __slots__ = (

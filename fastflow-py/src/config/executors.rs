@@ -12,6 +12,7 @@ use fastflow_core::{
         process::{CgroupMode, ProcessConfig, ProcessExecutor},
     },
     layout::DataDir,
+    pipeline::ByteSize,
 };
 use fastflow_docker::DockerConfig;
 use fastflow_podman::PodmanConfig;
@@ -184,7 +185,7 @@ impl GivenContainers {
         config.user = self.user;
         config.order_dir.clone_from(&self.order_folder);
         config.default_memory_bytes =
-            self.default_memory.as_ref().map(|size| size.read().map(|size| size.bytes())).transpose()?;
+            self.default_memory.as_ref().map(|size| size.read().map(ByteSize::bytes)).transpose()?;
         put(&mut config.default_max_processes, self.default_max_processes);
         put(&mut config.max_open_files, self.max_open_files);
         put_read(&mut config.tmp_bytes, self.tmp_size.as_ref(), |size| Ok(size.read()?.bytes()))?;
