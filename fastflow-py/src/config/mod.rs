@@ -10,7 +10,7 @@ mod upkeep;
 
 use std::path::PathBuf;
 
-use fastflow_core::{Orchestrator, OrchestratorBuilder, Result};
+use fastflow_core::{Error, ErrorKind, Hosting, Orchestrator, OrchestratorBuilder, Result};
 use pyo3::{prelude::*, types::PyDict};
 
 use self::{
@@ -21,6 +21,7 @@ use self::{
 /// The options of one flow.
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
+    hosting: Hosting,
     source: Source,
     executors: Executors,
     secrets: Secrets,
@@ -42,6 +43,7 @@ impl Config {
         let options = Options::new(options);
         Ok(Self {
             data_dir: options.get("data_dir")?,
+            hosting: options.checked("hosting", hosting(&options.get::<String>("hosting")?))?,
             source: Source::read(&options)?,
             executors: Executors::read(&options)?,
             secrets: Secrets::read(&options)?,
@@ -58,10 +60,20 @@ impl Config {
     /// The builder that these options make. Blocks for some milliseconds where executors are given: they are set up in
     /// the data directory.
     pub(crate) fn builder(&self) -> Result<OrchestratorBuilder> {
-        let builder = self.source.apply(Orchestrator::builder(&self.data_dir));
+        let builder = Orchestrator::builder(&self.data_dir).hosting(self.hosting);
+        let builder = self.source.apply(builder);
         let builder = self.executors.apply(builder, &self.data_dir)?;
         let builder = self.upkeep.apply(self.capacity.apply(self.secrets.apply(builder)));
         Ok(self.environments.apply(builder))
+    }
+}
+
+fn hosting(hosting: &str) -> Result<Hosting> {
+    match hosting {
+        "required" => Ok(Hosting::Required),
+        "when_free" => Ok(Hosting::WhenFree),
+        "never" => Ok(Hosting::Never),
+        _ => Err(Error::new(ErrorKind::Invalid, "not a way to host").with("found", hosting)),
     }
 }
 
