@@ -16,7 +16,10 @@ use fastflow_core::{
     testing::torture::{HostProcess, Part},
 };
 
-use crate::kit::{configured, until, within};
+use crate::{
+    keys,
+    kit::{configured, until, within},
+};
 
 /// Starts one.
 pub(crate) fn start(role: &str, root: &Path) -> HostProcess {
@@ -34,6 +37,7 @@ async fn as_another_process() {
         "parent-of-keeper" => parent(&part.stage, KEEPS).await,
         "parent-of-careful" => parent(&part.stage, LETS_GO).await,
         "opener" => open(&part.stage).await,
+        "submitter" => keys::submit_all(&part.stage).await,
         other => panic!("no such role: {other}"),
     }
 }
@@ -83,7 +87,7 @@ pub(crate) fn sign(root: &Path, what: &str, pid: u32) -> std::path::PathBuf {
     root.join(format!("{what}-{pid}"))
 }
 
-fn tell(root: &Path, what: &str) {
+pub(crate) fn tell(root: &Path, what: &str) {
     fs::write(sign(root, what, std::process::id()), "").unwrap();
 }
 
