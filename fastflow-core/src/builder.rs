@@ -14,6 +14,7 @@ use self::secrets::GivenSecrets;
 use crate::{
     AuditPolicy, Clock, Entropy, Error, ErrorKind, ExecutorName, Hosting, Orchestrator, OsEntropy, Preheat,
     Result, Retention, SystemClock,
+    code::CodeShelf,
     environment::{EnvironmentBuilder, PackageAuditor, PipAudit, PipAuditConfig, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
     host::{
@@ -306,6 +307,7 @@ impl OrchestratorBuilder {
         let ports = Ports {
             store,
             source,
+            code: CodeShelf::new(data.code_dir()),
             executors,
             environments,
             auditor,

@@ -4,6 +4,7 @@
 //! <data>/fastflow.db         the store, its locks, its bells and its log
 //! <data>/owner               the installation's id
 //! <data>/snapshots/          immutable copies of pipelines, one folder a revision
+//! <data>/code/               immutable copies of code that is in no source, one folder a revision
 //! <data>/git/                 our own copy of the repository of pipelines, if they come from one
 //! <data>/environments/       immutable environments, and the locks they were built from
 //! <data>/audit/              what the auditor of packages is given, and its cache
@@ -58,7 +59,14 @@ impl DataDir {
                 .with("path", root.display()));
         }
         let data = Self { root };
-        for dir in [data.runs_dir(), data.snapshots_dir(), data.environments_dir(), data.executor_dir()] {
+        let dirs = [
+            data.runs_dir(),
+            data.snapshots_dir(),
+            data.code_dir(),
+            data.environments_dir(),
+            data.executor_dir(),
+        ];
+        for dir in dirs {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(PRIVATE_MODE)
@@ -110,6 +118,11 @@ impl DataDir {
     /// Immutable copies of pipelines.
     pub fn snapshots_dir(&self) -> PathBuf {
         self.root.join("snapshots")
+    }
+
+    /// Immutable copies of code that is in no source.
+    pub fn code_dir(&self) -> PathBuf {
+        self.root.join("code")
     }
 
     /// Our own copy of a git repository, and what belongs to its server.

@@ -55,6 +55,7 @@ pub mod store;
 
 pub mod journal;
 
+mod code;
 mod host;
 pub mod hosting;
 pub mod layout;
@@ -68,6 +69,7 @@ pub mod testing;
 
 pub use builder::OrchestratorBuilder;
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use code::Code;
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Error, ErrorKind, Result};
 pub use host::{AuditPolicy, Preheat, Retention, dispatcher::Shutdown};

@@ -46,6 +46,7 @@ use self::signal::Signals;
 pub use self::{packages::AuditPolicy, preheat::Preheat, retention::Retention};
 use crate::{
     Clock, Entropy, Error, ErrorKind, ExecutorName, Hosting, OwnerId, Result,
+    code::CodeShelf,
     environment::{EnvironmentBuilder, EnvironmentId, PackageAuditor},
     executor::Executor,
     layout::DataDir,
@@ -62,6 +63,8 @@ use crate::{
 pub(crate) struct Ports {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) source: Arc<dyn PipelineSource>,
+    /// What is run and in no source.
+    pub(crate) code: CodeShelf,
     pub(crate) executors: Executors,
     pub(crate) environments: Arc<dyn EnvironmentBuilder>,
     pub(crate) auditor: Arc<dyn PackageAuditor>,

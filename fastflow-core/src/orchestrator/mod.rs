@@ -33,7 +33,7 @@ use crate::{
     host::{Ports, elsewhere, intake::Asked},
     run::{NewRun, Origin, Run, RunEvent, RunState, StopCause},
     store::{Event, EventId, Step},
-    submission::Submission,
+    submission::{Subject, Submission},
 };
 
 /// Events read from the store at once.
@@ -108,7 +108,7 @@ impl Orchestrator {
     ///
     /// # Errors
     ///
-    /// `NotFound` for an unknown pipeline; `Invalid` for one with configuration errors, or bad parameters;
+    /// `NotFound` for an unknown pipeline; `Invalid` for one, or code, with configuration errors, or bad parameters;
     /// `Unsupported` for one that needs what this version or the executor does not have, naming the fields;
     /// `Conflict` for a disabled one; `Unavailable`, `StorageFull` when nothing can be written now.
     ///
@@ -120,7 +120,10 @@ impl Orchestrator {
         let given = what.checked_parameters()?;
         let key = what.checked_key()?;
         let ports = &self.inner.ports;
-        let found = ports.runnable(&what.pipeline).await?;
+        let found = match &what.subject {
+            Subject::Pipeline(name) => ports.runnable(name).await?,
+            Subject::Code(code) => ports.runnable_code(code).await?,
+        };
         let asked =
             Asked { executor: what.executor.clone(), config: what.checked_config()?, schedule_limit: None };
         let spec = ports.spec(&found, &asked)?;

@@ -48,7 +48,7 @@ pub struct Runs<'a> {
 pub enum Rerun {
     /// What the earlier run executed.
     SameRevision,
-    /// What the pipeline is now.
+    /// What the pipeline is now. Code that is in no source has no newer revision: it is the same.
     NewestRevision,
 }
 
@@ -170,8 +170,17 @@ impl<'a> Runs<'a> {
         let ports = self.ports();
         let (scheduled_for, schedule) = (earlier.scheduled_for(), earlier.scheduled_by().cloned());
         let origin = Origin::Rerun { of: id, scheduled_for, schedule };
+        let is_code = earlier.pipeline().is_code();
         let (spec, parameters) = match of {
-            Rerun::SameRevision => {
+            Rerun::NewestRevision if !is_code => {
+                let found = ports.runnable(earlier.spec.pipeline.name.as_str()).await?;
+                let executor = Some(earlier.spec.executor.clone());
+                let asked = Asked { executor, config: earlier.spec.config.clone(), schedule_limit: None };
+                let spec = ports.spec(&found, &asked)?;
+                let parameters = Ports::parameters(&spec, earlier.parameters)?;
+                (spec, parameters)
+            }
+            Rerun::SameRevision | Rerun::NewestRevision => {
                 ports.check_rerun(&earlier).await?;
                 // Nobody's schedule waits for a run that was asked for by hand, nor does it for the schedule.
                 let spec = match &earlier.spec.schedule_limit {
@@ -179,14 +188,6 @@ impl<'a> Runs<'a> {
                     None => Arc::clone(&earlier.spec),
                 };
                 (spec, earlier.parameters)
-            }
-            Rerun::NewestRevision => {
-                let found = ports.runnable(earlier.spec.pipeline.name.as_str()).await?;
-                let executor = Some(earlier.spec.executor.clone());
-                let asked = Asked { executor, config: earlier.spec.config.clone(), schedule_limit: None };
-                let spec = ports.spec(&found, &asked)?;
-                let parameters = Ports::parameters(&spec, earlier.parameters)?;
-                (spec, parameters)
             }
         };
         let chain = matches!(earlier.state, RunState::Failed(_)).then_some(earlier.chain);
@@ -227,17 +228,27 @@ impl<'a> Runs<'a> {
 
     /// The logs of all attempts of a run, one after the other, until the run has ended.
     pub fn follow(&self, id: RunId) -> BoxStream<'static, Result<RunLogLine>> {
+        self.follow_from(id, NonZeroU32::MIN, Offset::START)
+    }
+
+    /// The same from `from` in the log of attempt `attempt` on: what follows a line whose attempt and offset they are.
+    pub fn follow_from(
+        &self,
+        id: RunId,
+        attempt: NonZeroU32,
+        from: Offset,
+    ) -> BoxStream<'static, Result<RunLogLine>> {
         let ports = Arc::clone(self.ports());
-        futures::stream::try_unfold((ports, NonZeroU32::MIN), move |(ports, number)| async move {
+        futures::stream::try_unfold((ports, attempt, from), move |(ports, number, from)| async move {
             let run =
                 wait_until(&ports, id, |run| run.attempt >= number.get() || run.state.is_terminal()).await?;
             if run.attempt < number.get() {
                 return Ok::<_, Error>(None);
             }
             let attempt = AttemptId { run: id, number };
-            let lines = follow_file(Arc::clone(&ports), attempt, fastflow_shim::layout::LOG, Offset::START)
+            let lines = follow_file(Arc::clone(&ports), attempt, fastflow_shim::layout::LOG, from)
                 .map(move |line| line.map(|(offset, line)| RunLogLine { attempt, offset, line }));
-            Ok(Some((lines, (ports, number.saturating_add(1)))))
+            Ok(Some((lines, (ports, number.saturating_add(1), Offset::START))))
         })
         .flat_map(|lines| match lines {
             Ok(lines) => lines.boxed(),

@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     Clock as _, Result,
+    code::CodeShelf,
     host::{
         Blackouts, Executors, Ports, Preheat, Retention, Settings,
         dispatcher::{COMMANDS, Dispatcher},
@@ -105,6 +106,7 @@ impl Living {
         let ports = Arc::new(Ports {
             store,
             source: Arc::new(SimSource(Arc::clone(stage))),
+            code: CodeShelf::new(DataDir::new("/simulated").code_dir()),
             executors: Executors { default: name.clone(), by_name: BTreeMap::from([(name, executor)]) },
             environments: Arc::new(NoEnvironments),
             auditor: Arc::new(NoEnvironments),

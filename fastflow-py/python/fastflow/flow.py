@@ -1,0 +1,428 @@
+"""Opening a flow: the one door of the package."""
+
+from __future__ import annotations
+
+import atexit
+import weakref
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ._fastflow import Engine
+from ._given import PathLike, Size, at_most_one, choice, path, texts
+from ._time import Duration, seconds, seconds_or_none
+from ._uv import installed_uv
+from .errors import InvalidError
+from .events import Event, events_after
+from .executors import Executor, named_executors
+from .git import Git, git_record
+from .master_keys import MasterKey, fernet_text, key_record, key_records
+from .options import Audits, Blackout, Retention, blackout_record, retention_record
+from .packages import AsyncPackages, Packages
+from .pipelines import AsyncPipelines, Pipelines
+from .running import AsyncRunsCode, RunsCode
+from .runs import AsyncRun, AsyncRuns, Run, Runs
+from .schedules import AsyncSchedules, Schedules
+from .secret_stores import SecretStore, store_record
+from .secrets import AsyncSecrets, Secrets
+from .source import AsyncSource, Source
+
+ANSWER_TIMEOUT_SECONDS = 60.0
+"""How long a call waits for its answer when it does not say. Waiting for runs and for lines has no such limit."""
+
+_EXIT_TIMEOUT_SECONDS = 2.0
+
+_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Lets go of what is still open when the interpreter ends. Programs run on; nothing waits for them."""
+    for engine in list(_open_engines):
+        if engine.is_alive():
+            try:
+                engine.close().block(_EXIT_TIMEOUT_SECONDS)
+            except Exception:  # It ends in any case, and the next flow takes over as after a crash.
+                pass
+            engine.stop()
+
+
+def open(
+    pipelines: PathLike | None = None,
+    *,
+    git: Git | None = None,
+    data_dir: PathLike | None = None,
+    executor: Executor | str | None = None,
+    executors: Iterable[Executor | str] | Mapping[str, Executor | str] | None = None,
+    master_key: MasterKey | None = None,
+    older_master_keys: Iterable[MasterKey] = (),
+    fernet_key: str | bytes | None = None,
+    secret_stores: Iterable[SecretStore] = (),
+    max_concurrent_runs: int | None = None,
+    pools: Mapping[str, int] | None = None,
+    memory_budget: Size | None = None,
+    cpu_budget: float | None = None,
+    blackouts: Iterable[Blackout] = (),
+    retention: Retention | None = None,
+    sync_interval: Duration | None = None,
+    preheat: int | None = None,
+    audits: Audits | str = Audits.ON_REQUEST,
+    default_python: str | None = None,
+    inherit_env: Iterable[str] = (),
+    uv: PathLike | None = None,
+    timeout: Duration = ANSWER_TIMEOUT_SECONDS,
+) -> Opening:
+    """Opens a flow: ``with`` gives a :class:`Flow`, ``async with`` an :class:`AsyncFlow`.
+
+    Leaving it stops no program: runs go on, and the next flow of the same data directory takes hold of them.
+
+    Args:
+        pipelines: the folder of pipelines.
+        git: a repository of pipelines, in the place of a folder.
+        data_dir: where everything is kept; ``.fastflow`` beside the folder of pipelines when nothing is said.
+        executor: the executor, by its name (``"process"``, ``"docker"``, ``"podman"``) or with its options; processes of
+            this machine when nothing is said.
+        executors: several of them; the first is the default, and pipelines name the others. A mapping gives them names
+            of their own.
+        master_key: the key that secrets are sealed with. Without one there are no stored secrets.
+        older_master_keys: keys of earlier: what is sealed with them can be opened.
+        fernet_key: the ``ENCRYPTION_KEY`` of an older Fast-Flow, with which ``encrypted_env`` of its pipelines is read.
+        secret_stores: others who have secrets; asked in this order for what the flow has not.
+        max_concurrent_runs: how many runs are in flight at one time; 16 when nothing is said.
+        pools: the slots of each pool, by its name. Runs of pipelines that name a pool hold slots of it.
+        memory_budget: the most memory that runs in flight may have declared together, as ``"8g"`` or in bytes.
+        cpu_budget: the same for processor time, in cores.
+        blackouts: times at which schedules start nothing.
+        retention: how long what ended runs have left behind is kept.
+        sync_interval: how often the source is synced without anybody asking: every minute or less often. Never, when
+            nothing is said; folders are watched all the same.
+        preheat: how many environments at one time are made ready before runs need them; 2 when nothing is said, and none
+            with 0.
+        audits: when packages are audited.
+        default_python: the Python for pipelines that ask for none, such as ``"3.12"``.
+        inherit_env: further variables of this process that programs get, by name.
+        uv: the ``uv`` to make environments with; the one that was installed with the package when nothing is said.
+        timeout: how long calls wait for their answers when they do not say.
+
+    Raises:
+        InvalidError: an option is wrong. Those that only the data directory or a program can tell are told when it is
+            opened.
+
+    >>> with fastflow.open(pipelines, data_dir=data_dir, pools={"db": 3}, memory_budget="8g") as flow:
+    ...     flow.run("hello").wait().status
+    <Status.SUCCESS: 'SUCCESS'>
+    """
+    options: dict[str, Any] = {
+        "pipelines": path(pipelines),
+        "git": git_record(git),
+        "data_dir": _data_dir(pipelines, git, data_dir),
+        "executors": named_executors(executor, executors),
+        "master_key": key_record(master_key),
+        "older_master_keys": key_records(older_master_keys),
+        "fernet_key": fernet_text(fernet_key),
+        "secret_stores": [store_record(store) for store in secret_stores],
+        "max_concurrent_runs": max_concurrent_runs,
+        "pools": dict(pools or {}),
+        "memory_budget": memory_budget,
+        "cpu_budget": cpu_budget,
+        "blackouts": [blackout_record(blackout) for blackout in blackouts],
+        "retention": retention_record(retention),
+        "sync_interval": seconds_or_none(sync_interval),
+        "preheat": preheat,
+        "audits": choice(Audits, audits, "audits").value,
+        "default_python": default_python,
+        "inherit_env": texts(inherit_env, "inherit_env"),
+        "uv": path(uv) if uv is not None else installed_uv(),
+    }
+    return Opening(options, seconds(timeout))
+
+
+def _data_dir(pipelines: PathLike | None, git: Git | None, data_dir: PathLike | None) -> Path:
+    if pipelines is None and git is None:
+        raise InvalidError("a flow needs pipelines: give a folder, or git=fastflow.Git(…)")
+    at_most_one("where pipelines come from", pipelines=pipelines, git=git)
+    if data_dir is not None:
+        return Path(data_dir).expanduser()
+    if pipelines is None:
+        raise InvalidError("with a repository there is no folder to keep things beside: give `data_dir`")
+    return Path(pipelines).expanduser().parent / ".fastflow"
+
+
+class Opening:
+    """A flow that is about to be opened: by ``with``, by ``async with``, or by :meth:`start` and ``await``."""
+
+    __slots__ = ("_flow", "_options", "_timeout")
+
+    def __init__(self, options: dict[str, Any], timeout: float) -> None:
+        self._options = options
+        self._timeout = timeout
+        self._flow: Flow | AsyncFlow | None = None
+
+    def start(self, *, timeout: Duration | None = None) -> Flow:
+        """Opens it without a ``with``, for a notebook for example; :meth:`Flow.close` closes it."""
+        engine = self._engine()
+        try:
+            engine.open().block(self._timeout if timeout is None else seconds(timeout))
+        except BaseException:
+            engine.stop()
+            raise
+        return Flow(engine, self._timeout)
+
+    def __enter__(self) -> Flow:
+        flow = self.start()
+        self._flow = flow
+        return flow
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self._flow, Flow):
+            self._flow.close()
+
+    async def _start(self) -> AsyncFlow:
+        engine = self._engine()
+        try:
+            await engine.open().within(self._timeout)
+        except BaseException:
+            engine.stop()
+            raise
+        return AsyncFlow(engine, self._timeout)
+
+    def __await__(self) -> Generator[Any, Any, AsyncFlow]:
+        return self._start().__await__()
+
+    async def __aenter__(self) -> AsyncFlow:
+        flow = await self._start()
+        self._flow = flow
+        return flow
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if isinstance(self._flow, AsyncFlow):
+            await self._flow.close()
+
+    def _engine(self) -> Engine:
+        engine = Engine(self._options)
+        _open_engines.add(engine)
+        return engine
+
+
+class Flow(RunsCode):
+    """The orchestrator, hosted by this process.
+
+    >>> flow.run("hello").wait().status
+    <Status.SUCCESS: 'SUCCESS'>
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_engine",
+        "_timeout",
+        "packages",
+        "pipelines",
+        "runs",
+        "schedules",
+        "secrets",
+        "source",
+    )
+
+    runs: Runs
+    """The runs: read, wait for, cancel, repeat; their logs and usage."""
+    pipelines: Pipelines
+    """The pipelines: read, statistics."""
+    schedules: Schedules
+    """The schedules: read, make, change; their instants and their ledger."""
+    packages: Packages
+    """The packages: what is installed where, who used it, bills of materials, audits."""
+    secrets: Secrets
+    """The secrets: set, removed, listed, put under a new key."""
+    source: Source
+    """Where pipelines come from: synced, looked at, watched."""
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self._engine = engine
+        self._timeout = timeout
+        self.runs = Runs(self, engine.runs)
+        self.pipelines = Pipelines(self, engine.pipelines)
+        self.schedules = Schedules(self, engine.schedules)
+        self.packages = Packages(self, engine.packages)
+        self.secrets = Secrets(self, engine.secrets)
+        self.source = Source(self, engine.source)
+
+    def _limit(self, timeout: Duration | None) -> float:
+        return self._timeout if timeout is None else seconds(timeout)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where everything is kept."""
+        return self._engine.data_dir
+
+    def run(
+        self,
+        pipeline: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        config: str | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        executor: str | None = None,
+        timeout: Duration | None = None,
+    ) -> Run:
+        """Submits a run of a pipeline. The same as :meth:`Runs.submit`."""
+        return self.runs.submit(
+            pipeline,
+            parameters=parameters,
+            priority=priority,
+            config=config,
+            key=key,
+            delay=delay,
+            executor=executor,
+            timeout=timeout,
+        )
+
+    def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> Iterator[Event]:
+        """Each change of a run's state: those that are kept first, then new ones as they come.
+
+        Only those after ``after``, an event or its id. A slow reader loses none, and who was interrupted goes on after
+        the last event that it saw.
+
+        Args:
+            after: the event, or the id of one, that the first one follows; everything that is kept, when nothing is said.
+            timeout: how long to wait for each event.
+
+        Raises:
+            TimedOutError: no event came within ``timeout``. Iterating can go on.
+            ClosedError: the flow was closed. Another one goes on after the last event.
+
+        >>> run = flow.run("hello")
+        >>> for event in flow.events():
+        ...     if event.status.is_final:
+        ...         print(event.pipeline, event.status)
+        ...         break
+        hello SUCCESS
+        """
+        return events_after(self._engine.events, after, timeout)
+
+    def close(self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None) -> None:
+        """Ends the work of the host, and closes the data directory.
+
+        Programs run on, and the next flow takes hold of them. With ``drain`` they are waited for so long, and those that
+        are left are cancelled: asked to end, and killed after ``grace``.
+        """
+        if self._engine.is_alive():
+            limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain) + seconds(grace))
+            try:
+                self._engine.close(seconds_or_none(drain), seconds(grace)).block(limit)
+            finally:
+                self._engine.stop()
+
+    def __enter__(self) -> Flow:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<fastflow.Flow {str(self.data_dir)!r}>"
+
+
+class AsyncFlow(AsyncRunsCode):
+    """The same as :class:`Flow`, for ``await`` and ``async for``."""
+
+    __slots__ = (
+        "__weakref__",
+        "_engine",
+        "_timeout",
+        "packages",
+        "pipelines",
+        "runs",
+        "schedules",
+        "secrets",
+        "source",
+    )
+
+    runs: AsyncRuns
+    """The runs: read, wait for, cancel, repeat; their logs and usage."""
+    pipelines: AsyncPipelines
+    """The pipelines: read, statistics."""
+    schedules: AsyncSchedules
+    """The schedules: read, make, change; their instants and their ledger."""
+    packages: AsyncPackages
+    """The packages: what is installed where, who used it, bills of materials, audits."""
+    secrets: AsyncSecrets
+    """The secrets: set, removed, listed, put under a new key."""
+    source: AsyncSource
+    """Where pipelines come from: synced, looked at, watched."""
+
+    def __init__(self, engine: Engine, timeout: float) -> None:
+        self._engine = engine
+        self._timeout = timeout
+        self.runs = AsyncRuns(self, engine.runs)
+        self.pipelines = AsyncPipelines(self, engine.pipelines)
+        self.schedules = AsyncSchedules(self, engine.schedules)
+        self.packages = AsyncPackages(self, engine.packages)
+        self.secrets = AsyncSecrets(self, engine.secrets)
+        self.source = AsyncSource(self, engine.source)
+
+    def _limit(self, timeout: Duration | None) -> float:
+        return self._timeout if timeout is None else seconds(timeout)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where everything is kept."""
+        return self._engine.data_dir
+
+    async def run(
+        self,
+        pipeline: str,
+        *,
+        parameters: Mapping[str, object] | None = None,
+        priority: int | None = None,
+        config: str | None = None,
+        key: str | None = None,
+        delay: Duration | None = None,
+        executor: str | None = None,
+        timeout: Duration | None = None,
+    ) -> AsyncRun:
+        """Submits a run of a pipeline. The same as :meth:`AsyncRuns.submit`."""
+        return await self.runs.submit(
+            pipeline,
+            parameters=parameters,
+            priority=priority,
+            config=config,
+            key=key,
+            delay=delay,
+            executor=executor,
+            timeout=timeout,
+        )
+
+    def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> AsyncIterator[Event]:
+        """Each change of a run's state, for ``async for``. See :meth:`Flow.events`."""
+        return events_after(self._engine.events, after, timeout)
+
+    async def close(
+        self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None
+    ) -> None:
+        """Ends the work of the host, and closes the data directory. See :meth:`Flow.close`."""
+        if self._engine.is_alive():
+            limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain) + seconds(grace))
+            try:
+                await self._engine.close(seconds_or_none(drain), seconds(grace)).within(limit)
+            finally:
+                self._engine.stop()
+
+    async def __aenter__(self) -> AsyncFlow:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<fastflow.AsyncFlow {str(self.data_dir)!r}>"

@@ -1,0 +1,342 @@
+//! One orchestrator with a runtime of its own.
+
+use std::{
+    future::Future,
+    mem::ManuallyDrop,
+    path::PathBuf,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use fastflow_core::{Error, ErrorKind, Orchestrator, Shutdown};
+use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::watch,
+};
+
+use crate::{
+    code::Code,
+    config::Config,
+    error,
+    events::Events,
+    operation::{Operation, Record, seconds},
+    packages::Packages,
+    pipelines::Pipelines,
+    process::Process,
+    runs::Runs,
+    schedules::Schedules,
+    secrets::Secrets,
+    source::Source,
+    stream::Stream,
+};
+
+/// Threads that work for one flow. They wait nearly always.
+const WORKERS_MAX: usize = 4;
+/// How long blocking work may hold up the end of a flow, such as a look at a slow disk.
+const STOP_LIMIT: Duration = Duration::from_secs(2);
+
+/// What the parts of one flow have in common.
+pub(crate) struct Shared {
+    process: Process,
+    config: Config,
+    /// Kept, and not dropped, in a forked child: the threads that would have to end are not there.
+    parts: ManuallyDrop<Parts>,
+    mailboxes: Py<PyAny>,
+}
+
+struct Parts {
+    handle: Handle,
+    runtime: Mutex<Option<Runtime>>,
+    flow: OnceLock<Orchestrator>,
+    /// Whether the flow is being closed, or was.
+    closing: AtomicBool,
+    /// Rings when the threads are about to end.
+    stopping: watch::Sender<bool>,
+    blocked: Blocked,
+}
+
+/// How many threads of Python's are inside the runtime now. It must not end under them.
+#[derive(Default)]
+struct Blocked {
+    threads: Mutex<usize>,
+    left: Condvar,
+}
+
+impl Blocked {
+    fn threads(&self) -> MutexGuard<'_, usize> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of them; it leaves when this is dropped.
+struct Inside<'a>(&'a Blocked);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        *self.0.threads() -= 1;
+        self.0.left.notify_all();
+    }
+}
+
+impl Drop for Shared {
+    #[expect(unsafe_code, reason = "dropped once, here, and only where its threads are")]
+    fn drop(&mut self) {
+        if !self.process.is_current() {
+            return;
+        }
+        let handle = self.parts.handle.clone();
+        let _entered = handle.enter();
+        if let Some(runtime) = self.take_runtime() {
+            runtime.shutdown_background();
+        }
+        // SAFETY: this is the only place that drops it, and nothing uses it afterwards.
+        unsafe { ManuallyDrop::drop(&mut self.parts) }
+    }
+}
+
+impl Shared {
+    fn take_runtime(&self) -> Option<Runtime> {
+        self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Refuses calls in a forked child.
+    pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
+        self.process.check(py)
+    }
+
+    /// The runtime, while there is one.
+    pub(crate) fn handle(&self, py: Python<'_>) -> PyResult<Handle> {
+        self.check(py)?;
+        let there = self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        if there { Ok(self.parts.handle.clone()) } else { Err(error::closed(py)) }
+    }
+
+    /// Drops what may want the runtime when it goes. In a forked child it is kept: its threads are not there.
+    pub(crate) fn discard<T>(&self, value: T) {
+        if self.process.is_current() {
+            let _entered = self.parts.handle.enter();
+            drop(value);
+        } else {
+            std::mem::forget(value);
+        }
+    }
+
+    /// Carries a future out in this thread, which must not hold the interpreter. `None` when the flow ends first.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let inside = {
+            let runtime = self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+            runtime.as_ref()?;
+            *self.parts.blocked.threads() += 1;
+            Inside(&self.parts.blocked)
+        };
+        let mut stopping = self.parts.stopping.subscribe();
+        let answer = self.parts.handle.block_on(async {
+            tokio::select! {
+                biased;
+                answer = future => Some(answer),
+                _ = stopping.wait_for(|stopping| *stopping) => None,
+            }
+        });
+        drop(inside);
+        answer
+    }
+
+    /// The exception for an error. What a flow cannot do because it was closed is told as that.
+    pub(crate) fn raised(&self, py: Python<'_>, error: &Error) -> PyErr {
+        if error.kind() == ErrorKind::Unavailable && self.parts.closing.load(Ordering::Acquire) {
+            return error::closed(py);
+        }
+        error::raised(py, error)
+    }
+
+    /// The mailboxes of event loops: a dictionary that keeps no loop alive.
+    pub(crate) fn mailboxes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        self.check(py)?;
+        Ok(self.mailboxes.bind(py).clone())
+    }
+
+    fn flow(&self) -> Result<Orchestrator, Error> {
+        let opened = self.parts.flow.get().cloned();
+        opened.ok_or_else(|| Error::new(ErrorKind::Unavailable, "this flow was not opened yet"))
+    }
+
+    /// One call of the orchestrator.
+    pub(crate) fn call<T: Record, F>(
+        self: &Arc<Self>,
+        call: impl FnOnce(Orchestrator) -> F + Send + 'static,
+    ) -> Operation
+    where
+        F: Future<Output = fastflow_core::Result<T>> + Send + 'static,
+    {
+        let flow = self.flow();
+        Operation::of(self, async move { call(flow?).await })
+    }
+
+    /// A stream of the orchestrator's.
+    pub(crate) fn stream<T: Record>(
+        self: &Arc<Self>,
+        py: Python<'_>,
+        items: impl FnOnce(&Orchestrator) -> futures::stream::BoxStream<'static, fastflow_core::Result<T>>,
+        options: StreamOptions,
+    ) -> PyResult<Stream> {
+        let handle = self.handle(py)?;
+        let _entered = handle.enter();
+        let flow = self.flow().map_err(|error| error::raised(py, &error))?;
+        Ok(Stream::of(self, items(&flow), options.then, options.timeout))
+    }
+}
+
+/// How a stream crosses.
+pub(crate) struct StreamOptions {
+    /// What each item is given to.
+    pub(crate) then: Option<Py<PyAny>>,
+    /// How many seconds each item is waited for.
+    pub(crate) timeout: Option<f64>,
+}
+
+/// One orchestrator with a runtime of its own.
+#[pyclass(frozen, module = "fastflow._fastflow", weakref)]
+pub(crate) struct Engine {
+    shared: Arc<Shared>,
+}
+
+#[pymethods]
+impl Engine {
+    /// Nothing is opened yet. `options` is what `fastflow.open` was given.
+    #[new]
+    fn new(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let config = Config::read(options)?;
+        let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(WORKERS_MAX);
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(workers)
+            .thread_name("fastflow")
+            .enable_all()
+            .build()
+            .map_err(|error| {
+                PyRuntimeError::new_err(format!("cannot start the threads of a flow: {error}"))
+            })?;
+        let mailboxes = py.import("weakref")?.call_method0("WeakKeyDictionary")?.unbind();
+        let parts = Parts {
+            handle: runtime.handle().clone(),
+            runtime: Mutex::new(Some(runtime)),
+            flow: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
+            blocked: Blocked::default(),
+        };
+        let parts = ManuallyDrop::new(parts);
+        Ok(Self { shared: Arc::new(Shared { process: Process::current(), config, parts, mailboxes }) })
+    }
+
+    /// Opens the data directory, and hosts as it was told to.
+    fn open(&self) -> Operation {
+        let shared = Arc::clone(&self.shared);
+        Operation::of(&self.shared, async move {
+            let flow = shared.config.builder()?.build().await?;
+            flow.start().await?;
+            shared.parts.flow.set(flow).map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))
+        })
+    }
+
+    /// Ends the work of the host. Programs run on, unless it drains them: then it waits for `drain` seconds, and stops
+    /// what is left with `grace` seconds between asking and killing.
+    #[pyo3(signature = (drain = None, grace = 10.0))]
+    fn close(&self, drain: Option<f64>, grace: f64) -> PyResult<Operation> {
+        let how = match drain {
+            Some(patience) => Shutdown::Drain { patience: seconds(patience)?, grace: seconds(grace)? },
+            None => Shutdown::Detach,
+        };
+        let shared = Arc::clone(&self.shared);
+        Ok(Operation::of(&self.shared, async move {
+            shared.parts.closing.store(true, Ordering::Release);
+            match shared.parts.flow.get() {
+                Some(flow) => flow.shutdown(how).await,
+                None => Ok(()),
+            }
+        }))
+    }
+
+    /// Ends the threads of the flow. Nothing can be called after it.
+    fn stop(&self, py: Python<'_>) {
+        if !self.shared.process.is_current() {
+            return;
+        }
+        let parts = &self.shared.parts;
+        parts.closing.store(true, Ordering::Release);
+        parts.stopping.send_replace(true);
+        py.detach(|| {
+            // Nobody enters any more once it is taken.
+            let Some(runtime) = self.shared.take_runtime() else { return };
+            let waiting =
+                parts
+                    .blocked
+                    .left
+                    .wait_timeout_while(parts.blocked.threads(), STOP_LIMIT, |inside| *inside > 0);
+            drop(waiting);
+            runtime.shutdown_timeout(STOP_LIMIT);
+        });
+    }
+
+    /// Whether the flow belongs to this process, and was not stopped.
+    fn is_alive(&self, py: Python<'_>) -> bool {
+        self.shared.handle(py).is_ok()
+    }
+
+    /// The data directory.
+    #[getter]
+    fn data_dir(&self) -> PathBuf {
+        self.shared.config.data_dir.clone()
+    }
+
+    /// Code that is in no source.
+    #[getter]
+    fn code(&self) -> Code {
+        Code::new(&self.shared)
+    }
+
+    /// The runs.
+    #[getter]
+    fn runs(&self) -> Runs {
+        Runs::new(&self.shared)
+    }
+
+    /// The pipelines.
+    #[getter]
+    fn pipelines(&self) -> Pipelines {
+        Pipelines::new(&self.shared)
+    }
+
+    /// The schedules.
+    #[getter]
+    fn schedules(&self) -> Schedules {
+        Schedules::new(&self.shared)
+    }
+
+    /// The events.
+    #[getter]
+    fn events(&self) -> Events {
+        Events::new(&self.shared)
+    }
+
+    /// The packages.
+    #[getter]
+    fn packages(&self) -> Packages {
+        Packages::new(&self.shared)
+    }
+
+    /// The secrets.
+    #[getter]
+    fn secrets(&self) -> Secrets {
+        Secrets::new(&self.shared)
+    }
+
+    /// The source of pipelines.
+    #[getter]
+    fn source(&self) -> Source {
+        Source::new(&self.shared)
+    }
+}

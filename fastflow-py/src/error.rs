@@ -1,0 +1,61 @@
+//! From the errors of the machinery to the exceptions of the package.
+
+use fastflow_core::{Error, ErrorKind};
+use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
+
+/// Where the classes of exceptions are, in Python.
+const MODULE: &str = "fastflow.errors";
+
+/// The exception for an error.
+pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
+    let class = match error.kind() {
+        ErrorKind::NotFound => "NotFoundError",
+        ErrorKind::AlreadyExists => "AlreadyExistsError",
+        ErrorKind::Conflict => "ConflictError",
+        ErrorKind::Invalid => "InvalidError",
+        ErrorKind::Unsupported => "UnsupportedError",
+        ErrorKind::Denied => "DeniedError",
+        ErrorKind::Unavailable => "UnavailableError",
+        ErrorKind::StorageFull => "StorageFullError",
+        ErrorKind::Corrupt => "CorruptError",
+        _ => "InternalError",
+    };
+    let context = PyDict::new(py);
+    for (key, value) in error.context() {
+        if let Err(failed) = context.set_item(key, value) {
+            return failed;
+        }
+    }
+    exception(py, class, &error.chain(), Some(&context))
+}
+
+/// What a forked child gets for using the flow of its parent.
+pub(crate) fn forked(py: Python<'_>, parent: u32) -> PyErr {
+    let message = format!(
+        "this flow was opened by process {parent}, and a fork does not copy the threads that work for it: open one \
+         in each process after the fork, or start processes with the method `spawn`"
+    );
+    exception(py, "ForkError", &message, None)
+}
+
+/// What a caller gets whose time is up.
+pub(crate) fn timed_out(py: Python<'_>, seconds: f64) -> PyErr {
+    exception(py, "TimedOutError", &format!("there was no answer within {seconds} s"), None)
+}
+
+/// What a caller gets who comes after the end.
+pub(crate) fn closed(py: Python<'_>) -> PyErr {
+    exception(py, "ClosedError", "this flow is closed; open another", None)
+}
+
+fn exception(py: Python<'_>, class: &str, message: &str, context: Option<&Bound<'_, PyDict>>) -> PyErr {
+    let made = py
+        .import(MODULE)
+        .and_then(|module| module.getattr(class))
+        .and_then(|class| class.call((message,), context));
+    match made {
+        Ok(made) => PyErr::from_value(made),
+        // The interpreter is being taken apart: the words are all that is left.
+        Err(_) => PyRuntimeError::new_err(message.to_owned()),
+    }
+}

@@ -1,0 +1,224 @@
+//! How results come to an event loop: they wait here, and an `eventfd` that the loop reads says so.
+//!
+//! The thread that has a result touches no Python object and needs no lock of the interpreter. It puts the result down
+//! and counts the `eventfd` up; the loop wakes and fetches what is there, in its own thread.
+
+use std::{
+    collections::HashMap,
+    os::fd::{AsRawFd as _, OwnedFd},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use fastflow_core::{Clock as _, Error, SystemClock};
+use pyo3::{exceptions::PyOSError, prelude::*, sync::PyOnceLock};
+use rustix::event::{EventfdFlags, eventfd};
+use tokio::task::AbortHandle;
+
+use crate::{
+    engine::Shared,
+    error,
+    operation::{Finish, Work, finished, seconds},
+    process::{Owned, Process},
+};
+
+/// What becomes of a result.
+pub(crate) struct Wanted {
+    /// What it is given to.
+    pub(crate) then: Option<Py<PyAny>>,
+    /// How many seconds it is waited for.
+    pub(crate) limit: Option<f64>,
+}
+
+/// The results for one event loop.
+#[pyclass(frozen, module = "fastflow._fastflow", weakref)]
+pub(crate) struct Mailbox {
+    process: Process,
+    box_: Owned<Arc<Box_>>,
+    waiting: Mutex<HashMap<u64, Waiting>>,
+    next: AtomicU64,
+}
+
+/// The part of it that Rust's threads see.
+struct Box_ {
+    bell: OwnedFd,
+    arrived: Mutex<Vec<(u64, Outcome)>>,
+}
+
+/// What came of the work.
+enum Outcome {
+    Done(Result<Finish, Error>),
+    TimedOut(f64),
+    /// The flow ended before the work did.
+    Closed,
+}
+
+/// Says that the flow has ended, if nothing else was said when this is dropped.
+struct Promise {
+    box_: Arc<Box_>,
+    ticket: u64,
+    outcome: Outcome,
+}
+
+impl Promise {
+    /// Takes it whole, though a closure would be content with a part of it.
+    fn keep(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.box_.put(self.ticket, std::mem::replace(&mut self.outcome, Outcome::Closed));
+    }
+}
+
+/// Who waits for it.
+struct Waiting {
+    shared: Arc<Shared>,
+    future: Py<PyAny>,
+    then: Option<Py<PyAny>>,
+}
+
+impl Box_ {
+    fn put(&self, ticket: u64, outcome: Outcome) {
+        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        arrived.push((ticket, outcome));
+        // Whoever finds some there already has rung.
+        if arrived.len() == 1 {
+            // It fails only when its counter is full, and then the loop has reason enough to look.
+            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+        }
+    }
+}
+
+impl Mailbox {
+    fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[pymethods]
+impl Mailbox {
+    /// Gives every result that has arrived to the future that waits for it. Called by the loop.
+    fn deliver(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.process.is_current() {
+            // A forked child that goes on with its parent's loop: what it took would be missing there.
+            return Ok(());
+        }
+        let mut count = [0; 8];
+        // Another reader may have been faster.
+        let _ = rustix::io::read(&self.box_.bell, &mut count);
+        let arrived = std::mem::take(&mut *self.box_.arrived.lock().unwrap_or_else(PoisonError::into_inner));
+        for (ticket, outcome) in arrived {
+            // Removed under the lock, used after it: what Python does with it may come back here.
+            let Some(waiting) = self.waiting().remove(&ticket) else { continue };
+            let future = waiting.future.bind(py);
+            if future.call_method0("done")?.is_truthy()? {
+                continue;
+            }
+            let value = match outcome {
+                Outcome::Done(result) => finished(py, &waiting.shared, result, waiting.then.as_ref()),
+                Outcome::TimedOut(seconds) => Err(error::timed_out(py, seconds)),
+                Outcome::Closed => Err(error::closed(py)),
+            };
+            match value {
+                Ok(value) => future.call_method1("set_result", (value,))?,
+                Err(failed) => future.call_method1("set_exception", (failed,))?,
+            };
+        }
+        Ok(())
+    }
+}
+
+/// Ends the work when nobody waits for it any more.
+#[pyclass(frozen, module = "fastflow._fastflow")]
+struct Forget {
+    mailbox: Py<Mailbox>,
+    ticket: u64,
+    work: AbortHandle,
+}
+
+#[pymethods]
+impl Forget {
+    fn __call__(&self, py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+        if self.mailbox.get().process.is_current() && future.call_method0("cancelled")?.is_truthy()? {
+            self.work.abort();
+            let forgotten = self.mailbox.get().waiting().remove(&self.ticket);
+            drop(forgotten);
+        }
+        let _ = py;
+        Ok(())
+    }
+}
+
+/// Begins the work, and answers an `asyncio.Future` of the running loop for its result.
+pub(crate) fn deliver_later<'py>(
+    py: Python<'py>,
+    shared: &Arc<Shared>,
+    work: Work,
+    wanted: Wanted,
+) -> PyResult<Bound<'py, PyAny>> {
+    let running_loop = running_loop(py)?;
+    let mailbox = of_loop(py, shared, &running_loop)?;
+    let this = mailbox.get();
+    let future = running_loop.call_method0("create_future")?;
+    let handle = shared.handle(py)?;
+    let ticket = this.next.fetch_add(1, Ordering::Relaxed);
+    let limit = wanted.limit.map(|limit| Ok::<_, PyErr>((limit, seconds(limit)?))).transpose()?;
+    let waiting = Waiting { shared: Arc::clone(shared), future: future.clone().unbind(), then: wanted.then };
+    this.waiting().insert(ticket, waiting);
+    let promise = Promise { box_: Arc::clone(&this.box_), ticket, outcome: Outcome::Closed };
+    let task = handle.spawn(async move {
+        let outcome = match limit {
+            None => Outcome::Done(work.await),
+            Some((limit, duration)) => {
+                let clock = SystemClock::new();
+                tokio::select! {
+                    biased;
+                    result = work => Outcome::Done(result),
+                    () = clock.sleep(duration) => Outcome::TimedOut(limit),
+                }
+            }
+        };
+        promise.keep(outcome);
+    });
+    let forget = Forget { mailbox: mailbox.clone().unbind(), ticket, work: task.abort_handle() };
+    future.call_method1("add_done_callback", (forget,))?;
+    Ok(future)
+}
+
+fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
+    static GET: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    GET.import(py, "asyncio", "get_running_loop")?.call0()
+}
+
+/// The mailbox of a loop. It lives as long as the loop reads it.
+fn of_loop<'py>(
+    py: Python<'py>,
+    shared: &Shared,
+    running_loop: &Bound<'py, PyAny>,
+) -> PyResult<Bound<'py, Mailbox>> {
+    let mailboxes = shared.mailboxes(py)?;
+    let known = mailboxes.call_method1("get", (running_loop,))?;
+    if let Ok(mailbox) = known.cast_into::<Mailbox>() {
+        return Ok(mailbox);
+    }
+    let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        .map_err(|error| PyOSError::new_err(format!("cannot make an eventfd: {error}")))?;
+    let fd = bell.as_raw_fd();
+    let mailbox = Bound::new(
+        py,
+        Mailbox {
+            process: Process::current(),
+            box_: Owned::new(Arc::new(Box_ { bell, arrived: Mutex::default() })),
+            waiting: Mutex::default(),
+            next: AtomicU64::new(0),
+        },
+    )?;
+    running_loop.call_method1("add_reader", (fd, mailbox.getattr("deliver")?))?;
+    mailboxes.set_item(running_loop, &mailbox)?;
+    Ok(mailbox)
+}
