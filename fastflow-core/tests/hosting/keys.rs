@@ -25,14 +25,14 @@ pub(crate) async fn submit_all(root: &Path) {
     }
     let mut random = [0; 1];
     fastflow_core::Entropy::fill(&OsEntropy, &mut random);
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for number in 0..KEYS {
         let key = (number + usize::from(random[0])) % KEYS;
         let run = flow.submit(Submission::new("hello").key(format!("key-{key}"))).await.unwrap();
-        lines += &format!("{key} {}\n", run.id);
+        lines.push(format!("{key} {}", run.id));
     }
     flow.shutdown(Shutdown::Detach).await.unwrap();
-    fs::write(sign(root, "submitted", std::process::id()), lines).unwrap();
+    fs::write(sign(root, "submitted", std::process::id()), lines.join("\n")).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

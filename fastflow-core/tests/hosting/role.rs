@@ -71,10 +71,11 @@ async fn parent(root: &Path, child: &str) {
         rustix::io::fcntl_setfd(lock, rustix::io::FdFlags::empty()).unwrap();
         command.arg(lock.as_raw_fd().to_string());
     }
-    let _child = command.stdin(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::null()).spawn().unwrap();
     until("the child", || async { root.join("child").exists() }).await;
     tell(root, "started");
-    std::future::pending::<()>().await;
+    // It is killed before its child.
+    tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
 }
 
 pub(crate) fn builder(root: &Path) -> OrchestratorBuilder {
