@@ -11,6 +11,7 @@ use std::{
 use fastflow_core::{Error, ErrorKind, Orchestrator, Shutdown};
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
 use tokio::runtime::{Builder, Handle, Runtime};
+use tracing::Dispatch;
 
 use crate::{
     config::Config,
@@ -30,6 +31,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     process: Process,
     config: Config,
+    dispatch: Dispatch,
     /// Kept, and not dropped, in a forked child: the threads that would have to end are not there.
     parts: ManuallyDrop<Parts>,
     mailboxes: Py<PyAny>,
@@ -52,6 +54,7 @@ impl Drop for Shared {
         if let Some(runtime) = self.take_runtime() {
             runtime.shutdown_background();
         }
+        self.config.end_services();
         // SAFETY: this is the only place that drops it, and nothing uses it afterwards.
         unsafe { ManuallyDrop::drop(&mut self.parts) }
     }
@@ -65,6 +68,11 @@ impl Shared {
     /// Refuses calls in a forked child.
     pub(crate) fn check(&self, py: Python<'_>) -> PyResult<()> {
         self.process.check(py)
+    }
+
+    /// Runs this in a thread of Python's, with what is said heard by the log of the flow.
+    pub(crate) fn heard<T>(&self, work: impl FnOnce() -> T) -> T {
+        tracing::dispatcher::with_default(&self.dispatch, work)
     }
 
     /// The runtime, while there is one.
@@ -119,6 +127,11 @@ pub(crate) struct StreamOptions {
     pub(crate) timeout: Option<f64>,
 }
 
+/// Has what is said in this thread, which is one of the flow's, heard by its log until the thread ends.
+fn hear(dispatch: &Dispatch) {
+    std::mem::forget(tracing::dispatcher::set_default(dispatch));
+}
+
 /// One orchestrator with a runtime of its own.
 #[pyclass(frozen, module = "fastflow._fastflow", weakref)]
 pub(crate) struct Engine {
@@ -132,9 +145,14 @@ impl Engine {
     fn new(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
         let config = Config::read(options)?;
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(WORKERS_MAX);
+        let dispatch = config.dispatch();
         let runtime = Builder::new_multi_thread()
             .worker_threads(workers)
             .thread_name("fastflow")
+            .on_thread_start({
+                let dispatch = dispatch.clone();
+                move || hear(&dispatch)
+            })
             .enable_all()
             .build()
             .map_err(|error| {
@@ -147,7 +165,9 @@ impl Engine {
             flow: OnceLock::new(),
         };
         let parts = ManuallyDrop::new(parts);
-        Ok(Self { shared: Arc::new(Shared { process: Process::current(), config, parts, mailboxes }) })
+        Ok(Self {
+            shared: Arc::new(Shared { process: Process::current(), config, dispatch, parts, mailboxes }),
+        })
     }
 
     /// Opens the data directory, and hosts as it was told to.
@@ -166,7 +186,7 @@ impl Engine {
     fn close(&self, drain: Option<f64>, grace: f64) -> PyResult<Operation> {
         let how = match drain {
             Some(patience) => Shutdown::Drain { patience: seconds(patience)?, grace: seconds(grace)? },
-            None => Shutdown::Detach,
+            None => self.shared.config.shutdown(seconds(grace)?),
         };
         let shared = Arc::clone(&self.shared);
         Ok(Operation::of(&self.shared, async move {
@@ -185,6 +205,12 @@ impl Engine {
         if let Some(runtime) = self.shared.take_runtime() {
             py.detach(|| runtime.shutdown_timeout(STOP_LIMIT));
         }
+        self.shared.config.end_services();
+    }
+
+    /// Whether the flow belongs to this process, and its threads with it.
+    fn is_own(&self) -> bool {
+        self.shared.process.is_current()
     }
 
     /// Whether the flow belongs to this process, and was not stopped.

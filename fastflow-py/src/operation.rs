@@ -13,7 +13,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use crate::{engine::Shared, error, mailbox};
 
 /// How often a blocked call looks whether somebody pressed Ctrl-C.
-const SIGNALS_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const SIGNALS_EVERY: Duration = Duration::from_millis(50);
 
 /// Makes the Python value of a result, once a thread of Python's fetches it.
 pub(crate) type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;
@@ -130,13 +130,14 @@ impl Operation {
             let left = limit.map(|limit| limit.saturating_sub(clock.elapsed()));
             let pause = left.map_or(SIGNALS_EVERY, |left| left.min(SIGNALS_EVERY));
             let answer = py.detach(|| {
-                handle.block_on(async {
+                let waiting = async {
                     tokio::select! {
                         biased;
                         result = &mut work => Some(result),
                         () = clock.sleep(pause) => None,
                     }
-                })
+                };
+                self.shared.heard(|| handle.block_on(waiting))
             });
             if let Some(result) = answer {
                 return self.finish(py, result);

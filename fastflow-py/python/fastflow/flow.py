@@ -8,18 +8,24 @@ import weakref
 from collections.abc import Generator, Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._fastflow import Engine
+from ._service import Service, end_all
 from ._time import Duration, seconds, seconds_or_none
 from .runs import AsyncRun, AsyncRuns, Run, Runs
+
+if TYPE_CHECKING:
+    from ._fastflow import ManualClock
+    from .executor import Executor
 
 ANSWER_TIMEOUT_SECONDS = 60.0
 """How long a call waits for its answer when it does not say. Waiting for runs and for lines has no such limit."""
 
 _EXIT_TIMEOUT_SECONDS = 2.0
 
-_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_open_engines: weakref.WeakKeyDictionary[Engine, list[Service]] = weakref.WeakKeyDictionary()
+"""With the threads of Python's that work for each."""
 
 
 @atexit.register
@@ -31,7 +37,14 @@ def _close_all() -> None:
                 engine.close().block(_EXIT_TIMEOUT_SECONDS)
             except Exception:  # It ends in any case, and the next flow takes over as after a crash.
                 pass
-            engine.stop()
+            _stop(engine)
+
+
+def _stop(engine: Engine) -> None:
+    """Ends the threads that work for a flow."""
+    engine.stop()
+    if engine.is_own():
+        end_all(_open_engines.pop(engine, ()))
 
 
 def _uv() -> str | None:
@@ -52,6 +65,7 @@ def open(
     data_dir: str | os.PathLike[str] | None = None,
     max_concurrent_runs: int | None = None,
     inherit_env: Iterable[str] = (),
+    executors: Mapping[str, Executor] | None = None,
     uv: str | os.PathLike[str] | None = None,
     timeout: Duration = ANSWER_TIMEOUT_SECONDS,
 ) -> Opening:
@@ -64,6 +78,8 @@ def open(
         data_dir: where everything is kept; ``.fastflow`` beside the folder of pipelines when nothing is said.
         max_concurrent_runs: how many runs are in flight at one time; 16 when nothing is said.
         inherit_env: further variables of this process that programs get, by name.
+        executors: what runs programs, by the names that pipelines ask for; the first is the default. Local processes,
+            under the name ``process``, when nothing is said.
         uv: the ``uv`` to make environments with; the one that was installed with the package when nothing is said.
         timeout: how long calls wait for their answers when they do not say.
 
@@ -78,6 +94,8 @@ def open(
         "max_concurrent_runs": max_concurrent_runs,
         "inherit_env": list(inherit_env),
         "uv": uv if uv is not None else _uv(),
+        "executors": list((executors or {}).items()),
+        "test_clock": None,
     }
     return Opening(options, seconds(timeout))
 
@@ -85,12 +103,13 @@ def open(
 class Opening:
     """A flow that is about to be opened: by ``with``, by ``async with``, or by :meth:`start` and ``await``."""
 
-    __slots__ = ("_flow", "_options", "_timeout")
+    __slots__ = ("_flow", "_options", "_services", "_timeout")
 
     def __init__(self, options: dict[str, Any], timeout: float) -> None:
         self._options = options
         self._timeout = timeout
         self._flow: Flow | AsyncFlow | None = None
+        self._services: tuple[Service, ...] = ()
 
     def start(self, *, timeout: Duration | None = None) -> Flow:
         """Opens it without a ``with``, for a notebook for example; :meth:`Flow.close` closes it."""
@@ -98,7 +117,7 @@ class Opening:
         try:
             engine.open().block(self._timeout if timeout is None else seconds(timeout))
         except BaseException:
-            engine.stop()
+            _stop(engine)
             raise
         return Flow(engine, self._timeout)
 
@@ -118,7 +137,7 @@ class Opening:
         try:
             await engine.open().within(self._timeout)
         except BaseException:
-            engine.stop()
+            _stop(engine)
             raise
         return AsyncFlow(engine, self._timeout)
 
@@ -136,9 +155,28 @@ class Opening:
         if isinstance(self._flow, AsyncFlow):
             await self._flow.close()
 
+    def _for_tests(self, clock: ManualClock, *services: Service) -> Opening:
+        """The same with this clock, and with a store in memory."""
+        self._options["test_clock"] = clock
+        self._services = services
+        return self
+
     def _engine(self) -> Engine:
-        engine = Engine(self._options)
-        _open_engines.add(engine)
+        from ._logging import LogService
+
+        log = LogService()
+        services: list[Service] = [log, *self._services]
+        options = {**self._options, "log": log.port, "executors": []}
+        for name, executor in self._options["executors"]:
+            from ._executor import ExecutorService
+
+            service = ExecutorService(executor)
+            services.append(service)
+            options["executors"].append((name, service.port))
+        engine = Engine(options)
+        _open_engines[engine] = services
+        for service in services:
+            service.start()
         return engine
 
 
@@ -204,7 +242,7 @@ class Flow:
             try:
                 self._engine.close(seconds_or_none(drain), seconds(grace)).block(limit)
             finally:
-                self._engine.stop()
+                _stop(self._engine)
 
     def __enter__(self) -> Flow:
         return self
@@ -272,7 +310,7 @@ class AsyncFlow:
             try:
                 await self._engine.close(seconds_or_none(drain), seconds(grace)).within(limit)
             finally:
-                self._engine.stop()
+                _stop(self._engine)
 
     async def __aenter__(self) -> AsyncFlow:
         return self
