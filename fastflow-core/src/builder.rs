@@ -12,8 +12,9 @@ use std::{
 
 use self::secrets::GivenSecrets;
 use crate::{
-    AuditPolicy, Clock, Entropy, Error, ErrorKind, ExecutorName, Orchestrator, OsEntropy, Preheat, Result,
-    Retention, SystemClock,
+    AuditPolicy, Clock, Entropy, Error, ErrorKind, ExecutorName, Hosting, Orchestrator, OsEntropy, Preheat,
+    Result, Retention, SystemClock,
+    code::CodeShelf,
     environment::{EnvironmentBuilder, PackageAuditor, PipAudit, PipAuditConfig, UvConfig, UvEnvironments},
     executor::{Executor, ProcessConfig, ProcessExecutor},
     host::{
@@ -69,6 +70,7 @@ pub struct OrchestratorBuilder {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     max_concurrent_runs: NonZeroU32,
+    hosting: Hosting,
     capacity: Capacity,
     blackouts: Vec<(BlackoutCalendar, BlackoutScope)>,
     retention: Retention,
@@ -99,6 +101,7 @@ impl OrchestratorBuilder {
             clock: Arc::new(SystemClock::new()),
             entropy: Arc::new(OsEntropy),
             max_concurrent_runs: Self::DEFAULT_MAX_CONCURRENT_RUNS,
+            hosting: Hosting::default(),
             capacity: Capacity::default(),
             blackouts: Vec::new(),
             retention: Retention::default(),
@@ -191,6 +194,12 @@ impl OrchestratorBuilder {
         self
     }
 
+    /// Whether it hosts, where several processes have the data directory open; it must, when nothing is said.
+    pub fn hosting(mut self, hosting: Hosting) -> Self {
+        self.hosting = hosting;
+        self
+    }
+
     /// A pool with so many slots. Runs of pipelines that name it in `pools` hold slots of it while they are in flight.
     pub fn pool(mut self, name: ConfigName, slots: NonZeroU32) -> Self {
         self.capacity.pools.insert(name, slots);
@@ -248,8 +257,8 @@ impl OrchestratorBuilder {
     ///
     /// # Errors
     ///
-    /// `Invalid` naming what is missing or wrong, a master key for example; `Conflict` when another process has the data directory, with
-    /// its process id; `Denied`, `StorageFull` by the file system's word; `Corrupt` for a damaged store;
+    /// `Invalid` naming what is missing or wrong, a master key for example; `Conflict` when another process hosts the data directory and this one must, with
+    /// its process id, or when another one has it open and its schema must be moved forward; `Denied`, `StorageFull` by the file system's word; `Corrupt` for a damaged store;
     /// `Unsupported` for one that a newer version wrote.
     ///
     /// # Cancel safety
@@ -265,11 +274,14 @@ impl OrchestratorBuilder {
         let data = tokio::task::spawn_blocking(move || data.create()).await.map_err(|panic| {
             Error::new(ErrorKind::Internal, "making the data directory panicked").because(panic)
         })??;
-        // The lock on the store comes first: whoever does not get it touches nothing else.
+        // The store comes first: whoever must host, and cannot, touches nothing else.
         let store = match self.store {
             Some(store) => store,
             None => default_store(&data, &self.clock).await?,
         };
+        if self.hosting == Hosting::Required {
+            store.host().await?;
+        }
         let owner = data.owner(&*self.entropy)?;
         let source = source(self.sources, &data, &self.clock)?;
         let environments = match self.environments {
@@ -280,6 +292,7 @@ impl OrchestratorBuilder {
         let executors = executors(self.executors, &data, &self.clock)?;
         let signals = Signals::new(store.last_event().await?);
         let settings = Settings {
+            hosting: self.hosting,
             max_concurrent_runs: self.max_concurrent_runs,
             capacity: self.capacity,
             blackouts,
@@ -294,6 +307,7 @@ impl OrchestratorBuilder {
         let ports = Ports {
             store,
             source,
+            code: CodeShelf::new(data.code_dir()),
             executors,
             environments,
             auditor,

@@ -169,6 +169,27 @@ name!(
     "pipeline name"
 );
 
+impl PipelineName {
+    /// What the names of [`Code`](crate::Code) begin with, which is in no source. No pipeline of a source has such a
+    /// name, whatever the case of its letters.
+    pub const CODE_PREFIX: &str = "code.";
+
+    /// Whether it is the name of code, and of no pipeline.
+    ///
+    /// ```
+    /// use fastflow_core::PipelineName;
+    ///
+    /// let is_code = |name: &str| name.parse::<PipelineName>().unwrap().is_code();
+    /// assert!(is_code("code.report") && is_code("Code.report"));
+    /// assert!(!is_code("code") && !is_code("report") && !is_code("code-report"));
+    /// ```
+    pub fn is_code(&self) -> bool {
+        self.0
+            .get(..Self::CODE_PREFIX.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(Self::CODE_PREFIX))
+    }
+}
+
 name!(
     /// The installation an execution belongs to: two orchestrators may share one engine.
     ///

@@ -1,9 +1,10 @@
 //! Where everything lies in the data directory: the one place that joins paths.
 //!
 //! ```text
-//! <data>/fastflow.db         the store, its lock and its log
+//! <data>/fastflow.db         the store, its locks, its bells and its log
 //! <data>/owner               the installation's id
 //! <data>/snapshots/          immutable copies of pipelines, one folder a revision
+//! <data>/code/               immutable copies of code that is in no source, one folder a revision
 //! <data>/git/                 our own copy of the repository of pipelines, if they come from one
 //! <data>/environments/       immutable environments, and the locks they were built from
 //! <data>/audit/              what the auditor of packages is given, and its cache
@@ -58,7 +59,14 @@ impl DataDir {
                 .with("path", root.display()));
         }
         let data = Self { root };
-        for dir in [data.runs_dir(), data.snapshots_dir(), data.environments_dir(), data.executor_dir()] {
+        let dirs = [
+            data.runs_dir(),
+            data.snapshots_dir(),
+            data.code_dir(),
+            data.environments_dir(),
+            data.executor_dir(),
+        ];
+        for dir in dirs {
             fs::DirBuilder::new()
                 .recursive(true)
                 .mode(PRIVATE_MODE)
@@ -75,28 +83,26 @@ impl DataDir {
     /// `Corrupt` when the file holds something else; `Denied`, `StorageFull` by the file system's word.
     pub fn owner(&self, entropy: &dyn Entropy) -> Result<OwnerId> {
         let path = self.root.join("owner");
-        match fs::read_to_string(&path) {
-            Ok(text) => {
-                return text.trim().parse().map_err(|error: Error| {
-                    Error::new(ErrorKind::Corrupt, "the file does not hold an installation's id")
-                        .with("path", path.display())
-                        .because(error)
-                });
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            // Whoever cannot read the id must not make another: nobody would find this one's programs again.
-            Err(error) => return Err(Error::from(error).with("path", path.display())),
+        if let Some(owner) = known_owner(&path)? {
+            return Ok(owner);
         }
         let mut random = [0; 8];
         entropy.fill(&mut random);
         let owner: OwnerId = format!("{:016x}", u64::from_be_bytes(random)).parse()?;
-        let temporary = self.root.join(".owner.new");
-        fs::write(&temporary, owner.as_str())
+        let temporary = self.root.join(format!(".owner.{owner}"));
+        // A link takes nobody's place: of several processes that make an id at one moment, one does.
+        let linked = fs::write(&temporary, owner.as_str())
             .and_then(|()| fs::File::open(&temporary)?.sync_all())
-            .and_then(|()| fs::rename(&temporary, &path))
+            .and_then(|()| match fs::hard_link(&temporary, &path) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+                linked => linked,
+            });
+        let removed = fs::remove_file(&temporary);
+        linked
+            .and(removed)
             .and_then(|()| fs::File::open(&self.root)?.sync_all())
             .map_err(|error| Error::from(error).with("path", path.display()))?;
-        Ok(owner)
+        Ok(known_owner(&path)?.unwrap_or(owner))
     }
 
     /// The directory itself.
@@ -112,6 +118,11 @@ impl DataDir {
     /// Immutable copies of pipelines.
     pub fn snapshots_dir(&self) -> PathBuf {
         self.root.join("snapshots")
+    }
+
+    /// Immutable copies of code that is in no source.
+    pub fn code_dir(&self) -> PathBuf {
+        self.root.join("code")
     }
 
     /// Our own copy of a git repository, and what belongs to its server.
@@ -162,6 +173,20 @@ impl DataDir {
             .create(&dir)
             .map_err(|error| Error::from(error).with("path", dir.display()))?;
         Ok(dir)
+    }
+}
+
+/// The installation's id that this file holds; none when there is none.
+fn known_owner(path: &Path) -> Result<Option<OwnerId>> {
+    match fs::read_to_string(path) {
+        Ok(text) => text.trim().parse().map(Some).map_err(|error: Error| {
+            Error::new(ErrorKind::Corrupt, "the file does not hold an installation's id")
+                .with("path", path.display())
+                .because(error)
+        }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // Whoever cannot read the id must not make another: nobody would find this one's programs again.
+        Err(error) => Err(Error::from(error).with("path", path.display())),
     }
 }
 

@@ -55,7 +55,9 @@ pub mod store;
 
 pub mod journal;
 
+mod code;
 mod host;
+pub mod hosting;
 pub mod layout;
 
 pub mod builder;
@@ -67,9 +69,11 @@ pub mod testing;
 
 pub use builder::OrchestratorBuilder;
 pub use clock::{Clock, SystemClock, Timestamp};
+pub use code::Code;
 pub use entropy::{Entropy, OsEntropy};
 pub use error::{Error, ErrorKind, Result};
 pub use host::{AuditPolicy, Preheat, Retention, dispatcher::Shutdown};
+pub use hosting::{HostInfo, Hosting};
 pub use id::{AttemptId, ExecutorName, OwnerId, PipelineName, RunId};
 pub use orchestrator::Orchestrator;
 pub use schedule::ScheduleId;

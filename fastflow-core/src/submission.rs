@@ -3,30 +3,39 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
-    Error, ErrorKind, ExecutorName, Result, Timestamp,
+    Code, Error, ErrorKind, ExecutorName, Result, Timestamp,
     host::intake::check_parameters,
     pipeline::{ConfigName, EnvName, Parameters},
     run::IdempotencyKey,
 };
 
-/// A request to run a pipeline.
+/// A request to run a pipeline, or code that is in no source.
 ///
 /// ```
-/// use fastflow_core::Submission;
+/// use fastflow_core::{Code, Submission};
 ///
 /// let submission = Submission::new("report").parameter("month", "2026-11").priority(5);
 /// assert_eq!(submission.pipeline(), "report");
+/// let code = Code::new("report").unwrap().file("main.py", "print('hello')");
+/// assert_eq!(Submission::code(code).pipeline(), "code.report");
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "a submission does nothing until it is submitted"]
 pub struct Submission {
-    pub(crate) pipeline: String,
+    pub(crate) subject: Subject,
     pub(crate) parameters: BTreeMap<String, String>,
     pub(crate) priority: Option<i16>,
     pub(crate) config: Option<String>,
     pub(crate) key: Option<String>,
     pub(crate) delay: Duration,
     pub(crate) executor: Option<ExecutorName>,
+}
+
+/// What is to run.
+#[derive(Clone, Debug)]
+pub(crate) enum Subject {
+    Pipeline(String),
+    Code(Code),
 }
 
 impl Submission {
@@ -39,8 +48,17 @@ impl Submission {
 
     /// A request to run this pipeline now.
     pub fn new(pipeline: impl Into<String>) -> Self {
+        Self::of(Subject::Pipeline(pipeline.into()))
+    }
+
+    /// A request to run this code now. Everything else is as for a pipeline.
+    pub fn code(code: Code) -> Self {
+        Self::of(Subject::Code(code))
+    }
+
+    fn of(subject: Subject) -> Self {
         Self {
-            pipeline: pipeline.into(),
+            subject,
             parameters: BTreeMap::new(),
             priority: None,
             config: None,
@@ -50,9 +68,12 @@ impl Submission {
         }
     }
 
-    /// The pipeline asked for.
+    /// The name of the pipeline asked for; that which runs of the code have.
     pub fn pipeline(&self) -> &str {
-        &self.pipeline
+        match &self.subject {
+            Subject::Pipeline(name) => name,
+            Subject::Code(code) => code.name().as_str(),
+        }
     }
 
     /// Gives the program an environment variable.
@@ -116,6 +137,12 @@ impl Submission {
 
     pub(crate) fn checked_key(&self) -> Result<Option<IdempotencyKey>> {
         self.key.as_deref().map(IdempotencyKey::new).transpose()
+    }
+}
+
+impl From<Code> for Submission {
+    fn from(code: Code) -> Self {
+        Self::code(code)
     }
 }
 

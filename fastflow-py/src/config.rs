@@ -2,7 +2,7 @@
 
 use std::{num::NonZeroU32, path::PathBuf, time::Duration};
 
-use fastflow_core::{Orchestrator, OrchestratorBuilder, Result, Shutdown, testing::MemoryStore};
+use fastflow_core::{Orchestrator, OrchestratorBuilder, Shutdown, testing::MemoryStore};
 use pyo3::{prelude::*, types::PyDict};
 use tracing::Dispatch;
 
@@ -36,7 +36,7 @@ impl Config {
     }
 
     /// The builder that these options make.
-    pub(crate) fn builder(&self) -> Result<OrchestratorBuilder> {
+    pub(crate) fn builder(&self) -> OrchestratorBuilder {
         let mut builder =
             Orchestrator::builder(&self.data_dir).pipelines(&self.pipelines).inherit_env(&self.inherit_env);
         if let Some(uv) = &self.uv {
@@ -51,7 +51,7 @@ impl Config {
         if let Some(clock) = &self.test {
             builder = builder.clock(clock.get().clock()).store(MemoryStore::new());
         }
-        Ok(builder)
+        builder
     }
 
     /// What becomes of programs when nothing is said: nobody takes over from a store in memory.

@@ -4,13 +4,19 @@ use std::{
     future::Future,
     mem::ManuallyDrop,
     path::PathBuf,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use fastflow_core::{Error, ErrorKind, Orchestrator, Shutdown};
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::{
+    runtime::{Builder, Handle, Runtime},
+    sync::watch,
+};
 use tracing::Dispatch;
 
 use crate::{
@@ -41,6 +47,34 @@ struct Parts {
     handle: Handle,
     runtime: Mutex<Option<Runtime>>,
     flow: OnceLock<Orchestrator>,
+    /// Whether the flow is being closed, or was.
+    closing: AtomicBool,
+    /// Rings when the threads are about to end.
+    stopping: watch::Sender<bool>,
+    blocked: Blocked,
+}
+
+/// How many threads of Python's are inside the runtime now. It must not end under them.
+#[derive(Default)]
+struct Blocked {
+    threads: Mutex<usize>,
+    left: Condvar,
+}
+
+impl Blocked {
+    fn threads(&self) -> MutexGuard<'_, usize> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// One of them; it leaves when this is dropped.
+struct Inside<'a>(&'a Blocked);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        *self.0.threads() -= 1;
+        self.0.left.notify_all();
+    }
 }
 
 impl Drop for Shared {
@@ -49,8 +83,8 @@ impl Drop for Shared {
         if !self.process.is_current() {
             return;
         }
-        let _entered = self.parts.handle.clone();
-        let _entered = _entered.enter();
+        let handle = self.parts.handle.clone();
+        let _entered = handle.enter();
         if let Some(runtime) = self.take_runtime() {
             runtime.shutdown_background();
         }
@@ -70,16 +104,42 @@ impl Shared {
         self.process.check(py)
     }
 
-    /// Runs this in a thread of Python's, with what is said heard by the log of the flow.
-    pub(crate) fn heard<T>(&self, work: impl FnOnce() -> T) -> T {
-        tracing::dispatcher::with_default(&self.dispatch, work)
-    }
-
     /// The runtime, while there is one.
     pub(crate) fn handle(&self, py: Python<'_>) -> PyResult<Handle> {
         self.check(py)?;
         let there = self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if there { Ok(self.parts.handle.clone()) } else { Err(error::closed(py)) }
+    }
+
+    /// Carries a future out in this thread, which must not hold the interpreter. `None` when the flow ends first.
+    pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Option<T> {
+        let inside = {
+            let runtime = self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+            runtime.as_ref()?;
+            *self.parts.blocked.threads() += 1;
+            Inside(&self.parts.blocked)
+        };
+        let mut stopping = self.parts.stopping.subscribe();
+        let waiting = async {
+            tokio::select! {
+                biased;
+                answer = future => Some(answer),
+                _ = stopping.wait_for(|stopping| *stopping) => None,
+            }
+        };
+        // What is said in this thread is heard by the log of the flow, too.
+        let answer =
+            tracing::dispatcher::with_default(&self.dispatch, || self.parts.handle.block_on(waiting));
+        drop(inside);
+        answer
+    }
+
+    /// The exception for an error. What a flow cannot do because it was closed is told as that.
+    pub(crate) fn raised(&self, py: Python<'_>, error: &Error) -> PyErr {
+        if error.kind() == ErrorKind::Unavailable && self.parts.closing.load(Ordering::Acquire) {
+            return error::closed(py);
+        }
+        error::raised(py, error)
     }
 
     /// The mailboxes of event loops: a dictionary that keeps no loop alive.
@@ -163,6 +223,9 @@ impl Engine {
             handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
             flow: OnceLock::new(),
+            closing: AtomicBool::new(false),
+            stopping: watch::Sender::new(false),
+            blocked: Blocked::default(),
         };
         let parts = ManuallyDrop::new(parts);
         Ok(Self {
@@ -174,7 +237,7 @@ impl Engine {
     fn open(&self) -> Operation {
         let shared = Arc::clone(&self.shared);
         Operation::of(&self.shared, async move {
-            let flow = shared.config.builder()?.build().await?;
+            let flow = shared.config.builder().build().await?;
             flow.start().await?;
             shared.parts.flow.set(flow).map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))
         })
@@ -190,6 +253,7 @@ impl Engine {
         };
         let shared = Arc::clone(&self.shared);
         Ok(Operation::of(&self.shared, async move {
+            shared.parts.closing.store(true, Ordering::Release);
             match shared.parts.flow.get() {
                 Some(flow) => flow.shutdown(how).await,
                 None => Ok(()),
@@ -202,9 +266,20 @@ impl Engine {
         if !self.shared.process.is_current() {
             return;
         }
-        if let Some(runtime) = self.shared.take_runtime() {
-            py.detach(|| runtime.shutdown_timeout(STOP_LIMIT));
-        }
+        let parts = &self.shared.parts;
+        parts.closing.store(true, Ordering::Release);
+        parts.stopping.send_replace(true);
+        py.detach(|| {
+            // Nobody enters any more once it is taken.
+            let Some(runtime) = self.shared.take_runtime() else { return };
+            let waiting =
+                parts
+                    .blocked
+                    .left
+                    .wait_timeout_while(parts.blocked.threads(), STOP_LIMIT, |inside| *inside > 0);
+            drop(waiting);
+            runtime.shutdown_timeout(STOP_LIMIT);
+        });
         self.shared.config.end_services();
     }
 

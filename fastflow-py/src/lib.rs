@@ -8,6 +8,9 @@
 //! - **Each operation exists once**, as an [`Operation`](operation::Operation): one caller blocks on it, another awaits it.
 //! - **Each flow has a runtime of its own**, and knows the process it belongs to.
 
+#![expect(clippy::too_many_arguments, reason = "Python names its arguments where it gives them")]
+#![expect(clippy::needless_pass_by_value, reason = "the macros give values where Python has references")]
+
 mod config;
 mod engine;
 mod error;

@@ -49,10 +49,33 @@ struct Box_ {
 enum Outcome {
     Done(Result<Finish, Error>),
     TimedOut(f64),
+    /// The flow ended before the work did.
+    Closed,
+}
+
+/// Says that the flow has ended, if nothing else was said when this is dropped.
+struct Promise {
+    box_: Arc<Box_>,
+    ticket: u64,
+    outcome: Outcome,
+}
+
+impl Promise {
+    /// Takes it whole, though a closure would be content with a part of it.
+    fn keep(mut self, outcome: Outcome) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for Promise {
+    fn drop(&mut self) {
+        self.box_.put(self.ticket, std::mem::replace(&mut self.outcome, Outcome::Closed));
+    }
 }
 
 /// Who waits for it.
 struct Waiting {
+    shared: Arc<Shared>,
     future: Py<PyAny>,
     then: Option<Py<PyAny>>,
 }
@@ -91,8 +114,9 @@ impl Mailbox {
                 continue;
             }
             let value = match outcome {
-                Outcome::Done(result) => finished(py, result, waiting.then.as_ref()),
+                Outcome::Done(result) => finished(py, &waiting.shared, result, waiting.then.as_ref()),
                 Outcome::TimedOut(seconds) => Err(error::timed_out(py, seconds)),
+                Outcome::Closed => Err(error::closed(py)),
             };
             match value {
                 Ok(value) => future.call_method1("set_result", (value,))?,
@@ -135,11 +159,13 @@ pub(crate) fn deliver_later<'py>(
     let mailbox = of_loop(py, shared, &running_loop)?;
     let this = mailbox.get();
     let future = running_loop.call_method0("create_future")?;
+    let handle = shared.handle(py)?;
     let ticket = this.next.fetch_add(1, Ordering::Relaxed);
     let limit = wanted.limit.map(|limit| Ok::<_, PyErr>((limit, seconds(limit)?))).transpose()?;
-    this.waiting().insert(ticket, Waiting { future: future.clone().unbind(), then: wanted.then });
-    let box_ = Arc::clone(&this.box_);
-    let task = shared.handle(py)?.spawn(async move {
+    let waiting = Waiting { shared: Arc::clone(shared), future: future.clone().unbind(), then: wanted.then };
+    this.waiting().insert(ticket, waiting);
+    let promise = Promise { box_: Arc::clone(&this.box_), ticket, outcome: Outcome::Closed };
+    let task = handle.spawn(async move {
         let outcome = match limit {
             None => Outcome::Done(work.await),
             Some((limit, duration)) => {
@@ -151,7 +177,7 @@ pub(crate) fn deliver_later<'py>(
                 }
             }
         };
-        box_.put(ticket, outcome);
+        promise.keep(outcome);
     });
     let forget = Forget { mailbox: mailbox.clone().unbind(), ticket, work: task.abort_handle() };
     future.call_method1("add_done_callback", (forget,))?;

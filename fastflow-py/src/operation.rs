@@ -81,19 +81,16 @@ impl Operation {
         let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
         work.ok_or_else(|| PyRuntimeError::new_err("an operation is used once"))
     }
-
-    fn finish(&self, py: Python<'_>, result: Result<Finish, Error>) -> PyResult<Py<PyAny>> {
-        finished(py, result, self.then.as_ref())
-    }
 }
 
 /// The Python value of a result, as `then` makes it.
 pub(crate) fn finished(
     py: Python<'_>,
+    shared: &Shared,
     result: Result<Finish, Error>,
     then: Option<&Py<PyAny>>,
 ) -> PyResult<Py<PyAny>> {
-    let value = result.map_err(|error| error::raised(py, &error))?(py)?;
+    let value = result.map_err(|error| shared.raised(py, &error))?(py)?;
     match then {
         Some(then) => then.call1(py, (value,)),
         None => Ok(value),
@@ -130,17 +127,21 @@ impl Operation {
             let left = limit.map(|limit| limit.saturating_sub(clock.elapsed()));
             let pause = left.map_or(SIGNALS_EVERY, |left| left.min(SIGNALS_EVERY));
             let answer = py.detach(|| {
-                let waiting = async {
+                self.shared.block_on(async {
                     tokio::select! {
                         biased;
                         result = &mut work => Some(result),
                         () = clock.sleep(pause) => None,
                     }
-                };
-                self.shared.heard(|| handle.block_on(waiting))
+                })
             });
-            if let Some(result) = answer {
-                return self.finish(py, result);
+            match answer {
+                Some(Some(result)) => return finished(py, &self.shared, result, self.then.as_ref()),
+                Some(None) => {}
+                None => {
+                    drop_within(&handle, work);
+                    return Err(error::closed(py));
+                }
             }
             if let Err(interrupt) = py.check_signals() {
                 drop_within(&handle, work);

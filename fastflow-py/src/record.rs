@@ -180,7 +180,7 @@ impl Record for Run {
             .with("state", self.state.name())?
             .with("parameters", parameters)?
             .with("executor", spec.executor.as_str())?
-            .with("config", spec.config.as_ref().map(|config| config.as_str()))?
+            .with("config", spec.config.as_ref().map(fastflow_core::pipeline::ConfigName::as_str))?
             .with("revision", spec.revision.to_string())?
             .with("commit", commit)?
             .with("origin", origin(&self.origin))?

@@ -33,7 +33,6 @@ impl Runs {
 impl Runs {
     /// Accepts a run of a pipeline.
     #[pyo3(signature = (pipeline, parameters, *, priority = None, config = None, key = None, delay = None, executor = None))]
-    #[expect(clippy::too_many_arguments, reason = "they are named where they are given")]
     fn submit(
         &self,
         pipeline: String,

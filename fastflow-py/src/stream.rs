@@ -94,7 +94,7 @@ impl Stream {
                 };
             }
             let Some(batch) = fetch_batch(&self.arrived) else { return Ok(None) };
-            let items = batch.map_err(|error| crate::error::raised(py, &error))?(py)?;
+            let items = batch.map_err(|error| self.shared.raised(py, &error))?(py)?;
             self.ready().extend(items);
         }
     }
@@ -205,8 +205,8 @@ impl Ready {
         slf
     }
 
-    fn __next__(&self, py: Python<'_>) -> PyErr {
+    fn __next__(&self, py: Python<'_>) -> PyResult<()> {
         let item = self.item.lock().unwrap_or_else(PoisonError::into_inner).take();
-        PyStopIteration::new_err((item.unwrap_or_else(|| py.None()),))
+        Err(PyStopIteration::new_err((item.unwrap_or_else(|| py.None()),)))
     }
 }

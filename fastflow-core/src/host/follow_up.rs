@@ -68,7 +68,8 @@ pub(super) async fn prepare(
             | RunEvent::Lost(_)
             | RunEvent::NeverStarted { .. }
     );
-    if !may_end {
+    // Nothing follows code: whoever may submit some must not start pipelines by a name that they wait for.
+    if !may_end || run.pipeline().is_code() {
         return Vec::new();
     }
     let definition = &run.spec.pipeline.definition;

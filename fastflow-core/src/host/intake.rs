@@ -3,16 +3,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use super::{Ports, program};
 use crate::{
-    Error, ErrorKind, ExecutorName, PipelineName, Result,
+    Code, Error, ErrorKind, ExecutorName, PipelineName, Result,
     executor::Executor,
     pipeline::{ConfigName, DependencySource, EnvName, Parameters, Pipeline, check_env_value},
     run::{Run, RunSpec, ScheduleLimit},
-    source::{CommitId, RevisedPipeline, Revision},
+    source::{CatalogEntry, CommitId, RevisedPipeline, Revision},
 };
 
 /// The least likeness of a name that is worth a "did you mean".
@@ -45,6 +46,14 @@ impl Ports {
     /// The newest state of a pipeline that can be run, by what the caller wrote.
     pub(crate) async fn runnable(&self, text: &str) -> Result<RevisedPipeline> {
         let name: PipelineName = text.parse()?;
+        if name.is_code() {
+            return Err(Error::new(
+                ErrorKind::NotFound,
+                "no such pipeline: this is a name of code, which is submitted with its files; to repeat a run of it, \
+                 rerun that",
+            )
+            .with("pipeline", name));
+        }
         let entry = match self.source.refresh(&name).await {
             Ok(entry) => entry,
             Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -53,12 +62,20 @@ impl Ports {
             }
             Err(error) => return Err(error),
         };
-        let found = entry.runnable()?;
-        if !found.pipeline.definition.enabled {
-            return Err(Error::new(ErrorKind::Conflict, "the pipeline is disabled: its `enabled` is false")
-                .with("pipeline", name));
+        enabled(&entry)
+    }
+
+    /// Code that can be run, in a snapshot that is durable.
+    pub(crate) async fn runnable_code(&self, code: &Code) -> Result<RevisedPipeline> {
+        enabled(&self.code.entry(code).await?)
+    }
+
+    /// The folder that holds what a run executes.
+    pub(crate) async fn checkout(&self, spec: &RunSpec) -> Result<PathBuf> {
+        if spec.pipeline.name.is_code() {
+            return self.code.checkout(&spec.revision).await;
         }
-        Ok(found.clone())
+        self.source.checkout(&spec.revision, spec.provenance.as_deref()).await
     }
 
     /// What a run of this pipeline executes, checked against what this version, the host and the executor can do.
@@ -107,8 +124,7 @@ impl Ports {
     pub(crate) async fn check_rerun(&self, earlier: &Run) -> Result<()> {
         let executor = self.executors.get(&earlier.spec.executor)?;
         self.check(&earlier.spec.pipeline, &**executor)?;
-        let spec = &earlier.spec;
-        let there = self.source.checkout(&spec.revision, spec.provenance.as_deref()).await;
+        let there = self.checkout(&earlier.spec).await;
         there.map(drop).map_err(|error| match error.kind() {
             ErrorKind::NotFound => Error::new(
                 ErrorKind::NotFound,
@@ -161,6 +177,16 @@ impl Ports {
         }
         Ok(())
     }
+}
+
+/// What can be run and may be.
+fn enabled(entry: &CatalogEntry) -> Result<RevisedPipeline> {
+    let found = entry.runnable()?;
+    if !found.pipeline.definition.enabled {
+        return Err(Error::new(ErrorKind::Conflict, "the pipeline is disabled: its `enabled` is false")
+            .with("pipeline", &entry.name));
+    }
+    Ok(found.clone())
 }
 
 /// What holds for parameters of every pipeline. A value may be secret, and is not shown.

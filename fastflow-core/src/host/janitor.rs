@@ -2,7 +2,7 @@
 //! environments. Everything it does is safe to repeat and safe to interrupt.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     num::NonZeroU32,
     sync::Arc,
     time::Duration,
@@ -31,11 +31,13 @@ const MAX_REMOVED_ENVIRONMENTS: usize = 100;
 pub(super) struct Janitor {
     ports: Arc<Ports>,
     sizes: Sizes,
+    /// What the runs of code executed whose directories are there.
+    code: HashMap<RunId, Revision>,
 }
 
 /// Works until it is dropped.
 pub(crate) async fn run(ports: Arc<Ports>) {
-    let mut janitor = Janitor { ports, sizes: Sizes::new() };
+    let mut janitor = Janitor { ports, sizes: Sizes::new(), code: HashMap::new() };
     let mut round = 0_u32;
     loop {
         janitor.remove_orphans().await;
@@ -101,8 +103,11 @@ impl Janitor {
         }
     }
 
-    async fn remove_unused(&self) -> Result<()> {
+    async fn remove_unused(&mut self) -> Result<()> {
         let (revisions, mut environments) = self.in_use().await?;
+        if let Err(error) = self.remove_unused_code(revisions.clone()).await {
+            tracing::warn!(%error, "unused code could not be removed");
+        }
         environments.extend(environments::shown(&self.ports).await?);
         let collected = self.ports.source.collect(&revisions).await?;
         let unused = self.ports.settings.retention.max_unused_environment_age;
@@ -113,6 +118,29 @@ impl Janitor {
             }
             Err(failure) => tracing::warn!(%failure, "unused environments could not be removed"),
         }
+        Ok(())
+    }
+
+    /// Nobody else has what code was: it is kept as long as something of its runs is, so that they can be run anew.
+    async fn remove_unused_code(&mut self, mut revisions: BTreeSet<Revision>) -> Result<()> {
+        let data = self.ports.data.clone();
+        let mut found = blocking(move || retention::scan(&data)).await?;
+        found.retain(|name, _| name.is_code());
+        let present: BTreeSet<RunId> = found.into_values().flatten().collect();
+        self.code.retain(|run, _| present.contains(run));
+        for run in present {
+            if self.code.contains_key(&run) {
+                continue;
+            }
+            match self.ports.store.run(run).await {
+                Ok(found) => drop(self.code.insert(run, found.spec.revision.clone())),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        revisions.extend(self.code.values().cloned());
+        let collected = self.ports.code.collect(revisions).await?;
+        tracing::debug!(snapshots = collected.removed, "removed unused code");
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 pub(crate) mod backoff;
 mod daemon;
 pub(crate) mod dispatcher;
+pub(crate) mod elsewhere;
 pub(crate) mod environments;
 pub(crate) mod follow_up;
 mod health;
@@ -44,7 +45,8 @@ use std::{
 use self::signal::Signals;
 pub use self::{packages::AuditPolicy, preheat::Preheat, retention::Retention};
 use crate::{
-    Clock, Entropy, Error, ErrorKind, ExecutorName, OwnerId, Result,
+    Clock, Entropy, Error, ErrorKind, ExecutorName, Hosting, OwnerId, Result,
+    code::CodeShelf,
     environment::{EnvironmentBuilder, EnvironmentId, PackageAuditor},
     executor::Executor,
     layout::DataDir,
@@ -61,6 +63,8 @@ use crate::{
 pub(crate) struct Ports {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) source: Arc<dyn PipelineSource>,
+    /// What is run and in no source.
+    pub(crate) code: CodeShelf,
     pub(crate) executors: Executors,
     pub(crate) environments: Arc<dyn EnvironmentBuilder>,
     pub(crate) auditor: Arc<dyn PackageAuditor>,
@@ -84,6 +88,7 @@ pub(crate) struct Ports {
 /// What the builder fixed.
 #[derive(Debug)]
 pub(crate) struct Settings {
+    pub(crate) hosting: Hosting,
     pub(crate) max_concurrent_runs: NonZeroU32,
     /// What all runs in flight share.
     pub(crate) capacity: Capacity,

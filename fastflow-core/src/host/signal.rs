@@ -33,11 +33,14 @@ pub(crate) struct Signals {
     /// Runs whose stop is in the store and has to be carried out; as many as are in flight, at most, while a host
     /// works.
     stopped: Mutex<BTreeSet<RunId>>,
+    /// Whether somebody here carries stops out.
+    at_work: AtomicBool,
     used: Notify,
     /// Environments in which attempts started; as many as there are, at most.
     environments_used: Mutex<BTreeMap<EnvironmentId, SetupEnvironment>>,
     recorded: Notify,
     published: Notify,
+    published_elsewhere: Notify,
     warm: Notify,
     /// Pipelines that want warm sandboxes and may have used one; as many as there are, at most.
     warm_used: Mutex<BTreeSet<PipelineName>>,
@@ -53,10 +56,12 @@ impl Signals {
             schedules: Notify::new(),
             stops: Notify::new(),
             stopped: Mutex::default(),
+            at_work: AtomicBool::new(false),
             used: Notify::new(),
             environments_used: Mutex::default(),
             recorded: Notify::new(),
             published: Notify::new(),
+            published_elsewhere: Notify::new(),
             warm: Notify::new(),
             warm_used: Mutex::default(),
         }
@@ -104,8 +109,22 @@ impl Signals {
         self.schedules.notified().await;
     }
 
-    /// Says that the stop of a run is in the store, and has to be carried out.
+    /// Says whether this process hosts: carries out stops from now on.
+    pub(crate) fn work(&self, at_work: bool) {
+        self.at_work.store(at_work, Ordering::Release);
+    }
+
+    /// Whether this process hosts.
+    pub(crate) fn is_at_work(&self) -> bool {
+        self.at_work.load(Ordering::Acquire)
+    }
+
+    /// Says that the stop of a run is in the store, and has to be carried out. By another process, where this one does
+    /// not host; and a host that is yet to come finds it in the store.
     pub(crate) fn stop(&self, run: RunId) {
+        if !self.is_at_work() {
+            return;
+        }
         self.stopped.lock().unwrap_or_else(PoisonError::into_inner).insert(run);
         self.stops.notify_one();
     }
@@ -141,6 +160,16 @@ impl Signals {
     /// Rings when other pipelines, or other revisions of them, are shown.
     pub(crate) async fn published(&self) {
         self.published.notified().await;
+    }
+
+    /// Says that another process may have published something.
+    pub(crate) fn publish_elsewhere(&self) {
+        self.published_elsewhere.notify_one();
+    }
+
+    /// Rings when another process may have published something.
+    pub(crate) async fn published_elsewhere(&self) {
+        self.published_elsewhere.notified().await;
     }
 
     /// Says that an attempt of a pipeline that wants warm sandboxes has started.

@@ -394,7 +394,7 @@ async fn pause(ports: &Ports) {
 }
 
 /// Up to a tenth more, so that many hosts do not come at one instant.
-pub(super) fn jittered(ports: &Ports, pause: Duration) -> Duration {
+pub(crate) fn jittered(ports: &Ports, pause: Duration) -> Duration {
     let mut random = [0; 4];
     ports.entropy.fill(&mut random);
     pause + pause.mul_f64(f64::from(u32::from_be_bytes(random)) / f64::from(u32::MAX) / 10.0)

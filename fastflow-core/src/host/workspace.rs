@@ -156,11 +156,9 @@ pub(super) async fn make_ready(
 
 /// The folder that holds what is run.
 pub(super) async fn snapshot(ports: &Ports, spec: &RunSpec) -> Result<PathBuf, Failure> {
-    ports.source.checkout(&spec.revision, spec.provenance.as_deref()).await.map_err(|error| {
-        match error.kind() {
-            ErrorKind::NotFound => failed(StartFailureKind::RevisionMissing, &error),
-            _ => start_failure(&error),
-        }
+    ports.checkout(spec).await.map_err(|error| match error.kind() {
+        ErrorKind::NotFound => failed(StartFailureKind::RevisionMissing, &error),
+        _ => start_failure(&error),
     })
 }
 

@@ -1,6 +1,7 @@
 //! The facade: what an application embeds.
 
 mod explain;
+mod life;
 mod packages;
 mod pipelines;
 mod runs;
@@ -13,11 +14,9 @@ mod waiting;
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use futures::{StreamExt, stream::BoxStream};
-use tokio::{
-    sync::{Mutex, mpsc, oneshot},
-    task::JoinHandle,
-};
+use tokio::sync::Mutex;
 
+use self::life::{Election, HostState, Task};
 pub use self::{
     explain::Explanation,
     packages::{Packages, SbomOf},
@@ -29,17 +28,12 @@ pub use self::{
     waiting::Waiting,
 };
 use crate::{
-    Error, ErrorKind, OwnerId, Result, RunId, Shutdown,
+    Error, ErrorKind, OwnerId, Result, RunId,
     builder::OrchestratorBuilder,
-    host::{
-        Ports,
-        dispatcher::{COMMANDS, Command, Dispatcher},
-        intake::Asked,
-        janitor, packages as recorder, preheat, scheduler, sync, warmer,
-    },
+    host::{Ports, elsewhere, intake::Asked},
     run::{NewRun, Origin, Run, RunEvent, RunState, StopCause},
     store::{Event, EventId, Step},
-    submission::Submission,
+    submission::{Subject, Submission},
 };
 
 /// Events read from the store at once.
@@ -67,31 +61,17 @@ pub struct Orchestrator {
 
 struct Inner {
     ports: Arc<Ports>,
-    host: Mutex<HostState>,
-}
-
-enum HostState {
-    Idle,
-    Running(Host),
-    Closed,
-}
-
-/// The tasks of a started orchestrator; dropping it ends them and stops no program.
-struct Host {
-    commands: mpsc::Sender<Command>,
-    dispatcher: JoinHandle<()>,
-    janitor: JoinHandle<()>,
-    preheater: JoinHandle<()>,
-    warmer: JoinHandle<()>,
-    scheduler: JoinHandle<()>,
-    syncer: JoinHandle<()>,
-    recorder: JoinHandle<()>,
+    state: Mutex<HostState>,
+    election: Election,
+    /// Tells of what other processes write.
+    _hearing: Task,
 }
 
 impl Drop for Inner {
     /// Readers that outlive the orchestrator are told so, and the store is free for the next one.
     fn drop(&mut self) {
-        if matches!(self.host.get_mut(), HostState::Closed) {
+        self.election.end();
+        if matches!(self.state.get_mut(), HostState::Closed) {
             return;
         }
         self.ports.syncs.stop();
@@ -106,18 +86,6 @@ impl Drop for Inner {
     }
 }
 
-impl Drop for Host {
-    fn drop(&mut self) {
-        self.dispatcher.abort();
-        self.janitor.abort();
-        self.preheater.abort();
-        self.warmer.abort();
-        self.scheduler.abort();
-        self.syncer.abort();
-        self.recorder.abort();
-    }
-}
-
 impl Orchestrator {
     /// Begins with the one thing that has no default: the directory where everything is kept.
     pub fn builder(data_dir: impl Into<PathBuf>) -> OrchestratorBuilder {
@@ -125,8 +93,10 @@ impl Orchestrator {
     }
 
     pub(crate) fn new(ports: Ports) -> Self {
-        let inner = Inner { ports: Arc::new(ports), host: Mutex::new(HostState::Idle) };
-        Self { inner: Arc::new(inner) }
+        let ports = Arc::new(ports);
+        let hearing = Task::spawn(elsewhere::hear(Arc::clone(&ports)));
+        let (state, election) = (Mutex::new(HostState::Idle), Election::default());
+        Self { inner: Arc::new(Inner { ports, state, election, _hearing: hearing }) }
     }
 
     #[cfg(test)]
@@ -134,94 +104,11 @@ impl Orchestrator {
         &self.inner.ports
     }
 
-    /// Reads the pipelines, takes over what an earlier process left, and begins to run what is queued.
-    ///
-    /// # Errors
-    ///
-    /// `Conflict` when it was started or shut down before; `Invalid` when an open run needs an executor that is
-    /// not registered, or a stored secret a master key that is not there; else by the source's and the store's word. After an error it can be called again.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future leaves it not started.
-    pub async fn start(&self) -> Result<()> {
-        let mut host = self.inner.host.lock().await;
-        if !matches!(*host, HostState::Idle) {
-            return Err(Error::new(ErrorKind::Conflict, "an orchestrator is started once"));
-        }
-        let ports = &self.inner.ports;
-        sync::at_start(ports).await?;
-        ports.sealed.check_keys().await?;
-        let open = ports.store.take_over().await?;
-        for run in &open {
-            ports.executors.get(&run.spec.executor).map_err(|error| error.with("open_run", run.id))?;
-        }
-        for (name, executor) in &ports.executors.by_name {
-            // One that cannot be reached now may be back when it is needed; its runs wait for it.
-            if let Err(error) = executor.probe().await {
-                tracing::warn!(executor = %name, %error, "an executor cannot be used now");
-            }
-        }
-        ports.signals.moved(RunId::from_bytes([0; 16]), ports.store.last_event().await?);
-        let (commands, received) = mpsc::channel(COMMANDS);
-        let dispatcher = Dispatcher::new(Arc::clone(ports), received);
-        *host = HostState::Running(Host {
-            commands,
-            dispatcher: tokio::spawn(dispatcher.run(open)),
-            janitor: tokio::spawn(janitor::run(Arc::clone(ports))),
-            preheater: tokio::spawn(preheat::run(Arc::clone(ports))),
-            warmer: tokio::spawn(warmer::run(Arc::clone(ports))),
-            scheduler: tokio::spawn(scheduler::run(Arc::clone(ports))),
-            syncer: tokio::spawn(sync::run(Arc::clone(ports))),
-            recorder: tokio::spawn(recorder::run(Arc::clone(ports))),
-        });
-        Ok(())
-    }
-
-    /// Ends the host's work as `how` says, then closes the store. Other clones can do nothing after it: who waits
-    /// for a run, or reads events or a live log, gets `Unavailable` and can resume with the next orchestrator.
-    ///
-    /// A second call while a drain waits takes its place: [`Detach`](Shutdown::Detach) lets go at once and stops
-    /// nothing more, another drain stops what is left now.
-    ///
-    /// # Errors
-    ///
-    /// By the store's word when its last writes fail.
-    ///
-    /// # Cancel safety
-    ///
-    /// Dropping the future during a drain leaves the drain running; calling again hastens it.
-    pub async fn shutdown(&self, how: Shutdown) -> Result<()> {
-        let commands = match &*self.inner.host.lock().await {
-            HostState::Running(host) => Some(host.commands.clone()),
-            _ => None,
-        };
-        if let Some(commands) = commands {
-            let (done, ended) = oneshot::channel();
-            if commands.send(Command::Shutdown { how, done }).await.is_ok() {
-                // An error means that the dispatcher is gone already, which is what we want.
-                let _ = ended.await;
-            }
-        }
-        // Held until the store is closed: a second caller returns when there is nothing left to wait for.
-        let mut state = self.inner.host.lock().await;
-        let host = std::mem::replace(&mut *state, HostState::Closed);
-        if !matches!(host, HostState::Closed) {
-            drop(host);
-            self.inner.ports.syncs.close().await;
-            let closed = self.inner.ports.store.close().await;
-            // Nothing moves here any more: who waits is told by the store.
-            self.inner.ports.signals.closed();
-            return closed;
-        }
-        Ok(())
-    }
-
     /// Accepts a run. Once this has returned, the run survives the death of the process.
     ///
     /// # Errors
     ///
-    /// `NotFound` for an unknown pipeline; `Invalid` for one with configuration errors, or bad parameters;
+    /// `NotFound` for an unknown pipeline; `Invalid` for one, or code, with configuration errors, or bad parameters;
     /// `Unsupported` for one that needs what this version or the executor does not have, naming the fields;
     /// `Conflict` for a disabled one; `Unavailable`, `StorageFull` when nothing can be written now.
     ///
@@ -233,7 +120,10 @@ impl Orchestrator {
         let given = what.checked_parameters()?;
         let key = what.checked_key()?;
         let ports = &self.inner.ports;
-        let found = ports.runnable(&what.pipeline).await?;
+        let found = match &what.subject {
+            Subject::Pipeline(name) => ports.runnable(name).await?,
+            Subject::Code(code) => ports.runnable_code(code).await?,
+        };
         let asked =
             Asked { executor: what.executor.clone(), config: what.checked_config()?, schedule_limit: None };
         let spec = ports.spec(&found, &asked)?;

@@ -48,7 +48,7 @@ pub struct Runs<'a> {
 pub enum Rerun {
     /// What the earlier run executed.
     SameRevision,
-    /// What the pipeline is now.
+    /// What the pipeline is now. Code that is in no source has no newer revision: it is the same.
     NewestRevision,
 }
 
@@ -170,8 +170,17 @@ impl<'a> Runs<'a> {
         let ports = self.ports();
         let (scheduled_for, schedule) = (earlier.scheduled_for(), earlier.scheduled_by().cloned());
         let origin = Origin::Rerun { of: id, scheduled_for, schedule };
+        let is_code = earlier.pipeline().is_code();
         let (spec, parameters) = match of {
-            Rerun::SameRevision => {
+            Rerun::NewestRevision if !is_code => {
+                let found = ports.runnable(earlier.spec.pipeline.name.as_str()).await?;
+                let executor = Some(earlier.spec.executor.clone());
+                let asked = Asked { executor, config: earlier.spec.config.clone(), schedule_limit: None };
+                let spec = ports.spec(&found, &asked)?;
+                let parameters = Ports::parameters(&spec, earlier.parameters)?;
+                (spec, parameters)
+            }
+            Rerun::SameRevision | Rerun::NewestRevision => {
                 ports.check_rerun(&earlier).await?;
                 // Nobody's schedule waits for a run that was asked for by hand, nor does it for the schedule.
                 let spec = match &earlier.spec.schedule_limit {
@@ -179,14 +188,6 @@ impl<'a> Runs<'a> {
                     None => Arc::clone(&earlier.spec),
                 };
                 (spec, earlier.parameters)
-            }
-            Rerun::NewestRevision => {
-                let found = ports.runnable(earlier.spec.pipeline.name.as_str()).await?;
-                let executor = Some(earlier.spec.executor.clone());
-                let asked = Asked { executor, config: earlier.spec.config.clone(), schedule_limit: None };
-                let spec = ports.spec(&found, &asked)?;
-                let parameters = Ports::parameters(&spec, earlier.parameters)?;
-                (spec, parameters)
             }
         };
         let chain = matches!(earlier.state, RunState::Failed(_)).then_some(earlier.chain);

@@ -134,13 +134,14 @@ impl<'a> Secrets<'a> {
     ///
     /// # Errors
     ///
-    /// `Invalid` without a master key, or for a value that no program could get; `Unavailable`, `StorageFull` when
-    /// nothing can be written now.
+    /// `Invalid` without a master key, for a value that no program could get, or for the scope of code, which has global
+    /// secrets only; `Unavailable`, `StorageFull` when nothing can be written now.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future leaves the old value or the new one.
     pub async fn set(&self, scope: &SecretScope, name: &SecretName, secret: Secret) -> Result<SetSecret> {
+        check_scope(scope)?;
         let version = self.sealed().put(scope, name, &secret).await?;
         let is_masked = secret.expose().len() >= MIN_MASKED_BYTES;
         if !is_masked {
@@ -158,7 +159,8 @@ impl<'a> Secrets<'a> {
     ///
     /// # Errors
     ///
-    /// `Invalid` for a value that no program could get; `Unavailable`, `StorageFull` when nothing can be written now.
+    /// `Invalid` for a value that no program could get, or for the scope of code; `Unavailable`, `StorageFull` when
+    /// nothing can be written now.
     ///
     /// # Cancel safety
     ///
@@ -169,6 +171,7 @@ impl<'a> Secrets<'a> {
         name: &SecretName,
         value: &str,
     ) -> Result<SetSecret> {
+        check_scope(scope)?;
         let version = self.sealed().put_parameter(scope, name, value).await?;
         Ok(SetSecret { version, is_masked: false })
     }
@@ -263,8 +266,10 @@ impl<'a> Secrets<'a> {
     ///
     /// # Errors
     ///
-    /// `Invalid` without a master key, or for a value that no program could get.
+    /// `Invalid` without a master key, for a value that no program could get, or for a name of code, which has no
+    /// `encrypted_env`.
     pub fn seal_text(&self, pipeline: &PipelineName, variable: &EnvName, secret: &Secret) -> Result<String> {
+        check_scope(&SecretScope::Pipeline(pipeline.clone()))?;
         let sealed = self.sealed();
         if sealed.keyring.newest().is_none() {
             return Err(no_key());
@@ -311,6 +316,16 @@ impl<'a> Secrets<'a> {
             }
         }
     }
+}
+
+/// Nobody could read a value in the scope of code.
+fn check_scope(scope: &SecretScope) -> Result<()> {
+    if !scope.is_of_code() {
+        return Ok(());
+    }
+    let message =
+        "code that is in no source has global secrets only: its name is chosen by whoever submits it";
+    Err(Error::new(ErrorKind::Invalid, message).with("scope", scope))
 }
 
 /// Those that a run of this pipeline could have.

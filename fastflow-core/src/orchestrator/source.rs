@@ -88,12 +88,14 @@ impl<'a> Source<'a> {
     ///
     /// When the source could not be synced, its [`SyncFailure`] as an error: `Unavailable` when it cannot be reached,
     /// `Denied` for credentials and keys of hosts, `NotFound` for a branch that is not there, `Invalid` for what is
-    /// refused; nothing has changed then, and the log of syncs has it as a value. Else by the store's word.
+    /// refused; nothing has changed then, and the log of syncs has it as a value. `Conflict` where another process hosts,
+    /// which alone syncs; the context names its `pid`. Else by the store's word.
     ///
     /// # Cancel safety
     ///
     /// A dropped call's sync goes on.
     pub async fn sync(&self, request: SyncRequest) -> Result<SyncRecord> {
+        self.flow.check_hosts().await?;
         let record = sync::sync(self.ports(), request, SyncTrigger::Call).await?;
         match record.outcome {
             SyncOutcome::Failed(failure) => Err(failure.into()),

@@ -45,10 +45,25 @@ pub struct SecretReader {
 }
 
 impl SecretReader {
-    /// The scopes whose values it may have, the one that wins first.
+    /// The scopes whose values it may have, the one that wins first. Code that is in no source has the global one: its
+    /// name is chosen by whoever submits it.
     pub fn scopes(&self) -> Vec<SecretScope> {
+        if self.pipeline.is_code() {
+            return vec![SecretScope::Global];
+        }
         let schedules = self.schedules.iter().cloned().map(SecretScope::Schedule);
         schedules.chain([SecretScope::Pipeline(self.pipeline.clone()), SecretScope::Global]).collect()
+    }
+}
+
+impl SecretScope {
+    /// Whether no run can have its values: code has those of the global scope.
+    pub(crate) fn is_of_code(&self) -> bool {
+        match self {
+            Self::Global => false,
+            Self::Pipeline(name) => name.is_code(),
+            Self::Schedule(id) => id.pipeline.is_code(),
+        }
     }
 }
 

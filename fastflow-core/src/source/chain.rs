@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Catalog, CatalogEntry};
+use super::{Catalog, CatalogEntry, listing::RESERVED};
 use crate::{
     PipelineName,
     pipeline::{Diagnostic, Graph, Pipeline, chain, likeness::nearest},
@@ -19,14 +19,16 @@ const FIELDS: [&str; 2] = ["downstream_triggers", "after"];
 impl Catalog {
     /// A catalog of pipelines that have been read one by one, held against each other: those whose end leads to their
     /// own start are broken, and a pipeline or a run configuration that another one names and that is not there is a
-    /// warning.
+    /// warning. Names that are kept for code are left out, with a warning, too.
     ///
     /// ```
     /// use fastflow_core::source::Catalog;
     ///
     /// assert_eq!(Catalog::of(Vec::new(), Vec::new()), Catalog::default());
     /// ```
-    pub fn of(mut entries: Vec<CatalogEntry>, warnings: Vec<Diagnostic>) -> Self {
+    pub fn of(mut entries: Vec<CatalogEntry>, mut warnings: Vec<Diagnostic>) -> Self {
+        let reserved = entries.extract_if(.., |entry| entry.name.is_code());
+        warnings.extend(reserved.map(|entry| Diagnostic::warning(entry.name.as_str(), "", RESERVED)));
         let read: BTreeMap<PipelineName, Option<Arc<Pipeline>>> = entries
             .iter()
             .map(|entry| {

@@ -323,9 +323,8 @@ impl Worker {
             if let Some(known) = &known
                 && known.settled
                 && known.tree == tree
-                && self.shelf.snapshots.has(&known.revision)
+                && self.shelf.hand_out(&known.revision)
             {
-                self.shelf.hand_out(&known.revision);
                 return Ok(known.entry.clone());
             }
             let inside = if candidate.shape == Shape::File { &self.folder } else { &*shown };

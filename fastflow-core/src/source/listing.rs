@@ -28,6 +28,9 @@ pub(super) const MARKS: &[&str] = &["main.py", "main.ipynb", "pipeline.json"];
 pub(super) const LINKED: &str =
     "found a link, expected a folder or a file: what runs must lie in the folder of pipelines";
 
+/// What is said of a name that runs of code have.
+pub(super) const RESERVED: &str = "this name cannot be a pipeline's: those that begin with `code.` are kept for code that is in no source; rename it";
+
 /// The folder of pipelines, wherever it is.
 pub(super) trait Top {
     /// Whether the folder of this name, or the one that a link of this name leads to, holds what makes a pipeline.
@@ -177,7 +180,13 @@ impl Listing {
         };
         let candidate = Candidate { name, shape };
         let parsed = std::str::from_utf8(&stem).ok().and_then(|stem| stem.parse::<PipelineName>().ok());
-        if let Some(name) = parsed {
+        if let Some(name) = &parsed
+            && name.is_code()
+        {
+            if candidate.is_pipeline(top) {
+                self.warnings.push(Diagnostic::warning(candidate.shown(), "", RESERVED));
+            }
+        } else if let Some(name) = parsed {
             self.candidates.entry(name).or_default().push(candidate);
         } else if candidate.is_pipeline(top) {
             let message = format!(

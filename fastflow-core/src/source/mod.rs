@@ -11,9 +11,11 @@ mod event;
 mod failure;
 #[cfg(feature = "git")]
 mod git;
+mod given;
 mod limit;
 mod listing;
 mod load;
+mod names;
 mod shelf;
 mod snapshot;
 mod sync;
@@ -39,6 +41,7 @@ pub use self::git::{
 #[cfg(all(feature = "git", feature = "testing"))]
 #[doc(hidden)]
 pub use self::git::{GitArrived, GitMirror};
+pub(crate) use self::given::{GivenShelf, GivenTree};
 pub use self::{
     commit::{Commit, CommitId, Provenance},
     copy::{CopyStats, copy_tree},

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{Clock, Error, ErrorKind, Result, Timestamp};
 
-/// What was handed out so recently is not collected: its run may not be written down yet.
+/// What was handed out so recently, by whatever process, is not collected: its run may not be written down yet.
 const HANDED_OUT_FOR: Duration = Duration::from_mins(10);
 /// A copy that was not finished for so long never will be.
 const STALE_AFTER: Duration = Duration::from_hours(1);
@@ -50,10 +50,12 @@ impl Shelf {
         self.collecting.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a revision for a while. Nothing may be removed since it was found.
-    pub(super) fn hand_out(&self, revision: &Revision) {
+    /// Keeps a revision for a while, also from other processes that share the folder. Nothing may be removed here since it
+    /// was found. Whether it is still there: another process may have removed it.
+    pub(super) fn hand_out(&self, revision: &Revision) -> bool {
         let now = self.clock.elapsed();
         self.handed_out().insert(revision.clone(), now);
+        self.snapshots.touch(revision)
     }
 
     /// The folder of a revision, kept for a while. Blocks.
@@ -63,11 +65,10 @@ impl Shelf {
     /// `NotFound` when it is not there.
     pub(super) fn checkout(&self, revision: &Revision) -> Result<PathBuf> {
         let _held = self.hold();
-        if !self.snapshots.has(revision) {
+        if !self.snapshots.has(revision) || !self.hand_out(revision) {
             return Err(Error::new(ErrorKind::NotFound, "there is no snapshot of this revision any more")
                 .with("revision", revision));
         }
-        self.hand_out(revision);
         Ok(self.snapshots.path(revision))
     }
 
@@ -113,9 +114,24 @@ impl Shelf {
         let Some(_alone) = self.alone() else { return Vec::new() };
         let mut used = shown();
         used.extend(self.handed_out_lately());
+        let now = self.clock.now();
         let unused = unneeded.iter().filter(|revision| !used.contains(revision));
-        let present = unused.filter(|revision| self.snapshots.has(revision));
-        present.map(|revision| self.snapshots.unname(revision)).collect()
+        let unused = unused.filter(|revision| {
+            let path = self.snapshots.path(revision);
+            self.snapshots.has(revision) && !is_handed_out(&path, now)
+        });
+        unused.filter_map(|revision| self.unname_unless_handed_out(revision, now).transpose()).collect()
+    }
+
+    /// Another process may hand a revision out at any moment: it touches the folder, and then it is there or not. So what
+    /// was touched before it lost its name gets that back.
+    fn unname_unless_handed_out(&self, revision: &Revision, now: Timestamp) -> Result<Option<PathBuf>> {
+        let unnamed = self.snapshots.unname(revision)?;
+        if !is_handed_out(&unnamed, now) {
+            return Ok(Some(unnamed));
+        }
+        self.snapshots.name(&unnamed, revision)?;
+        Ok(None)
     }
 
     /// Whoever waited for this would make all wait that come after it, for as long as the longest reading takes.
@@ -144,11 +160,19 @@ fn removed(path: &Path) -> Result<()> {
 }
 
 fn is_stale(path: &Path, now: Timestamp) -> bool {
-    let changed = std::fs::symlink_metadata(path).and_then(|meta| meta.modified());
-    let changed = changed.ok().and_then(|time| Timestamp::try_from(time).ok());
-    changed.is_some_and(|changed| {
-        now.duration_since(changed) > STALE_AFTER.try_into().unwrap_or(jiff::SignedDuration::MAX)
+    touched(path).is_some_and(|touched| {
+        now.duration_since(touched) > STALE_AFTER.try_into().unwrap_or(jiff::SignedDuration::MAX)
     })
+}
+
+/// Whether any process has made or handed out this snapshot a short while ago.
+fn is_handed_out(path: &Path, now: Timestamp) -> bool {
+    touched(path).is_some_and(|touched| now.duration_since(touched).unsigned_abs() < HANDED_OUT_FOR)
+}
+
+fn touched(path: &Path) -> Option<Timestamp> {
+    let touched = std::fs::symlink_metadata(path).and_then(|meta| meta.modified()).ok()?;
+    Timestamp::try_from(touched).ok()
 }
 
 #[cfg(test)]

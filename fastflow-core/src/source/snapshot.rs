@@ -8,6 +8,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW};
+
 use super::{
     Revision,
     content::{self, Contents, Flush},
@@ -43,10 +45,18 @@ impl Snapshots {
         fs::symlink_metadata(self.path(revision)).is_ok_and(|meta| meta.is_dir())
     }
 
+    /// Sets the time of a snapshot to now. False when it is not there.
+    pub(super) fn touch(&self, revision: &Revision) -> bool {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        rustix::fs::utimensat(CWD, self.path(revision), &times, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
     /// The revision of a tree, with a snapshot of it. The contents' own error when they changed meanwhile.
     pub(super) fn take(&self, contents: &dyn Contents, tree: &Tree) -> Result<Revision, Refusal> {
         let revision = content::hash(contents, tree)?;
-        if self.has(&revision) {
+        // Once it is touched, no other process removes it.
+        if self.touch(&revision) {
             return Ok(revision);
         }
         let partial = self.write(contents, tree, &revision, Flush::Each)?;

@@ -20,6 +20,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
     num::NonZeroU32,
+    os::fd::BorrowedFd,
 };
 
 use async_trait::async_trait;
@@ -42,6 +43,7 @@ pub use self::{
 use crate::{
     PipelineName, Result, RunId, ScheduleId, Timestamp,
     environment::EnvironmentId,
+    hosting::HostInfo,
     run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
     secret::{MasterKeyId, SecretName, SecretScope},
@@ -67,6 +69,52 @@ use crate::{
 /// Dropping a future never leaves half a transaction; whether it took effect is then unknown.
 #[async_trait]
 pub trait Store: fmt::Debug + Send + Sync + 'static {
+    /// Becomes the one host of what is stored, of all that have it open. It stays that until it steps down or is closed,
+    /// or its process ends, however it ends. Fine when it hosts already.
+    ///
+    /// A store that only one orchestrator has at a time needs neither this nor the three that follow: by default it hosts.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` when another one hosts; where that is known, the context names its `pid` and since when (`since`).
+    async fn host(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Lets another one host. Fine when it does not host.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when the store cannot be written now.
+    async fn step_down(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Who hosts; none when nobody does, and by default.
+    ///
+    /// # Errors
+    ///
+    /// `Unavailable` when that cannot be found out now.
+    async fn hosted_by(&self) -> Result<Option<HostInfo>> {
+        Ok(None)
+    }
+
+    /// Returns when another one that has the store open has written since the last call, or may have; within a second, and
+    /// mostly within milliseconds. The events of what it wrote come after the one that is returned. Never, by default.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: what was not told yet is told by the next call.
+    async fn written_elsewhere(&self) -> EventId {
+        std::future::pending().await
+    }
+
+    /// Files whose locks a forked child shares with this process, for as long as it has them open. They are the same as
+    /// long as the store is there. None, by default.
+    fn inherited_locks(&self) -> Vec<BorrowedFd<'_>> {
+        Vec::new()
+    }
+
     /// Creates a run, or returns the earlier one with the same key (`existing`). The runs it replaces are cancelled
     /// with it, and so are those that its pipeline gives up for it ([`WhenFull`](crate::pipeline::WhenFull)).
     ///

@@ -8,7 +8,7 @@ use super::ScheduleChange;
 use crate::{
     PipelineName, RunId, Timestamp,
     pipeline::Diagnostic,
-    run::Status,
+    run::{RunEvent, Status, StopCause},
     source::{Revision, SyncRecord},
 };
 
@@ -50,6 +50,18 @@ pub struct Event {
     pub state: String,
     /// The status after it.
     pub status: Status,
+}
+
+impl Event {
+    /// Whether the run waits in the queue after it.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.status == Status::Pending
+    }
+
+    /// Whether it has asked the run to end, which may have to be carried out.
+    pub(crate) fn is_stop(&self) -> bool {
+        self.name == RunEvent::StopRequested(StopCause::Cancelled).name() && !self.status.is_terminal()
+    }
 }
 
 /// Which runs, and where to begin.

@@ -5,6 +5,7 @@
 mod cancel;
 mod capacity;
 mod chain;
+mod code;
 mod daemon;
 mod disk;
 mod environment;

@@ -7,6 +7,7 @@ use std::{
 
 use fastflow_core::{
     ErrorKind, SystemClock,
+    hosting::HostPlace,
     run::{RunState, Status},
     secret::{SecretName, SecretScope},
     store::{EventId, RunQuery, SecretContent, SqliteOptions, SqliteStore, Store},
@@ -20,16 +21,26 @@ async fn a_second_host_is_refused_until_the_first_is_dead() {
     let path = dir.path().join("store.db");
     let host = Host::start(&path, false);
     let open = || SqliteStore::open(&path, SqliteOptions::default(), Arc::new(SystemClock::new()));
-    let error = open().await.unwrap_err();
+    let guest = open().await.unwrap();
+    let error = guest.host().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     let pid = host.pid().to_string();
     assert!(error.context().any(|fact| fact == ("pid", &pid)), "{error}");
     assert!(error.context().any(|(key, _)| key == "since"), "{error}");
+    let known = guest.hosted_by().await.unwrap().unwrap();
+    assert_eq!((known.pid, known.place), (host.pid(), HostPlace::Elsewhere));
     host.kill();
+    assert_eq!(guest.hosted_by().await.unwrap(), None);
     let store = open().await.unwrap();
-    assert_eq!(open().await.unwrap_err().kind(), ErrorKind::Conflict, "also within one process");
+    store.host().await.unwrap();
+    store.host().await.unwrap();
+    assert_eq!(store.hosted_by().await.unwrap().unwrap().place, HostPlace::Here);
+    assert_eq!(guest.host().await.unwrap_err().kind(), ErrorKind::Conflict, "also within one process");
     store.close().await.unwrap();
-    open().await.unwrap();
+    assert_eq!(store.host().await.unwrap_err().kind(), ErrorKind::Unavailable, "it is closed");
+    guest.host().await.unwrap();
+    guest.step_down().await.unwrap();
+    open().await.unwrap().host().await.unwrap();
 }
 
 /// The name and the version of a line that was not cut off.

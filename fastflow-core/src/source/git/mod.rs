@@ -7,7 +7,6 @@ mod github_app;
 mod http;
 #[cfg_attr(not(feature = "testing"), expect(unreachable_pub, reason = "tests reach it"))]
 mod mirror;
-mod names;
 mod pipe;
 mod program;
 mod reference;

@@ -17,8 +17,35 @@ fn shelf(folder: &tempfile::TempDir, snapshots: usize) -> Shelf {
         let inner = shelf.snapshots.path(&revision(number)).join("inner");
         fs::create_dir_all(&inner).unwrap();
         fs::write(inner.join("main.py"), "pass").unwrap();
+        let folder = fs::File::open(shelf.snapshots.path(&revision(number))).unwrap();
+        folder.set_modified(std::time::UNIX_EPOCH).unwrap();
     }
     shelf
+}
+
+#[test]
+fn what_another_process_has_handed_out_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = shelf(&folder, 3);
+    // Of another process, which has another memory.
+    let other = Shelf::new(folder.path().to_owned(), Arc::new(SystemClock::new()));
+    let handed_out = other.checkout(&revision(1)).unwrap();
+    assert_eq!(shelf.collect(&BTreeSet::new(), BTreeSet::new).unwrap().removed, 2);
+    assert_eq!(shelf.snapshots.revisions().unwrap(), [revision(1)]);
+    assert!(handed_out.join("inner/main.py").is_file());
+}
+
+#[test]
+fn what_another_process_hands_out_while_it_loses_its_name_gets_that_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let shelf = shelf(&folder, 1);
+    let other = Shelf::new(folder.path().to_owned(), Arc::new(SystemClock::new()));
+    other.checkout(&revision(0)).unwrap();
+    // It looked before that was handed out, and only now takes the name.
+    let unnamed = shelf.unname_unless_handed_out(&revision(0), SystemClock::new().now()).unwrap();
+    assert_eq!(unnamed, None);
+    assert!(other.snapshots.path(&revision(0)).join("inner/main.py").is_file());
+    assert_eq!(shelf.snapshots.partials().unwrap(), Vec::<PathBuf>::new());
 }
 
 #[test]

@@ -76,6 +76,10 @@ pub(super) enum Command {
         change: Box<SecretChange>,
         reply: Reply<bool>,
     },
+    /// Looks whether another process has written.
+    Look {
+        reply: oneshot::Sender<()>,
+    },
     Close {
         reply: Reply<()>,
     },
@@ -94,6 +98,9 @@ impl Command {
             | Self::PutEnvironment { reply, .. }
             | Self::PutAudit { reply, .. }
             | Self::Close { reply } => drop(reply.send(Err(fault.error()))),
+            Self::Look { reply } => {
+                let _ = reply.send(());
+            }
             Self::ChangeSecret { reply, .. } => drop(reply.send(Err(fault.error()))),
             Self::Publish { reply, .. } | Self::RecordSync { reply, .. } => {
                 drop(reply.send(Err(fault.error())));

@@ -83,13 +83,19 @@ impl<'a> Named<'a> {
 }
 
 impl Writer {
-    /// A batch that knows everything the commands speak of, and the runs that each claim gets.
+    /// A batch that knows everything the commands speak of, and the runs that each claim gets. It is read in a
+    /// transaction that goes on until it is written.
     pub(super) async fn load(&mut self, commands: &[Command]) -> Result<(Batch, Vec<Vec<RunId>>), Fault> {
+        self.begin().await?;
+        let next = match self.next {
+            Some(next) => next,
+            None => self.load_next().await?,
+        };
         let turns = match self.turns.take() {
             Some(turns) => turns,
             None => self.load_turns().await?,
         };
-        let mut batch = Batch::after(self.next, turns);
+        let mut batch = Batch::after(next, turns);
         let mut named = Named::default();
         for command in commands {
             match command {
@@ -115,6 +121,7 @@ impl Writer {
                 | Command::PutEnvironment { .. }
                 | Command::PutAudit { .. }
                 | Command::ChangeSecret { .. }
+                | Command::Look { .. }
                 | Command::Close { .. } => {}
             }
         }
@@ -324,7 +331,7 @@ impl Writer {
     }
 
     /// Reads the next free ids.
-    pub(super) async fn load_next(&mut self) -> Result<(), Fault> {
+    async fn load_next(&mut self) -> Result<Next, Fault> {
         let connection = self.connection().await?;
         let row = sqlx::query(SELECT_NEXT).fetch_one(connection).await.map_err(|error| self.fault(&error))?;
         let mut columns = Columns::of(&row);
@@ -335,8 +342,7 @@ impl Writer {
                 event: columns.count::<u64>()? + 1,
             })
         })();
-        self.next = next.map_err(|error: crate::Error| self.damaged(&error))?;
-        Ok(())
+        next.map_err(|error: crate::Error| self.damaged(&error))
     }
 
     /// Rows for a list of texts.

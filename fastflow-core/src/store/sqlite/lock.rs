@@ -2,8 +2,12 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Seek, SeekFrom, Write},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::FileExt,
+    },
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,77 +17,138 @@ use serde::{Deserialize, Serialize};
 use crate::{Clock, Error, ErrorKind, Result, Timestamp};
 
 /// More than this is not read of a lock file.
-const OWNER_MAX_BYTES: u64 = 4096;
+const OWNER_MAX_BYTES: usize = 4096;
 /// How long a lock may outlive the process that took it.
 const LET_GO_LIMIT: Duration = Duration::from_secs(5);
+/// How long a lock may be held by somebody who has not said who it is: one who only asks whether it is held, or who has
+/// taken it just now.
+const UNSAID_LIMIT: Duration = Duration::from_millis(500);
 /// Between two tries meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
-/// Holds `<database>.lock`. The kernel lets go of it when the process ends, however it ends.
+/// `<database>.lock`, whose lock the host holds. The kernel lets go of it when the process ends, however it ends.
+///
+/// The file is open as long as the store, whether or not it hosts: who forks must know beforehand which files those are.
 #[derive(Debug)]
 pub(super) struct HostLock {
+    database: Arc<Path>,
+    path: PathBuf,
     file: File,
 }
 
-/// Who holds it, written into the lock file for people and for the refusal of a second host.
+/// Who holds it, written into the lock file for people and for the refusal of a second host. Nothing is written there
+/// while nobody holds it, unless its last holder was killed.
 #[derive(Debug, Serialize, Deserialize)]
-struct Owner {
-    pid: u32,
-    since: Timestamp,
+pub(super) struct Owner {
+    pub(super) pid: u32,
+    pub(super) since: Timestamp,
 }
 
 impl HostLock {
-    /// Takes the lock of the database at `database`, or fails with `Conflict` naming the process that has it.
+    /// Opens the lock file of the database at `database`, and takes no lock.
     ///
-    /// The lock file stays when the lock goes: removing it would let two hosts lock two files of one name.
+    /// The file stays when the lock goes: removing it would let two hosts lock two files of one name.
+    pub(super) fn open(database: &Arc<Path>) -> Result<Self> {
+        let path = beside(database, ".lock");
+        let file = open(&path)?;
+        Ok(Self { database: Arc::clone(database), path, file })
+    }
+
+    /// Takes the lock, or fails with `Conflict` naming the process that has it. Says since when it is held.
     ///
     /// A host that was killed while it started a child leaves the lock, for a moment, to that child, which lets
     /// go of it when it becomes another program. That moment is waited for.
-    pub(super) async fn take(database: &Path, clock: &dyn Clock) -> Result<Self> {
-        let path = beside(database, ".lock");
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(|error| Error::from(error).with("lock", path.display()))?;
+    pub(super) async fn take(&self, clock: &dyn Clock) -> Result<Timestamp> {
         let began = clock.elapsed();
         loop {
-            match file.try_lock() {
+            match self.file.try_lock() {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {}
-                Err(TryLockError::Error(error)) => {
-                    return Err(Error::from(error).with("lock", path.display()));
-                }
+                Err(TryLockError::Error(error)) => return Err(self.failed(error)),
             }
-            let owner = read_owner(&mut file);
-            let is_gone = owner.as_ref().is_some_and(Owner::is_gone);
-            if !is_gone || clock.elapsed().saturating_sub(began) > LET_GO_LIMIT {
-                return Err(held(owner, database));
+            let owner = owner(&self.file);
+            let patience = match &owner {
+                None => UNSAID_LIMIT,
+                Some(owner) if owner.is_gone() => LET_GO_LIMIT,
+                Some(_) => Duration::ZERO,
+            };
+            if clock.elapsed().saturating_sub(began) >= patience {
+                return Err(self.held(owner));
             }
             clock.sleep(LOOK_EVERY).await;
         }
-        Self::note_owner(file, &path, clock.now())
+        self.note_owner(clock.now())
     }
 
-    fn note_owner(mut file: File, path: &Path, now: Timestamp) -> Result<Self> {
-        let owner = Owner { pid: std::process::id(), since: now };
+    fn note_owner(&self, since: Timestamp) -> Result<Timestamp> {
+        let owner = Owner { pid: std::process::id(), since };
         let text = serde_json::to_string(&owner).map_err(|error| {
             Error::new(ErrorKind::Internal, "cannot write the lock's owner").because(error)
         })?;
         // The lock holds without its text: on a full disk an existing host must still be able to start.
-        if let Err(error) = write_owner(&mut file, &text) {
-            tracing::warn!(%error, lock = %path.display(), "cannot note the owner in the lock file");
+        if let Err(error) = self.file.set_len(0).and_then(|()| self.file.write_all_at(text.as_bytes(), 0)) {
+            tracing::warn!(%error, lock = %self.path.display(), "cannot note the owner in the lock file");
         }
-        Ok(Self { file })
+        Ok(since)
+    }
+
+    /// Lets go of a lock that is held. Closing would not be enough while a child that is just being started has a copy.
+    pub(super) fn release(&self) {
+        // First its text: whoever finds the lock taken from now on waits for who takes it.
+        let _ = self.file.set_len(0);
+        let _ = self.file.unlock();
+    }
+
+    /// Who holds it, other than this one.
+    pub(super) async fn holder(&self, clock: &dyn Clock) -> Result<Option<Owner>> {
+        // A lock belongs to the opened file: through the one that may hold it, it would be changed.
+        let asking = open(&self.path)?;
+        let began = clock.elapsed();
+        loop {
+            match asking.try_lock_shared() {
+                Ok(()) => {
+                    let _ = asking.unlock();
+                    return Ok(None);
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(self.failed(error)),
+            }
+            match owner(&asking) {
+                Some(owner) if !owner.is_gone() => return Ok(Some(owner)),
+                Some(owner) if clock.elapsed().saturating_sub(began) >= UNSAID_LIMIT => {
+                    return Ok(Some(owner));
+                }
+                None if clock.elapsed().saturating_sub(began) >= UNSAID_LIMIT => {
+                    let message =
+                        "another process hosts, and could not write into the lock file which one it is";
+                    return Err(Error::new(ErrorKind::Unavailable, message).with("lock", self.path.display()));
+                }
+                _ => clock.sleep(LOOK_EVERY).await,
+            }
+        }
+    }
+
+    fn held(&self, owner: Option<Owner>) -> Error {
+        let error = Error::new(
+            ErrorKind::Conflict,
+            "another host has this database open; stop it, use a database of your own, or only submit and read \
+             beside it",
+        )
+        .with("database", self.database.display());
+        match owner {
+            Some(owner) => error.with("pid", owner.pid).with("since", owner.since),
+            None => error,
+        }
+    }
+
+    fn failed(&self, error: std::io::Error) -> Error {
+        Error::from(error).with("lock", self.path.display())
     }
 }
 
-impl Drop for HostLock {
-    fn drop(&mut self) {
-        // Closing is not enough while a child that is just being started has a copy. Closing follows anyway.
-        let _ = self.file.unlock();
+impl AsFd for HostLock {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -97,29 +162,21 @@ impl Owner {
     }
 }
 
-fn write_owner(file: &mut File, text: &str) -> std::io::Result<()> {
-    file.set_len(0)?;
-    file.seek(SeekFrom::Start(0))?;
-    file.write_all(text.as_bytes())
+fn owner(file: &File) -> Option<Owner> {
+    let mut text = vec![0; OWNER_MAX_BYTES];
+    let read = file.read_at(&mut text, 0).ok()?;
+    serde_json::from_slice(&text[..read]).ok()
 }
 
-fn read_owner(file: &mut File) -> Option<Owner> {
-    let mut text = String::new();
-    file.seek(SeekFrom::Start(0)).ok()?;
-    file.take(OWNER_MAX_BYTES).read_to_string(&mut text).ok()?;
-    serde_json::from_str(&text).ok()
-}
-
-fn held(owner: Option<Owner>, database: &Path) -> Error {
-    let error = Error::new(
-        ErrorKind::Conflict,
-        "another host has this database open; stop it, or use a database of your own",
-    )
-    .with("database", database.display());
-    match owner {
-        Some(owner) => error.with("pid", owner.pid).with("since", owner.since),
-        None => error,
-    }
+/// Opens a file that is there to be locked or rung, and makes it where there is none.
+pub(super) fn open(path: &Path) -> Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)
+        .map_err(|error| Error::from(error).with("lock", path.display()))
 }
 
 /// The path of a file beside the database.

@@ -2,9 +2,9 @@
 
 use std::{fs::File, path::Path};
 
-use sqlx::{SqliteConnection, sqlite::SqliteRow};
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteRow};
 
-use super::{codec::Columns, fault::Fault, lock::beside};
+use super::{codec::Columns, fault::Fault, lock::beside, open};
 use crate::{Error, ErrorKind, Result, Timestamp};
 
 /// One step of the schema.
@@ -50,24 +50,12 @@ pub(super) async fn migrate(
     now: Timestamp,
 ) -> Result<()> {
     let fault = |error: sqlx::Error| Fault::of(&error, path).error();
-    let Some(last) = migrations.last() else { return Ok(()) };
     let stored = stored_version(connection, path).await?;
-    if let Some((version, min_reader)) = stored
-        && i64::from(last.version) < min_reader
-    {
-        return Err(Error::new(
-            ErrorKind::Unsupported,
-            "a newer version of fast-flow wrote this database; use that version or a newer one",
-        )
-        .with("database", path.display())
-        .with("schema_of_database", version)
-        .with("schema_of_this_version", last.version));
-    }
-    let from = stored.map_or(0, |(version, _)| version);
-    let pending: Vec<&Migration> = migrations.iter().filter(|step| i64::from(step.version) > from).collect();
+    let pending = pending(migrations, stored, path)?;
     if pending.is_empty() {
         return Ok(());
     }
+    let from = stored.map_or(0, |(version, _)| version);
     if from > 0 {
         back_up(connection, path, from).await?;
     }
@@ -78,6 +66,44 @@ pub(super) async fn migrate(
         let _ = sqlx::query("ROLLBACK").execute(connection).await;
     }
     applied.map_err(fault)
+}
+
+/// Whether there is a database whose schema needs nothing done to it. Nothing is made or changed.
+///
+/// # Errors
+///
+/// As [`migrate`].
+pub(super) async fn is_current(path: &std::sync::Arc<Path>, migrations: &[Migration]) -> Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let mut connection = open::looker(path).await.map_err(|error| Fault::of(&error, path).error())?;
+    let stored = stored_version(&mut connection, path).await?;
+    // All that there could be to say was said by what was read.
+    let _ = connection.close().await;
+    Ok(stored.is_some() && pending(migrations, stored, path)?.is_empty())
+}
+
+/// The steps that a database lacks whose version and `min_reader` are these.
+fn pending<'a>(
+    migrations: &'a [Migration],
+    stored: Option<(i64, i64)>,
+    path: &std::sync::Arc<Path>,
+) -> Result<Vec<&'a Migration>> {
+    let newest = migrations.last().map_or(0, |last| last.version);
+    if let Some((version, min_reader)) = stored
+        && i64::from(newest) < min_reader
+    {
+        return Err(Error::new(
+            ErrorKind::Unsupported,
+            "a newer version of fast-flow wrote this database; use that version or a newer one",
+        )
+        .with("database", path.display())
+        .with("schema_of_database", version)
+        .with("schema_of_this_version", newest));
+    }
+    let from = stored.map_or(0, |(version, _)| version);
+    Ok(migrations.iter().filter(|step| i64::from(step.version) > from).collect())
 }
 
 async fn apply(

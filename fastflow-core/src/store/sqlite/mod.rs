@@ -4,18 +4,25 @@
 //! functions as every other store, and writes all of it in one transaction, which one `fsync` makes durable.
 //! Readers have connections of their own and never wait for it.
 //!
+//! Several processes may have the file open, and each has such a task: they take turns by SQLite's own lock
+//! ([`transaction`]), and tell each other when they have written ([`bell`]). One of them may host ([`lock`]).
+//!
 //! # Files
 //!
-//! Beside `<database>` lie `-wal` and `-shm` (SQLite's own), `.lock` (who has it open), `.reserve` (room for the
-//! day the disk is full) and `.backup-v<N>` (a copy from before the schema left version N).
+//! Beside `<database>` lie `-wal` and `-shm` (SQLite's own), `.lock` (who hosts), `.open` (who has it open), `.bell` and
+//! `.bell-host` (watched by those who want to know that others have written), `.reserve` (room for the day the disk is
+//! full) and `.backup-v<N>` (a copy from before the schema left version N).
 
 mod attempts;
 mod batch;
+mod bell;
 mod catalog;
 mod codec;
 mod command;
 mod events;
 mod fault;
+mod gate;
+mod host;
 mod line;
 mod load;
 mod lock;
@@ -31,6 +38,7 @@ mod schedules;
 mod secrets;
 mod specs;
 mod syncs;
+mod transaction;
 mod turns;
 mod writer;
 
@@ -38,19 +46,22 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     num::NonZeroU32,
+    os::fd::BorrowedFd,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use async_trait::async_trait;
 use sqlx::SqlitePool;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 pub use self::options::SqliteOptions;
 use self::{
-    batch::Next,
+    bell::Bells,
     command::{Command, Reply},
     fault::Fault,
+    gate::Gate,
+    host::Role,
     lock::HostLock,
     packages::{AuditRow, EnvironmentRows},
     reserve::Reserve,
@@ -67,6 +78,7 @@ use super::{
 use crate::{
     Clock, Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
     environment::EnvironmentId,
+    hosting::HostInfo,
     run::{Attempt, NewRun, Note, Run, SetupEnvironment},
     schedule::Tick,
     secret::{MasterKeyId, SecretName, SecretScope},
@@ -74,7 +86,7 @@ use crate::{
 };
 
 /// A [`Store`] in one SQLite file. Clones share it; when the last one is dropped, or with [`Store::close`], the
-/// file is let go of.
+/// file is let go of. Any number of processes may have the file open; one of them can [host](Store::host).
 ///
 /// ```
 /// # async fn open() -> fastflow_core::Result<()> {
@@ -91,6 +103,7 @@ use crate::{
 pub struct SqliteStore {
     shared: Arc<Shared>,
     commands: mpsc::Sender<Command>,
+    clock: Arc<dyn Clock>,
 }
 
 /// What the writer and the readers have in common.
@@ -99,6 +112,15 @@ struct Shared {
     path: Arc<Path>,
     readers: SqlitePool,
     specs: Specs,
+    gate: Gate,
+    host: HostLock,
+    bells: Bells,
+    /// Whether this one hosts, as far as it is settled.
+    role: watch::Sender<Role>,
+    /// Held by who changes that.
+    settling: Mutex<()>,
+    /// What others have written that nobody was told of comes after this event.
+    elsewhere: watch::Sender<Option<EventId>>,
 }
 
 impl SqliteStore {
@@ -106,7 +128,8 @@ impl SqliteStore {
     ///
     /// # Errors
     ///
-    /// - `Conflict` when another host has it open; the context names its `pid` and since when (`since`).
+    /// - `Conflict` when its schema must be moved forward and another process has it open; where that is a host of an
+    ///   earlier version, the context names its `pid` and since when (`since`).
     /// - `Unsupported` when a newer version wrote it, or it lies on a network file system.
     /// - `Corrupt` when it is damaged. It is never changed or removed then.
     /// - `Denied` when the file or its folder is not writable, `NotFound` when the folder does not exist.
@@ -122,41 +145,50 @@ impl SqliteStore {
     ) -> Result<Self> {
         let path: Arc<Path> = std::path::absolute(path.into())?.into();
         open::check_place(&path, &options)?;
-        let lock = HostLock::take(&path, &*clock).await?;
-        let fault = |error: sqlx::Error| Fault::of(&error, &path).error();
-        let mut connection = open::writer(&path).await.map_err(fault)?;
-        open::quick_check(&mut connection, &path, options.check_max_bytes).await?;
-        migration::migrate(&mut connection, migration::MIGRATIONS, &path, clock.now()).await?;
+        let (gate, host) = (Gate::open(&path)?, HostLock::open(&path)?);
+        let connection = gate.enter((&path, &host), migration::MIGRATIONS, &options, &*clock).await?;
         let shared = Arc::new(Shared {
             path: Arc::clone(&path),
             readers: open::readers(&path),
             specs: Specs::default(),
+            gate,
+            host,
+            bells: Bells::open(&path)?,
+            role: watch::Sender::new(Role::Guest),
+            settling: Mutex::new(()),
+            elsewhere: watch::Sender::new(None),
         });
         let mut writer = Writer {
             shared: Arc::clone(&shared),
             connection: Some(connection),
-            lock,
+            version: None,
+            known: None,
             reserve: Reserve::new(&path, options.reserve_bytes, clock.elapsed()),
-            clock,
+            clock: Arc::clone(&clock),
             file: FileIdentity::of(&path)?,
-            next: Next::default(),
+            next: None,
             turns: None,
             open: HashMap::new(),
             pipelines: HashMap::new(),
             spec_rows: HashMap::new(),
         };
-        writer.load_next().await.map_err(|fault| fault.error())?;
+        writer.look().await.map_err(|fault| fault.error())?;
         let (commands, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(writer.run(waiting));
-        Ok(Self { shared, commands })
+        let listener = bell::listen(Arc::clone(&shared), commands.downgrade(), Arc::clone(&clock));
+        let listener = tokio::spawn(listener).abort_handle();
+        tokio::spawn(writer.run(waiting, listener));
+        Ok(Self { shared, commands, clock })
     }
 
     /// Asks the writer, and waits for the commit.
     async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
         let (reply, answer) = oneshot::channel();
-        let closed = || Fault::new(ErrorKind::Unavailable, "the store is closed", &self.shared.path).error();
-        self.commands.send(command(reply)).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        self.commands.send(command(reply)).await.map_err(|_| self.closed())?;
+        answer.await.map_err(|_| self.closed())?
+    }
+
+    fn closed(&self) -> Error {
+        Fault::new(ErrorKind::Unavailable, "the store is closed", &self.shared.path).error()
     }
 
     async fn change_secret(&self, change: SecretChange) -> Result<bool> {
@@ -188,6 +220,27 @@ fn no_such_run(id: RunId) -> Error {
 
 #[async_trait]
 impl Store for SqliteStore {
+    async fn host(&self) -> Result<()> {
+        self.become_host().await
+    }
+
+    async fn step_down(&self) -> Result<()> {
+        self.shared.step_down().await;
+        Ok(())
+    }
+
+    async fn hosted_by(&self) -> Result<Option<HostInfo>> {
+        self.who_hosts().await
+    }
+
+    async fn written_elsewhere(&self) -> EventId {
+        self.shared.written_elsewhere().await
+    }
+
+    fn inherited_locks(&self) -> Vec<BorrowedFd<'_>> {
+        self.shared.locks()
+    }
+
     async fn create_run(&self, new: NewRun) -> Result<Created> {
         let spec = self.specs().prepare(&new.spec)?;
         self.ask(|reply| Command::Create { new: Box::new(new), spec, reply }).await

@@ -10,7 +10,7 @@ use sqlx::{
 use super::{SqliteOptions, batch::FENCE, codec::Columns, fault::Fault};
 use crate::{Error, ErrorKind, Result};
 
-/// How long a statement waits for another process that holds the file, such as a backup tool.
+/// How long a statement waits for another process that writes, or holds the file as a backup tool does.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a read waits for a connection.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ fn options(path: &Path) -> SqliteConnectOptions {
         .disable_statement_logging()
 }
 
-/// The one connection that writes.
+/// The one connection of this process that writes.
 pub(super) async fn writer(path: &Path) -> std::result::Result<SqliteConnection, sqlx::Error> {
     let mut connection = options(path)
         .create_if_missing(true)
@@ -52,6 +52,11 @@ pub(super) async fn writer(path: &Path) -> std::result::Result<SqliteConnection,
         .await?;
     sqlx::query(FENCE).execute(&mut connection).await?;
     Ok(connection)
+}
+
+/// A connection that only looks at what is there.
+pub(super) async fn looker(path: &Path) -> std::result::Result<SqliteConnection, sqlx::Error> {
+    options(path).read_only(true).connect().await
 }
 
 /// The connections that read, opened as they are needed.

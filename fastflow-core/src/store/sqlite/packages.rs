@@ -22,7 +22,6 @@ const SELECT_KNOWN: &str = "SELECT known FROM environments WHERE digest = $1";
 
 /// Records an environment that is not recorded, or of which nobody could say the packages.
 const PUT_ENVIRONMENT: &str = "
-BEGIN IMMEDIATE;
 INSERT INTO environments (digest, lock_hash, python_version, uv_version, recorded_at, known)
 VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (digest) DO UPDATE SET recorded_at = excluded.recorded_at, known = excluded.known;
@@ -31,7 +30,6 @@ ON CONFLICT (hash) DO NOTHING;
 INSERT INTO environment_packages (environment, package)
 SELECT DISTINCT e.id, p.id FROM environments AS e CROSS JOIN json_each($7) AS v
 CROSS JOIN packages AS p ON p.hash = unhex(v.value->>0) WHERE e.digest = $1;
-COMMIT;
 ";
 
 pub(super) const SELECT_ENVIRONMENT: &str =
@@ -95,11 +93,9 @@ ORDER BY e.id DESC LIMIT $1";
 
 /// Keeps an audit, and of each environment the newest.
 const PUT_AUDIT: &str = "
-BEGIN IMMEDIATE;
 INSERT INTO audits (environment, body) VALUES ($1, $2);
 DELETE FROM audits WHERE environment = $1 AND id NOT IN (
     SELECT id FROM audits WHERE environment = $1 ORDER BY id DESC LIMIT $3);
-COMMIT;
 ";
 
 const SELECT_AUDITS: &str = "SELECT body FROM audits ORDER BY id DESC LIMIT $1";

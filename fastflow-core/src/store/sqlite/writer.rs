@@ -3,15 +3,13 @@
 use std::{collections::HashMap, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
 use sqlx::{Connection, SqliteConnection};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::AbortHandle};
 
 use super::{
     Shared,
     batch::{Batch, Entry, Next, WRITE},
     command::{Answer, Command},
-    fault::{Fault, result_code},
-    lock::HostLock,
-    open,
+    fault::Fault,
     packages::{self, AuditRow, EnvironmentRows},
     reserve::Reserve,
     schedules::{self, ScheduleRows},
@@ -19,7 +17,7 @@ use super::{
     syncs::{self, PublicationRows, SyncRow},
     turns::Turns,
 };
-use crate::{Clock, ErrorKind, PipelineName, Result, RunId, run::RunState, source::SyncId};
+use crate::{Clock, ErrorKind, PipelineName, Result, RunId, run::RunState, source::SyncId, store::EventId};
 
 /// Commands that may wait; more callers wait for room.
 pub(super) const WAITING_MAX: usize = 1024;
@@ -30,18 +28,22 @@ const OPEN_CACHE_MAX: usize = 16_384;
 /// Names of pipelines and hashes of specs whose rows are kept in memory.
 const ROW_CACHE_MAX: usize = 16_384;
 
-/// The writer's whole world. What it keeps in memory is true because nobody else writes the file, and is
-/// forgotten whenever a commit fails.
+/// The writer's whole world. What it keeps in memory is true as long as no other process writes the file, and is
+/// forgotten when one has, and whenever a commit fails.
 #[derive(Debug)]
 pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) clock: Arc<dyn Clock>,
     /// None after a failure, until it is opened again.
     pub(super) connection: Option<SqliteConnection>,
-    pub(super) lock: HostLock,
+    /// What the connection said of other writers when it was asked last; none for one that never was.
+    pub(super) version: Option<i64>,
+    /// The newest event of which nobody needs to be told that others have written it.
+    pub(super) known: Option<EventId>,
     pub(super) reserve: Reserve,
     pub(super) file: FileIdentity,
-    pub(super) next: Next,
+    /// None where the rows must be asked.
+    pub(super) next: Option<Next>,
     /// With the batch that is at work, and otherwise here; none where the rows must be asked.
     pub(super) turns: Option<Turns>,
     pub(super) open: HashMap<RunId, Entry>,
@@ -65,7 +67,7 @@ impl FileIdentity {
 
 impl Writer {
     /// Works until everybody who could ask has gone, or somebody closes the store.
-    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    pub(super) async fn run(mut self, mut commands: mpsc::Receiver<Command>, listener: AbortHandle) {
         let mut waiting = Vec::with_capacity(BATCH_MAX);
         let mut closers = Vec::new();
         while commands.recv_many(&mut waiting, BATCH_MAX).await > 0 {
@@ -96,6 +98,12 @@ impl Writer {
                     Command::ChangeSecret { change, reply } => {
                         drop(reply.send(self.change_secret(&change).await));
                     }
+                    Command::Look { reply } => {
+                        if let Err(fault) = self.look().await {
+                            tracing::debug!(error = %fault.error().chain(), "the database cannot be looked at now");
+                        }
+                        let _ = reply.send(());
+                    }
                     command => batch.push(command),
                 }
             }
@@ -103,6 +111,7 @@ impl Writer {
                 self.commit(batch).await;
             }
         }
+        listener.abort();
         let closed = self.finish().await;
         for reply in closers {
             let answer = closed.as_ref().map_or_else(|fault| Err(fault.error()), |()| Ok(()));
@@ -115,11 +124,18 @@ impl Writer {
         let connection = self.connection.take();
         let mut result = Ok(());
         if let Some(mut connection) = connection {
-            let checkpoint = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await;
+            // It keeps all others from writing: the last one does it.
+            let checkpoint = match self.shared.gate.try_alone() {
+                Ok(true) => {
+                    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.map(drop)
+                }
+                Ok(false) | Err(_) => Ok(()),
+            };
             let closed = connection.close().await;
-            result = checkpoint.map(drop).and(closed).map_err(|error| self.fault(&error));
+            result = checkpoint.and(closed).map_err(|error| self.fault(&error));
         }
-        drop(self.lock);
+        self.shared.step_down().await;
+        self.shared.gate.leave();
         result
     }
 
@@ -192,8 +208,11 @@ impl Writer {
         ))
     }
 
+    /// Writes the batch into the transaction in which it was loaded, and ends that.
     async fn write(&mut self, mut batch: Batch) -> Result<(), Fault> {
-        if !batch.is_empty() {
+        if batch.is_empty() {
+            self.roll_back().await;
+        } else {
             let rows = batch.rows().map_err(|error| {
                 tracing::error!(%error, "cannot write what was decided");
                 Fault::new(ErrorKind::Internal, "cannot write what was decided", &self.shared.path)
@@ -206,6 +225,8 @@ impl Writer {
             if let Err(error) = query.execute(connection).await {
                 return Err(self.fault(&error));
             }
+            self.known = Some(batch.last_event());
+            self.wrote();
         }
         self.keep(batch);
         Ok(())
@@ -213,7 +234,7 @@ impl Writer {
 
     /// Takes over what a committed batch knows.
     fn keep(&mut self, mut batch: Batch) {
-        self.next = batch.next;
+        self.next = Some(batch.next);
         self.turns = Some(std::mem::take(&mut batch.turns));
         for (id, prepared) in batch.new_specs.drain(..) {
             self.shared.specs.learn(id, &prepared.spec);
@@ -234,45 +255,14 @@ impl Writer {
         }
     }
 
-    /// After a failure nothing in memory is taken for true.
-    pub(super) async fn forget(&mut self, fault: &Fault) {
-        tracing::warn!(error = %fault.error().chain(), "a commit of the store failed");
-        self.open.clear();
-        self.turns = None;
-        self.pipelines.clear();
-        self.spec_rows.clear();
-        if fault.kind == ErrorKind::StorageFull {
-            self.reserve.spend(self.clock.elapsed());
-        }
-        self.roll_back().await;
-    }
-
-    async fn roll_back(&mut self) {
-        if let Some(connection) = &mut self.connection {
-            // SQLite may have rolled back by itself; then this fails, and all is well too.
-            let rolled_back = sqlx::query("ROLLBACK").execute(&mut *connection).await;
-            let alive = matches!(&rolled_back, Err(error) if result_code(error) == Some(1));
-            if rolled_back.is_err() && !alive {
-                self.connection = None;
-            }
-        }
-    }
-
-    pub(super) async fn connection(&mut self) -> Result<&mut SqliteConnection, Fault> {
-        if self.connection.is_none() {
-            let opened = open::writer(&self.shared.path).await.map_err(|error| self.fault(&error))?;
-            self.connection = Some(opened);
-        }
-        self.connection
-            .as_mut()
-            .ok_or_else(|| Fault::new(ErrorKind::Unavailable, "the database is not open", &self.shared.path))
-    }
-
     /// Changes schedules in a transaction of their own.
     async fn put_schedules(&mut self, rows: &ScheduleRows) -> Result<()> {
         self.check_file().map_err(|fault| fault.error())?;
         let connection = self.connection().await.map_err(|fault| fault.error())?;
-        let Err(error) = schedules::put(connection, rows).await else { return Ok(()) };
+        let Err(error) = schedules::put(connection, rows).await else {
+            self.wrote();
+            return Ok(());
+        };
         if schedules::is_stale(&error) {
             // The caller is late, and the store is well.
             self.roll_back().await;
@@ -289,10 +279,9 @@ impl Writer {
         let connection = self.connection().await.map_err(|fault| fault.error())?;
         let fault = match syncs::publish(connection, rows).await {
             Ok(id) => {
-                // It is written, whatever comes after it: what is not known of it is read anew.
-                if let Err(fault) = self.load_next().await {
-                    self.forget(&fault).await;
-                }
+                // It may have made rows of pipelines.
+                self.next = None;
+                self.wrote();
                 return Ok(id);
             }
             Err(error) if schedules::is_stale(&error) => {
@@ -310,8 +299,9 @@ impl Writer {
         self.check_file()?;
         let connection = self.connection().await?;
         let kept = syncs::record(connection, row).await.map_err(|error| self.fault(&error));
-        if let Err(fault) = &kept {
-            self.forget(fault).await;
+        match &kept {
+            Ok(_) => self.wrote(),
+            Err(fault) => self.forget(fault).await,
         }
         kept
     }
@@ -319,22 +309,30 @@ impl Writer {
     async fn put_environment(&mut self, rows: &EnvironmentRows) -> Result<(), Fault> {
         self.check_file()?;
         self.check_room()?;
+        self.begin().await?;
         let put = packages::put_environment(self.connection().await?, rows).await;
-        self.forget_unless(put).await
+        self.committed(put).await
     }
 
     async fn put_audit(&mut self, row: &AuditRow) -> Result<(), Fault> {
         self.check_file()?;
         self.check_room()?;
+        self.begin().await?;
         let put = packages::put_audit(self.connection().await?, row).await;
-        self.forget_unless(put).await
+        self.committed(put).await
     }
 
-    async fn forget_unless(&mut self, written: Result<(), sqlx::Error>) -> Result<(), Fault> {
-        let Err(error) = written else { return Ok(()) };
-        let fault = self.fault(&error);
-        self.forget(&fault).await;
-        Err(fault)
+    /// Commits what was written into the transaction that was begun for it.
+    pub(super) async fn committed<T>(&mut self, written: Result<T, sqlx::Error>) -> Result<T, Fault> {
+        let done = match written {
+            Ok(written) => self.commit_begun().await.map(|()| written),
+            Err(error) => Err(self.fault(&error)),
+        };
+        match &done {
+            Ok(_) => self.wrote(),
+            Err(fault) => self.forget(fault).await,
+        }
+        done
     }
 
     pub(super) fn fault(&self, error: &sqlx::Error) -> Fault {
@@ -379,6 +377,7 @@ fn decide(mut batch: Batch, commands: Vec<Command>, claims: Vec<Vec<RunId>>) -> 
             | Command::Publish { .. }
             | Command::RecordSync { .. }
             | Command::ChangeSecret { .. }
+            | Command::Look { .. }
             | Command::Close { .. } => {}
         }
     }

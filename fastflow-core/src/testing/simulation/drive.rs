@@ -23,6 +23,7 @@ use super::{
 };
 use crate::{
     Clock as _, Result,
+    code::CodeShelf,
     host::{
         Blackouts, Executors, Ports, Preheat, Retention, Settings,
         dispatcher::{COMMANDS, Dispatcher},
@@ -105,6 +106,7 @@ impl Living {
         let ports = Arc::new(Ports {
             store,
             source: Arc::new(SimSource(Arc::clone(stage))),
+            code: CodeShelf::new(DataDir::new("/simulated").code_dir()),
             executors: Executors { default: name.clone(), by_name: BTreeMap::from([(name, executor)]) },
             environments: Arc::new(NoEnvironments),
             auditor: Arc::new(NoEnvironments),
@@ -115,6 +117,7 @@ impl Living {
             data: DataDir::new("/simulated"),
             owner,
             settings: Settings {
+                hosting: crate::Hosting::Required,
                 max_concurrent_runs: stage.plan.slots,
                 capacity: stage.plan.capacity.clone(),
                 blackouts: Blackouts::default(),
@@ -167,6 +170,7 @@ impl Living {
 /// What the facade does when it starts, and gives back what an earlier host left open.
 async fn begin(ports: &Ports) -> Result<Vec<Run>> {
     sync(ports).await?;
+    ports.signals.work(true);
     ports.store.take_over().await
 }
 

@@ -15,8 +15,8 @@ use crate::{
     pipeline::Diagnostic,
     source::{
         GitLimits, SyncFailure, SyncFailureKind,
-        git::names,
         listing::{Found, Listing, MARKS, Top},
+        names,
         tree::show,
     },
 };

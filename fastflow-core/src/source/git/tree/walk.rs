@@ -13,13 +13,11 @@ use crate::{
     pipeline::Diagnostic,
     source::{
         TreeLimits,
-        git::names,
+        names::{self, MAX_PATH_BYTES},
         tree::{Entry, Kind, Refusal, Stamp, Tree, is_excluded, show, too_much},
     },
 };
 
-/// The longest path inside a pipeline, so that it fits below any folder of snapshots.
-const MAX_PATH_BYTES: usize = 1024;
 /// The longest target of a link.
 const MAX_TARGET_BYTES: u64 = 1024;
 /// So many findings of one pipeline tell enough.

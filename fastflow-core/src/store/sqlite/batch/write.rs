@@ -19,12 +19,12 @@ use crate::{
 /// The parameters of [`WRITE`], in its order, as JSON.
 pub(crate) type Rows = [Value; 12];
 
-/// One transaction in one call: the connection works in a thread of its own, and each call costs two hops.
+/// The rest of a transaction that the [writer](super::super::writer) has begun, in one call: the connection works in a
+/// thread of its own, and each call costs two hops.
 ///
 /// Between the statements stands a fence: a row of a private table whose `CHECK` fails, and with it everything,
 /// when not exactly the expected rows were changed. `jsonb_each` gives rows that need not be parsed again for each column.
 pub(crate) const WRITE: &str = "
-BEGIN IMMEDIATE;
 INSERT INTO pipelines (id, name) SELECT value->>0, value->>1 FROM jsonb_each($1);
 INSERT INTO specs (id, hash, body) SELECT value->>0, unhex(value->>1), value->>2 FROM jsonb_each($2);
 INSERT INTO runs (id, pipeline, spec, submission, key, priority, created_at, state, status, not_before, detail,

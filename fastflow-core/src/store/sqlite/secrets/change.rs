@@ -1,14 +1,11 @@
-//! Changes of values. The writer makes each in a transaction of its own.
+//! Changes of values. The writer makes each in a transaction of its own, in which it also reads what it depends on.
 
 use sqlx::SqliteConnection;
 
 use crate::{
     Result, Timestamp,
     secret::{SecretName, SecretScope},
-    store::{
-        PutSecret, ResealSecret, SecretContent, keep,
-        sqlite::{fault::Fault, writer::Writer},
-    },
+    store::{PutSecret, ResealSecret, SecretContent, keep, sqlite::writer::Writer},
 };
 
 pub(crate) const SELECT_NEWEST: &str =
@@ -16,21 +13,17 @@ pub(crate) const SELECT_NEWEST: &str =
 
 /// Puts a value in the place of the one before it, which the connection then wipes from the file (`secure_delete`).
 pub(crate) const PUT_SECRET: &str = "
-BEGIN IMMEDIATE;
 UPDATE secret_versions SET ended_at = $4 WHERE scope = $1 AND name = $2 AND ended_at IS NULL;
 INSERT INTO secret_versions (scope, name, version, is_sealed, put_at) VALUES ($1, $2, $3, $5 IS NOT NULL, $4);
 INSERT INTO secrets (scope, name, version, put_at, sealed, plain) VALUES ($1, $2, $3, $4, $5, $6)
 ON CONFLICT (scope, name) DO UPDATE SET version = excluded.version, put_at = excluded.put_at, used_at = NULL,
    used_by = NULL, sealed = excluded.sealed, plain = excluded.plain;
-COMMIT;
 ";
 
 /// Removes a value that is there.
 pub(crate) const REMOVE_SECRET: &str = "
-BEGIN IMMEDIATE;
 DELETE FROM secrets WHERE scope = $1 AND name = $2;
 UPDATE secret_versions SET ended_at = $3 WHERE scope = $1 AND name = $2 AND ended_at IS NULL;
-COMMIT;
 ";
 
 const SELECT_PRESENT: &str = "SELECT version FROM secrets WHERE scope = $1 AND name = $2";
@@ -56,20 +49,14 @@ impl Writer {
             SecretChange::Put(_) | SecretChange::Reseal(_) => self.check_room(),
         });
         admitted.map_err(|fault| fault.error())?;
+        self.begin().await.map_err(|fault| fault.error())?;
         let connection = self.connection().await.map_err(|fault| fault.error())?;
         let changed = match change {
             SecretChange::Put(put) => put_secret(connection, put).await,
             SecretChange::Remove { scope, name, at } => remove_secret(connection, scope, name, *at).await,
             SecretChange::Reseal(reseal) => reseal_secret(connection, reseal).await.map(Ok),
         };
-        match changed {
-            Ok(answer) => answer,
-            Err(error) => {
-                let fault: Fault = self.fault(&error);
-                self.forget(&fault).await;
-                Err(fault.error())
-            }
-        }
+        self.committed(changed).await.map_err(|fault| fault.error())?
     }
 }
 

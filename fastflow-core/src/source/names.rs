@@ -2,14 +2,13 @@
 
 use std::fmt;
 
-use gix::{
-    bstr::ByteSlice,
-    validate::path::{component, component::Options as Disguises, component_is_windows_device},
-};
+use gix_validate::path::{component, component::Options as Disguises, component_is_windows_device};
 use unicode_normalization::UnicodeNormalization;
 
 /// As much as file systems take.
 const MAX_NAME_BYTES: usize = 255;
+/// The longest path inside a pipeline, so that it fits below any folder of snapshots.
+pub(super) const MAX_PATH_BYTES: usize = 1024;
 
 /// The rule that a name breaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -61,12 +60,12 @@ pub(super) fn check(name: &[u8]) -> Result<&str, NameRule> {
     }
     // All that hides `.git` from a plain comparison: case, ignorable code points, short names, streams, endings.
     let options = Disguises { protect_windows: false, protect_hfs: true, protect_ntfs: true };
-    if component(name.as_bstr(), None, options).is_err() {
+    if component(name.into(), None, options).is_err() {
         return Err(NameRule::Git);
     }
     // Windows reads these three digits as the plain ones.
     let plain = text.replace('¹', "1").replace('²', "2").replace('³', "3");
-    if component_is_windows_device(plain.as_bytes().as_bstr()) {
+    if component_is_windows_device(plain.as_bytes().into()) {
         return Err(NameRule::Device);
     }
     if text.ends_with(['.', ' ']) {

@@ -1,0 +1,11 @@
+//! Several processes that have one data directory open: one of them hosts.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod guest;
+#[path = "../host/kit.rs"]
+mod kit;
+mod process;
+mod role;
+mod storm;
+mod takeover;

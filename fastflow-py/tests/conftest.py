@@ -1,0 +1,50 @@
+"""What the tests share: the pipelines of the examples, a data directory of their own, and a flow."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fastflow
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def require(suite: str, found: object, why: str) -> None:
+    """Skips a test that lacks something, in the words that `make test` collects at its end."""
+    if not found:
+        pytest.skip(f"{suite}: {why}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Says once for each suite why tests of it were skipped."""
+    reports = terminalreporter.stats.get("skipped", [])
+    for why in sorted({str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports}):
+        terminalreporter.write_line(f"SKIPPED: {why}")
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The checkout that the tests are part of."""
+    return REPOSITORY
+
+
+@pytest.fixture(scope="session")
+def pipelines() -> Path:
+    """The pipelines of the examples."""
+    return REPOSITORY / "examples" / "pipelines"
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    """A data directory that nobody else uses."""
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def flow(pipelines: Path, data_dir: Path) -> Iterator[fastflow.Flow]:
+    """An open flow."""
+    with fastflow.open(pipelines, data_dir=data_dir) as flow:
+        yield flow
