@@ -7,7 +7,7 @@ read, and another takes over when the host dies.
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -19,7 +19,7 @@ PIPELINES = os.environ.get("PIPELINES", "./pipelines")
 
 
 @asynccontextmanager
-async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncGenerator[None, None]:
     """Opens the flow when the application starts. Leaving it stops no run."""
     async with fastflow.open(PIPELINES) as flow:
         app.state.flow = flow

@@ -22,9 +22,13 @@ use tracing::Dispatch;
 use crate::{
     config::Config,
     error,
+    events::Events,
     operation::{Operation, Record, seconds},
+    packages::Packages,
+    pipelines::Pipelines,
     process::Process,
     runs::Runs,
+    schedules::Schedules,
     stream::Stream,
 };
 
@@ -109,6 +113,16 @@ impl Shared {
         self.check(py)?;
         let there = self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if there { Ok(self.parts.handle.clone()) } else { Err(error::closed(py)) }
+    }
+
+    /// Drops what may want the runtime when it goes. In a forked child it is kept: its threads are not there.
+    pub(crate) fn discard<T>(&self, value: T) {
+        if self.process.is_current() {
+            let _entered = self.parts.handle.enter();
+            drop(value);
+        } else {
+            std::mem::forget(value);
+        }
     }
 
     /// Carries a future out in this thread, which must not hold the interpreter. `None` when the flow ends first.
@@ -303,5 +317,29 @@ impl Engine {
     #[getter]
     fn runs(&self) -> Runs {
         Runs::new(&self.shared)
+    }
+
+    /// The pipelines.
+    #[getter]
+    fn pipelines(&self) -> Pipelines {
+        Pipelines::new(&self.shared)
+    }
+
+    /// The schedules.
+    #[getter]
+    fn schedules(&self) -> Schedules {
+        Schedules::new(&self.shared)
+    }
+
+    /// The events.
+    #[getter]
+    fn events(&self) -> Events {
+        Events::new(&self.shared)
+    }
+
+    /// The packages.
+    #[getter]
+    fn packages(&self) -> Packages {
+        Packages::new(&self.shared)
     }
 }

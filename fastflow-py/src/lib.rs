@@ -14,14 +14,19 @@
 mod config;
 mod engine;
 mod error;
+mod events;
 mod executor;
 mod logging;
 mod mailbox;
 mod operation;
+mod packages;
+mod pipelines;
 mod process;
 mod queue;
 mod record;
 mod runs;
+mod schedule_record;
+mod schedules;
 mod shim;
 mod stream;
 mod testing;
@@ -43,5 +48,10 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<testing::ManualClock>()?;
     module.add_function(wrap_pyfunction!(testing::executor_cases, module)?)?;
     module.add_function(wrap_pyfunction!(testing::run_executor_case, module)?)?;
+    module.add_class::<pipelines::Pipelines>()?;
+    module.add_class::<schedules::Schedules>()?;
+    module.add_function(wrap_pyfunction!(schedules::explain_cron, module)?)?;
+    module.add_class::<events::Events>()?;
+    module.add_class::<packages::Packages>()?;
     module.add_class::<record::LogLine>()
 }

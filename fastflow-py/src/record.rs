@@ -12,9 +12,11 @@ use fastflow_core::{
 };
 use pyo3::{
     IntoPyObjectExt as _,
+    exceptions::PyRuntimeError,
     prelude::*,
     types::{PyBytes, PyDict},
 };
+use serde::Serialize;
 
 use crate::operation::Record;
 
@@ -54,6 +56,22 @@ impl Record for Text {
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.0.into_py_any(py)
     }
+}
+
+/// What has a JSON form, as Python's `json` reads it.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T: Serialize + Send + 'static> Record for Json<T> {
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        json(py, &self.0)
+    }
+}
+
+/// The Python value of what has a JSON form.
+pub(crate) fn json(py: Python<'_>, value: &impl Serialize) -> PyResult<Py<PyAny>> {
+    let text = serde_json::to_string(value)
+        .map_err(|error| PyRuntimeError::new_err(format!("this has no JSON form: {error}")))?;
+    Ok(py.import("json")?.call_method1("loads", (text,))?.unbind())
 }
 
 /// One line of a run's log.

@@ -3,10 +3,13 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use fastflow_core::{
-    Error, ErrorKind, Result, RunId, Submission, journal::Offset, orchestrator::Rerun, run::Status,
+    Error, ErrorKind, Orchestrator, Result, RunId, Submission,
+    journal::Offset,
+    orchestrator::Rerun,
+    run::{Run, Status},
     store::RunQuery,
 };
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream as Stream_, StreamExt as _, TryStreamExt as _, stream::FuturesUnordered};
 use pyo3::prelude::*;
 
 use crate::{
@@ -98,6 +101,38 @@ impl Runs {
         })
     }
 
+    /// A page of failed runs that were not run again since, newest first.
+    #[pyo3(signature = (*, before, limit))]
+    fn dead_letters(&self, before: Option<String>, limit: NonZeroU32) -> Operation {
+        self.shared.call(move |flow| async move {
+            let before = before.as_deref().map(str::parse).transpose()?;
+            flow.runs().dead_letters(before, limit).await
+        })
+    }
+
+    /// Several runs, in this order, once all of them have ended.
+    fn wait_all(&self, ids: Vec<String>) -> Operation {
+        self.shared.call(move |flow| async move {
+            let ids = ids.iter().map(|id| id.parse()).collect::<Result<Vec<RunId>>>()?;
+            let runs = flow.runs();
+            futures::future::try_join_all(ids.into_iter().map(|id| async move { runs.wait(id).await })).await
+        })
+    }
+
+    /// Several runs, each when it has ended.
+    #[pyo3(signature = (ids, *, then, timeout = None))]
+    #[expect(clippy::needless_pass_by_value, reason = "a list of Python's cannot be borrowed")]
+    fn as_completed(
+        &self,
+        py: Python<'_>,
+        ids: Vec<String>,
+        then: Py<PyAny>,
+        timeout: Option<f64>,
+    ) -> PyResult<Stream> {
+        let ids = ids.iter().map(|id| parsed(py, id)).collect::<PyResult<Vec<RunId>>>()?;
+        self.shared.stream(py, |flow| ended(flow, ids).boxed(), StreamOptions { then: Some(then), timeout })
+    }
+
     /// The attempts of a run.
     fn attempts(&self, id: String) -> Operation {
         self.shared.call(move |flow| async move { flow.runs().attempts(id.parse()?).await })
@@ -144,17 +179,17 @@ impl Runs {
     }
 
     /// What an attempt uses of the machine, live.
-    #[pyo3(signature = (id, attempt, *, then = None, timeout = None))]
+    #[pyo3(signature = (id, attempt, *, then, timeout = None))]
     fn usage(
         &self,
         py: Python<'_>,
         id: &str,
         attempt: NonZeroU32,
-        then: Option<Py<PyAny>>,
+        then: Py<PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Stream> {
         let attempt = fastflow_core::AttemptId { run: parsed(py, id)?, number: attempt };
-        let options = StreamOptions { then, timeout };
+        let options = StreamOptions { then: Some(then), timeout };
         self.shared.stream(
             py,
             |flow| flow.runs().usage(attempt, Offset::START).map_ok(|(_, sample)| Usage(sample)).boxed(),
@@ -168,6 +203,16 @@ impl Runs {
             flow.runs().explain(id.parse()?).await.map(|found| record::Text(found.to_string()))
         })
     }
+}
+
+/// Each run when it has ended, whichever is first.
+fn ended(flow: &Orchestrator, ids: Vec<RunId>) -> impl Stream_<Item = Result<Run>> + use<> {
+    ids.into_iter()
+        .map(|id| {
+            let flow = flow.clone();
+            async move { flow.runs().wait(id).await }
+        })
+        .collect::<FuturesUnordered<_>>()
 }
 
 fn parsed(py: Python<'_>, id: &str) -> PyResult<RunId> {

@@ -11,6 +11,7 @@ use pyo3::{
     exceptions::{PyRuntimeError, PyStopAsyncIteration, PyStopIteration},
     prelude::*,
 };
+use tokio::sync::mpsc;
 
 use crate::{
     engine::Shared,
@@ -41,34 +42,30 @@ pub(crate) struct Stream {
     timeout: Option<f64>,
 }
 
+impl Drop for Stream {
+    /// Whoever reads ahead for it is told that nobody reads any more.
+    fn drop(&mut self) {
+        let nothing = Arc::new(tokio::sync::Mutex::new(futures::stream::empty().boxed()));
+        self.shared.discard(std::mem::replace(&mut self.source, nothing));
+    }
+}
+
 impl Stream {
-    /// Of these items, each given to `then`; with so many seconds for each wait.
+    /// Of these items, each given to `then`; with so many seconds for each wait. To be called within the runtime.
     pub(crate) fn of<T: Record>(
         shared: &Arc<Shared>,
         items: BoxStream<'static, Result<T>>,
         then: Option<Py<PyAny>>,
         timeout: Option<f64>,
     ) -> Self {
-        let batches = items.ready_chunks(BATCH_ITEMS).flat_map(|chunk| {
-            let mut found = Vec::with_capacity(chunk.len());
-            let mut failed = None;
-            for item in chunk {
-                match item {
-                    Ok(item) => found.push(item),
-                    Err(error) => {
-                        failed = Some(error);
-                        break;
-                    }
-                }
-            }
-            // An empty one would look like the end to whoever waits for an item.
-            let batch = (!found.is_empty()).then(|| {
-                Ok(Box::new(move |py: Python<'_>| {
-                    found.into_iter().map(|item| item.into_python(py)).collect()
-                }) as Batch)
-            });
-            futures::stream::iter([batch, failed.map(Err)].into_iter().flatten())
+        let (to, from) = mpsc::channel(BATCH_ITEMS);
+        tokio::spawn(drive(items, to));
+        let batches = futures::stream::unfold(from, |mut from| async move {
+            let mut arrived = Vec::new();
+            let count = from.recv_many(&mut arrived, BATCH_ITEMS).await;
+            (count > 0).then(|| (batches(arrived), from))
         });
+        let batches = batches.flat_map(futures::stream::iter);
         Self {
             shared: Arc::clone(shared),
             source: Arc::new(tokio::sync::Mutex::new(batches.boxed())),
@@ -123,6 +120,43 @@ impl Stream {
             }),
         )
     }
+}
+
+/// Reads ahead, so that a reader who pauses never leaves a question to the store half asked: it would keep the store from
+/// being closed.
+async fn drive<T>(mut items: BoxStream<'static, Result<T>>, to: mpsc::Sender<Result<T>>) {
+    loop {
+        let item = tokio::select! {
+            biased;
+            () = to.closed() => return,
+            item = items.next() => item,
+        };
+        let Some(item) = item else { return };
+        if to.send(item).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What has arrived as one batch, and the error behind it.
+fn batches<T: Record>(arrived: Vec<Result<T>>) -> impl Iterator<Item = Result<Batch>> {
+    let mut found = Vec::with_capacity(arrived.len());
+    let mut failed = None;
+    for item in arrived {
+        match item {
+            Ok(item) => found.push(item),
+            Err(error) => {
+                failed = Some(error);
+                break;
+            }
+        }
+    }
+    // An empty one would look like the end to whoever waits for an item.
+    let batch = (!found.is_empty()).then(|| {
+        Ok(Box::new(move |py: Python<'_>| found.into_iter().map(|item| item.into_python(py)).collect())
+            as Batch)
+    });
+    [batch, failed.map(Err)].into_iter().flatten()
 }
 
 fn fetch_batch(arrived: &Mutex<Arrived>) -> Option<std::result::Result<Batch, Error>> {

@@ -1,7 +1,22 @@
+import builtins
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, final
+
+__all__ = [
+    "Engine",
+    "Events",
+    "LogLine",
+    "Operation",
+    "Packages",
+    "Pipelines",
+    "Runs",
+    "Schedules",
+    "Stream",
+    "__version__",
+    "explain_cron",
+]
 
 _T = TypeVar("_T")
 _U = TypeVar("_U")
@@ -34,6 +49,14 @@ class Engine:
     def data_dir(self) -> Path: ...
     @property
     def runs(self) -> Runs: ...
+    @property
+    def pipelines(self) -> Pipelines: ...
+    @property
+    def schedules(self) -> Schedules: ...
+    @property
+    def events(self) -> Events: ...
+    @property
+    def packages(self) -> Packages: ...
 
 @final
 class Runs:
@@ -54,16 +77,27 @@ class Runs:
         self,
         *,
         pipeline: str | None = None,
-        statuses: list[str] = [],
+        statuses: list[str] = ...,
         before: str | None = None,
         limit: int | None = None,
     ) -> Operation[tuple[list[dict[str, Any]], str | None]]: ...
+    def dead_letters(
+        self, *, before: str | None, limit: int
+    ) -> Operation[tuple[list[dict[str, Any]], str | None]]: ...
+    def wait_all(self, ids: list[str]) -> Operation[list[dict[str, Any]]]: ...
+    def as_completed(
+        self,
+        ids: list[str],
+        *,
+        then: Callable[[dict[str, Any]], _T],
+        timeout: float | None = None,
+    ) -> Stream[_T]: ...
     def attempts(self, id: str) -> Operation[list[dict[str, Any]]]: ...
     def cancel(self, id: str) -> Operation[dict[str, Any]]: ...
     def rerun(self, id: str, newest_revision: bool) -> Operation[dict[str, Any]]: ...
     def directory(self, id: str, attempt: int) -> Operation[Path]: ...
     def logs(
-        self, id: str, *, attempt: int = 1, offset: int = 0, timeout: float | None = None
+        self, id: str, *, attempt: int = ..., offset: int = 0, timeout: float | None = None
     ) -> Stream[LogLine]: ...
     def usage(
         self,
@@ -74,6 +108,67 @@ class Runs:
         timeout: float | None = None,
     ) -> Stream[_T]: ...
     def explain(self, id: str) -> Operation[str]: ...
+
+@final
+class Pipelines:
+    def list(self) -> Operation[builtins.list[dict[str, Any]]]: ...
+    def get(self, name: str) -> Operation[dict[str, Any]]: ...
+    def daily_statistics(self, name: str, days: int) -> Operation[builtins.list[dict[str, Any]]]: ...
+
+@final
+class Schedules:
+    def list(self) -> Operation[builtins.list[dict[str, Any]]]: ...
+    def get(self, id: str) -> Operation[dict[str, Any]]: ...
+    def put(self, given: dict[str, Any]) -> Operation[dict[str, Any]]: ...
+    def set_enabled(self, id: str, enabled: bool) -> Operation[dict[str, Any]]: ...
+    def remove(self, id: str) -> Operation[None]: ...
+    def next(self, id: str, limit: int) -> Operation[builtins.list[datetime]]: ...
+    def upcoming(self, within: float, limit: int) -> Operation[builtins.list[dict[str, Any]]]: ...
+    def ticks(
+        self,
+        *,
+        schedule: str | None = None,
+        since: datetime | None = None,
+        before: datetime | None = None,
+        behind: tuple[datetime, str] | None = None,
+        limit: int | None = None,
+    ) -> Operation[builtins.list[dict[str, Any]]]: ...
+
+def explain_cron(
+    text: str,
+    timezone: str,
+    *,
+    gap: str | None = None,
+    fold: str | None = None,
+    after: datetime | None = None,
+    limit: int = 5,
+) -> dict[str, Any]: ...
+@final
+class Events:
+    def after(
+        self,
+        after: int,
+        *,
+        then: Callable[[dict[str, Any]], _T],
+        timeout: float | None = None,
+    ) -> Stream[_T]: ...
+
+@final
+class Packages:
+    def of_run(self, id: str) -> Operation[dict[str, Any]]: ...
+    def of_environment(self, id: str) -> Operation[dict[str, Any]]: ...
+    def used(
+        self,
+        name: str,
+        *,
+        versions: str | None = None,
+        before: str | None = None,
+        limit: int | None = None,
+    ) -> Operation[dict[str, Any]]: ...
+    def sbom_of_run(self, id: str) -> Operation[dict[str, Any]]: ...
+    def sbom_of_environment(self, id: str) -> Operation[dict[str, Any]]: ...
+    def audit(self, environment: str) -> Operation[dict[str, Any]]: ...
+    def audits(self, environment: str | None, limit: int) -> Operation[list[dict[str, Any]]]: ...
 
 @final
 class LogLine:

@@ -6,6 +6,11 @@ was asked of it.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .runs import Failure, RunData
+
 
 class FastflowError(Exception):
     """What all exceptions of the package are.
@@ -65,6 +70,27 @@ class StorageFullError(UnavailableError):
 
 class TimedOutError(FastflowError, TimeoutError):
     """A call took longer than its ``timeout``. What it asked for may still happen."""
+
+
+class RunFailedError(FastflowError):
+    """A run that had to succeed did not: raised by ``raise_for_failure`` alone.
+
+    Attributes:
+        run: the run.
+        failure: why it failed; None when it was cancelled.
+    """
+
+    run: RunData
+    failure: Failure | None
+
+    def __init__(self, run: RunData) -> None:
+        why = "it was cancelled" if run.failure is None else str(run.failure)
+        super().__init__(f"run {run.id} of `{run.pipeline}` did not succeed: {why}", run=str(run.id), pipeline=run.pipeline)
+        self.run = run
+        self.failure = run.failure
+
+    def __reduce__(self) -> tuple[type[RunFailedError], tuple[RunData]]:
+        return type(self), (self.run,)
 
 
 class ForkError(FastflowError, RuntimeError):

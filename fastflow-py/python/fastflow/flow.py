@@ -5,7 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import weakref
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,11 @@ from typing import TYPE_CHECKING, Any
 from ._fastflow import Engine
 from ._service import Service, end_all
 from ._time import Duration, seconds, seconds_or_none
+from .events import Event, events_after
+from .packages import AsyncPackages, Packages
+from .pipelines import AsyncPipelines, Pipelines
 from .runs import AsyncRun, AsyncRuns, Run, Runs
+from .schedules import AsyncSchedules, Schedules
 
 if TYPE_CHECKING:
     from ._fastflow import ManualClock
@@ -187,15 +191,24 @@ class Flow:
     <Status.SUCCESS: 'SUCCESS'>
     """
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "runs")
+    __slots__ = ("__weakref__", "_engine", "_timeout", "packages", "pipelines", "runs", "schedules")
 
     runs: Runs
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
+    pipelines: Pipelines
+    """The pipelines: read, statistics."""
+    schedules: Schedules
+    """The schedules: read, make, change; their instants and their ledger."""
+    packages: Packages
+    """The packages: what is installed where, who used it, bills of materials, audits."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
         self._timeout = timeout
         self.runs = Runs(self, engine.runs)
+        self.pipelines = Pipelines(self, engine.pipelines)
+        self.schedules = Schedules(self, engine.schedules)
+        self.packages = Packages(self, engine.packages)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -229,6 +242,31 @@ class Flow:
             timeout=timeout,
         )
 
+    def events(
+        self, *, after: Event | int | None = None, timeout: Duration | None = None
+    ) -> Iterator[Event]:
+        """Each change of a run's state: those that are kept first, then new ones as they come.
+
+        Only those after ``after``, an event or its id. A slow reader loses none, and who was interrupted goes on after
+        the last event that it saw.
+
+        Args:
+            after: the event, or the id of one, that the first one follows; everything that is kept, when nothing is said.
+            timeout: how long to wait for each event.
+
+        Raises:
+            TimedOutError: no event came within ``timeout``. Iterating can go on.
+            ClosedError: the flow was closed. Another one goes on after the last event.
+
+        >>> run = flow.run("hello")
+        >>> for event in flow.events():
+        ...     if event.status.is_final:
+        ...         print(event.pipeline, event.status)
+        ...         break
+        hello SUCCESS
+        """
+        return events_after(self._engine.events, after, timeout)
+
     def close(
         self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None
     ) -> None:
@@ -259,15 +297,24 @@ class Flow:
 class AsyncFlow:
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "runs")
+    __slots__ = ("__weakref__", "_engine", "_timeout", "packages", "pipelines", "runs", "schedules")
 
     runs: AsyncRuns
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
+    pipelines: AsyncPipelines
+    """The pipelines: read, statistics."""
+    schedules: AsyncSchedules
+    """The schedules: read, make, change; their instants and their ledger."""
+    packages: AsyncPackages
+    """The packages: what is installed where, who used it, bills of materials, audits."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
         self._timeout = timeout
         self.runs = AsyncRuns(self, engine.runs)
+        self.pipelines = AsyncPipelines(self, engine.pipelines)
+        self.schedules = AsyncSchedules(self, engine.schedules)
+        self.packages = AsyncPackages(self, engine.packages)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -300,6 +347,12 @@ class AsyncFlow:
             executor=executor,
             timeout=timeout,
         )
+
+    def events(
+        self, *, after: Event | int | None = None, timeout: Duration | None = None
+    ) -> AsyncIterator[Event]:
+        """Each change of a run's state, for ``async for``. See :meth:`Flow.events`."""
+        return events_after(self._engine.events, after, timeout)
 
     async def close(
         self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None

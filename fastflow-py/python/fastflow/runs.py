@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -11,8 +12,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
-from ._time import Duration, seconds, seconds_or_none
-from .errors import InvalidError
+from ._time import Duration, seconds_or_none
+from .errors import ConflictError, InvalidError, RunFailedError
 
 if TYPE_CHECKING:
     from ._fastflow import LogLine, Operation, Stream
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .flow import AsyncFlow, Flow
 
 _R = TypeVar("_R", bound="RunData")
+
+_PAGE_ROWS = 1000
 
 
 class Status(str, Enum):
@@ -217,6 +220,25 @@ class RunData:
         """Whether it has ended."""
         return self.status.is_final
 
+    def raise_for_failure(self: _R) -> _R:
+        """The run itself, if it succeeded: for programs that can do nothing with one that did not.
+
+        Raises:
+            RunFailedError: it failed or was cancelled.
+            ConflictError: it had not ended when it was read. Wait for it first.
+
+        >>> flow.run("hello").wait().raise_for_failure().status
+        <Status.SUCCESS: 'SUCCESS'>
+        >>> flow.run("broken").wait().raise_for_failure()
+        Traceback (most recent call last):
+        fastflow.errors.RunFailedError: run ... of `broken` did not succeed: exit code 1
+        """
+        if not self.is_final:
+            raise ConflictError(f"run {self.id} has not ended: wait for it first", run=str(self.id))
+        if self.status is not Status.SUCCESS:
+            raise RunFailedError(self)
+        return self
+
 
 def _failure(record: dict[str, Any] | None) -> Failure | None:
     if record is None:
@@ -247,6 +269,18 @@ def _attempts(records: list[dict[str, Any]]) -> list[Attempt]:
 
 def _sample(record: dict[str, Any]) -> UsageSample:
     return UsageSample(**record)
+
+
+def _page_rows(left: int | None) -> int:
+    return _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
+
+
+def _ids(runs: Iterable[RunData | UUID | str]) -> list[str]:
+    return [str(run.id if isinstance(run, RunData) else run) for run in runs]
+
+
+def _unique(ids: list[str]) -> list[str]:
+    return list(dict.fromkeys(ids))
 
 
 def _position(after: str | LogLine | None) -> tuple[int, int]:
@@ -349,11 +383,11 @@ class Run(RunData):
 
         ``after`` is the ``position`` of a line: what follows it is read. ``timeout`` is how long to wait for each line.
 
-        >>> lines = list(flow.run("hello").logs())
-        >>> first, *rest = [line for line in lines if line.stream == "stdout"]
-        >>> [line.text for line in lines[0].__class__ and flow.runs.logs(run_of(lines), after=first)] == [
-        ...     line.text for line in rest
-        ... ]
+        >>> run = flow.run("hello")
+        >>> first, second = [line for line in run.logs() if line.stream == "stdout"]
+        >>> print(first)
+        hello, world
+        >>> next(run.logs(after=first)) == second
         True
         """
         return self.flow.runs.logs(self.id, after=after, timeout=timeout)
@@ -464,7 +498,7 @@ class Runs:
         before: str | None = None
         left = limit
         while left is None or left > 0:
-            page = self._operations.page(pipeline, status, before, None if left is None else min(left, 1000))
+            page = self._operations.page(pipeline, status, before, _page_rows(left))
             records, before = page.block(self._flow._limit(timeout))
             for record in records:
                 yield self._run(record)
@@ -480,6 +514,60 @@ class Runs:
         """
         return self._run(self._native.wait(str(id)).block(seconds_or_none(timeout)))
 
+    def dead_letters(
+        self, *, limit: int | None = None, timeout: Duration | None = None
+    ) -> Iterator[Run]:
+        """Failed runs that were not run again since, newest first. :meth:`rerun` takes one off the list.
+
+        >>> run = flow.run("broken").wait()
+        >>> [run.pipeline for run in flow.runs.dead_letters()]
+        ['broken']
+        >>> again = run.rerun().wait()
+        >>> [found.id for found in flow.runs.dead_letters()] == [again.id]
+        True
+        """
+        before: str | None = None
+        left = limit
+        while left is None or left > 0:
+            page = self._native.dead_letters(before=before, limit=_page_rows(left))
+            records, before = page.block(self._flow._limit(timeout))
+            for record in records:
+                yield self._run(record)
+            left = None if left is None else left - len(records)
+            if before is None:
+                return
+
+    def wait_all(
+        self, runs: Iterable[RunData | UUID | str], *, timeout: Duration | None = None
+    ) -> builtins.list[Run]:
+        """Several runs, in this order, once all of them have ended. One that fails is no exception.
+
+        Raises:
+            NotFoundError: there is no such run.
+            TimedOutError: they have not all ended within ``timeout``. They go on.
+
+        >>> runs = [flow.run("hello"), flow.run("broken")]
+        >>> [run.status.value for run in flow.runs.wait_all(runs)]
+        ['SUCCESS', 'FAILED']
+        """
+        records = self._native.wait_all(_ids(runs)).block(seconds_or_none(timeout))
+        return [self._run(record) for record in records]
+
+    def as_completed(
+        self, runs: Iterable[RunData | UUID | str], *, timeout: Duration | None = None
+    ) -> Iterator[Run]:
+        """Several runs, each once when it has ended, whichever is first. ``timeout`` is how long to wait for each.
+
+        Raises:
+            NotFoundError: there is no such run.
+            TimedOutError: the next one has not ended within ``timeout``. The runs go on.
+
+        >>> runs = [flow.run("hello", parameters={"who": name}) for name in ("Ada", "Grace")]
+        >>> sorted(run.parameters["who"] for run in flow.runs.as_completed(runs))
+        ['Ada', 'Grace']
+        """
+        return self._native.as_completed(_unique(_ids(runs)), then=self._run, timeout=seconds_or_none(timeout))
+
     def logs(
         self, id: UUID | str, *, after: str | LogLine | None = None, timeout: Duration | None = None
     ) -> Iterator[LogLine]:
@@ -493,7 +581,7 @@ class Runs:
         number = self.get(id, timeout=timeout).attempt if attempt is None else attempt
         return self._operations.usage(str(id), max(number, 1), timeout)
 
-    def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> list[Attempt]:
+    def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
         return self._native.attempts(str(id)).then(_attempts).block(self._flow._limit(timeout))
 
@@ -610,7 +698,7 @@ class AsyncRuns:
         before: str | None = None
         left = limit
         while left is None or left > 0:
-            page = self._operations.page(pipeline, status, before, None if left is None else min(left, 1000))
+            page = self._operations.page(pipeline, status, before, _page_rows(left))
             records, before = await page.within(self._flow._limit(timeout))
             for record in records:
                 yield self._run(record)
@@ -621,6 +709,34 @@ class AsyncRuns:
     async def wait(self, id: UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
         """One run, once it has ended."""
         return self._run(await self._native.wait(str(id)).within(seconds_or_none(timeout)))
+
+    async def dead_letters(
+        self, *, limit: int | None = None, timeout: Duration | None = None
+    ) -> AsyncIterator[AsyncRun]:
+        """Failed runs that were not run again since, newest first; for ``async for``."""
+        before: str | None = None
+        left = limit
+        while left is None or left > 0:
+            page = self._native.dead_letters(before=before, limit=_page_rows(left))
+            records, before = await page.within(self._flow._limit(timeout))
+            for record in records:
+                yield self._run(record)
+            left = None if left is None else left - len(records)
+            if before is None:
+                return
+
+    async def wait_all(
+        self, runs: Iterable[RunData | UUID | str], *, timeout: Duration | None = None
+    ) -> builtins.list[AsyncRun]:
+        """Several runs, in this order, once all of them have ended. See :meth:`Runs.wait_all`."""
+        records = await self._native.wait_all(_ids(runs)).within(seconds_or_none(timeout))
+        return [self._run(record) for record in records]
+
+    def as_completed(
+        self, runs: Iterable[RunData | UUID | str], *, timeout: Duration | None = None
+    ) -> AsyncIterator[AsyncRun]:
+        """Several runs, each once when it has ended; for ``async for``. See :meth:`Runs.as_completed`."""
+        return self._native.as_completed(_unique(_ids(runs)), then=self._run, timeout=seconds_or_none(timeout))
 
     def logs(
         self, id: UUID | str, *, after: str | LogLine | None = None, timeout: Duration | None = None
@@ -636,7 +752,7 @@ class AsyncRuns:
         async for sample in self._operations.usage(str(id), max(number, 1), timeout):
             yield sample
 
-    async def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> list[Attempt]:
+    async def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
         return await self._native.attempts(str(id)).then(_attempts).within(self._flow._limit(timeout))
 
