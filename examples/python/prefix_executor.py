@@ -1,4 +1,4 @@
-"""An executor of one's own: it runs programs behind a command, such as ``nice -n 15`` or ``systemd-run --user --scope``.
+"""An executor of one's own: it runs programs behind a command, such as ``nice -n 15`` or ``chrt --idle 0``.
 
 What it has to do, and what it leaves to the shim:
 
@@ -55,12 +55,16 @@ class PrefixExecutor(Executor):
 
     def start(self, spec: AttemptSpec) -> Execution | StartFailure:
         order = self.shim.order(spec)
-        entry = self._entry(spec.owner, spec.id)
+        entry = self.entry(spec.owner, spec.id)
         # Before the start: whatever happens now, the attempt is found.
         entry.parent.mkdir(exist_ok=True)
         entry.write_text(str(spec.run_dir))
         started = subprocess.run(
-            [*self.prefix, *self.shim.command], input=order, stdout=subprocess.PIPE, env={"PATH": os.defpath}, check=False
+            [*self.prefix, *self.shim.command],
+            input=order,
+            stdout=subprocess.PIPE,
+            env={"PATH": os.defpath},
+            check=False,
         )
         if not started.stdout:
             raise fastflow.UnavailableError("the shim gave no answer; whether the program was started is unknown")
@@ -70,9 +74,9 @@ class PrefixExecutor(Executor):
             return PrefixExecution(self, spec.owner, spec.id, spec.run_dir, monitor)
         if reply["reply"] == "exec_failed":
             # The proof of its end says why, in the words of the contract.
-            monitor = self.shim.settle(AttemptRef(id=spec.id, owner=spec.owner, run_dir=spec.run_dir), begun=True)
-            if isinstance(monitor, Monitor):
-                PrefixExecution(self, spec.owner, spec.id, spec.run_dir, monitor).await_end()
+            settled = self.shim.settle(AttemptRef(id=spec.id, owner=spec.owner, run_dir=spec.run_dir), begun=True)
+            if isinstance(settled, Monitor):
+                PrefixExecution(self, spec.owner, spec.id, spec.run_dir, settled).await_end()
             entry.unlink(missing_ok=True)
             failure = self.shim.ended(spec.run_dir, spec.id)
             if isinstance(failure, StartFailure):
@@ -95,7 +99,7 @@ class PrefixExecutor(Executor):
         return found
 
     def reattach(self, attempt: AttemptRef) -> Execution | NeverStarted | Lost:
-        entry = self._entry(attempt.owner, attempt.id)
+        entry = self.entry(attempt.owner, attempt.id)
         monitor = self.shim.settle(attempt, begun=entry.exists())
         if isinstance(monitor, Monitor):
             execution = PrefixExecution(self, attempt.owner, attempt.id, attempt.run_dir, monitor)
@@ -110,7 +114,8 @@ class PrefixExecutor(Executor):
         entry.unlink(missing_ok=True)
         return monitor
 
-    def _entry(self, owner: str, attempt: str) -> Path:
+    def entry(self, owner: str, attempt: str) -> Path:
+        """The file that says that there is this attempt."""
         return self.live / owner / attempt
 
 
@@ -143,7 +148,7 @@ class PrefixExecution(Execution):
 
     def remove(self) -> None:
         self.kill()
-        self.executor._entry(self.owner, self.attempt).unlink(missing_ok=True)
+        self.executor.entry(self.owner, self.attempt).unlink(missing_ok=True)
 
     def kill(self) -> None:
         """Kills what runs of it, and waits until nothing does."""

@@ -16,12 +16,11 @@ use tracing::{
     Dispatch, Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
     span,
+    subscriber::Interest,
 };
 
 use crate::{process::Process, queue::Queue};
 
-/// Lines that wait for Python. What is said while so many wait is counted and dropped.
-const MAX_WAITING_LINES: usize = 1024;
 /// The longest line. Causes of errors hold what programs of others say.
 const MAX_LINE_BYTES: usize = 16 * 1024;
 /// Whose word is heard at every level; from others only that something is wrong.
@@ -59,21 +58,22 @@ impl LogPort {
         Dispatch::new(Listener(Arc::clone(&self.lines)))
     }
 
-    /// The end: nothing more is said.
+    /// The end: nothing more is heard, and what was heard may still be taken.
     pub(crate) fn end(&self) {
         if self.process.is_current() {
-            self.lines.queue.close();
+            self.lines.queue.finish();
         }
     }
 }
 
 #[pymethods]
 impl LogPort {
-    /// Hears what is said at this level, a number of `logging`, and above.
+    /// Hears what is said at this level, a number of `logging`, and above. What is said while `max_lines` wait is counted
+    /// and dropped.
     #[new]
-    fn new(least: u8) -> Self {
+    fn new(least: u8, max_lines: usize) -> Self {
         let lines = Lines {
-            queue: Queue::new(MAX_WAITING_LINES),
+            queue: Queue::new(max_lines),
             dropped: AtomicU64::new(0),
             least: AtomicU8::new(least),
             clock: SystemClock::new(),
@@ -115,15 +115,27 @@ fn number(level: Level) -> u8 {
     }
 }
 
+fn is_own(metadata: &Metadata<'_>) -> bool {
+    metadata.target().starts_with(OWN_TARGETS) || metadata.target().starts_with(env!("CARGO_CRATE_NAME"))
+}
+
 /// Hears what is said.
 #[derive(Debug)]
 struct Listener(Arc<Lines>);
 
 impl Subscriber for Listener {
+    /// Asked once for each place that says something. What is worth hearing may change, and so is asked each time.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_own(metadata) || *metadata.level() <= Level::WARN {
+            Interest::sometimes()
+        } else {
+            Interest::never()
+        }
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        let is_own = metadata.target().starts_with(OWN_TARGETS);
         let least = self.0.least.load(Ordering::Relaxed);
-        number(*metadata.level()) >= if is_own { least } else { least.max(number(Level::WARN)) }
+        number(*metadata.level()) >= if is_own(metadata) { least } else { least.max(number(Level::WARN)) }
     }
 
     fn event(&self, event: &Event<'_>) {

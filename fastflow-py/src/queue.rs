@@ -56,11 +56,11 @@ impl<T> Queue<T> {
     pub(crate) fn take(&self) -> Option<T> {
         let mut state = self.state();
         loop {
-            if state.closed {
-                return None;
-            }
             if let Some(item) = state.items.pop_front() {
                 return Some(item);
+            }
+            if state.closed {
+                return None;
             }
             state.waiting += 1;
             state = self.bell.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -74,7 +74,13 @@ impl<T> Queue<T> {
         !state.closed && state.waiting <= state.items.len()
     }
 
-    /// The end: whoever waits goes home, and what was not taken is dropped.
+    /// The end: nothing more is put down, and once the rest is taken, whoever waits goes home.
+    pub(crate) fn finish(&self) {
+        self.state().closed = true;
+        self.bell.notify_all();
+    }
+
+    /// The end at once: what was not taken is dropped.
     pub(crate) fn close(&self) {
         let mut state = self.state();
         state.closed = true;

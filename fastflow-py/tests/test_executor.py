@@ -235,9 +235,7 @@ def test_a_method_that_hangs_keeps_no_other_waiting(pipelines: Path, data_dir: P
 
 def test_many_wait_at_one_time(pipelines: Path, data_dir: Path) -> None:
     theatre = Theatre()
-    with fastflow.open(
-        pipelines, data_dir=data_dir, executors={"mine": theatre}, max_concurrent_runs=40
-    ) as flow:
+    with fastflow.open(pipelines, data_dir=data_dir, executors={"mine": theatre}, max_concurrent_runs=40) as flow:
         runs = [flow.run("hello") for _ in range(40)]
         fastflow.testing.wait_until(lambda: len(theatre.started) == 40)
         for execution in theatre.started:
@@ -270,7 +268,8 @@ fastflow.testing.wait_until(lambda: theatre.started)
 
 
 def host(pipelines: Path, data_dir: Path, then: str) -> subprocess.CompletedProcess[str]:
-    code = HOST.format(tests=os.fspath(Path(__file__).parent), pipelines=str(pipelines), data_dir=str(data_dir), then=then)
+    tests = os.fspath(Path(__file__).parent)
+    code = HOST.format(tests=tests, pipelines=str(pipelines), data_dir=str(data_dir), then=then)
     path = os.pathsep.join([os.fspath(Path(fastflow.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
     return subprocess.run(
         [sys.executable, "-c", code],
@@ -319,7 +318,7 @@ def test_a_forked_child_is_told_and_ends(pipelines: Path, data_dir: Path) -> Non
 
 
 def test_a_busy_interpreter_delays_no_run(tmp_path: Path, data_dir: Path) -> None:
-    """The host program holds the interpreter for two seconds; schedules are kept, and runs start and end, all the same."""
+    """The host program holds the interpreter for three seconds, and schedules are kept all the same."""
     pipeline = tmp_path / "pipelines" / "often"
     pipeline.mkdir(parents=True)
     (pipeline / "main.py").write_text("print('here')")

@@ -31,7 +31,7 @@ def failing(folder: Path, data_dir: Path) -> fastflow.Opening:
     from test_executor import Theatre
 
     def start(spec: object) -> object:
-        raise fastflow.UnavailableError("the runtime sleeps")
+        raise fastflow.InvalidError("the runtime refuses")
 
     return fastflow.open(folder, data_dir=data_dir, executors={"mine": Theatre(start)})  # type: ignore[arg-type]
 
@@ -47,7 +47,7 @@ def test_what_the_host_says_comes_to_a_child_of_the_logger(
         )
     assert said[0].name == "fastflow.host.supervisor"
     assert said[0].levelno == logging.WARNING
-    assert "the runtime sleeps" in said[0].getMessage()
+    assert "the runtime refuses" in said[0].getMessage()
     assert before <= said[0].created <= time.time()
 
 
@@ -84,22 +84,51 @@ with failing(Path({str(broken)!r}), Path({str(data_dir)!r})) as flow:
     assert is_heard or done.stderr == ""
 
 
-def test_lines_that_nobody_takes_are_counted_and_said(
-    broken: Path, data_dir: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A handler that hangs holds up nobody but itself; what does not fit is counted."""
-    let_go = threading.Event()
+def test_a_handler_that_hangs_holds_up_no_run(broken: Path, data_dir: Path, caplog: pytest.LogCaptureFixture) -> None:
+    is_stuck, let_go = threading.Event(), threading.Event()
 
     class Hanging(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            is_stuck.set()
             let_go.wait(LIMIT_SECONDS)
 
     logger, handler = logging.getLogger("fastflow.host"), Hanging()
     logger.addHandler(handler)
     try:
         with caplog.at_level(logging.INFO, "fastflow"), failing(broken, data_dir) as flow:
+            flow.run("plain").wait(timeout=LIMIT_SECONDS)
+            assert is_stuck.wait(LIMIT_SECONDS)
             assert flow.run("plain").wait(timeout=LIMIT_SECONDS).status is fastflow.Status.FAILED
             let_go.set()
+    finally:
+        let_go.set()
+        logger.removeHandler(handler)
+
+
+def test_lines_that_do_not_fit_are_counted_and_said(
+    broken: Path, data_dir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastflow._logging.MAX_WAITING_LINES", 2)
+    is_stuck, let_go = threading.Event(), threading.Event()
+
+    class Hanging(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            is_stuck.set()
+            let_go.wait(LIMIT_SECONDS)
+
+    logger, handler = logging.getLogger("fastflow.host"), Hanging()
+    logger.addHandler(handler)
+    try:
+        with caplog.at_level(logging.INFO, "fastflow"), failing(broken, data_dir) as flow:
+            # Each has one line to say: one is being handled, two wait, and two are dropped.
+            for _ in range(5):
+                flow.run("plain").wait(timeout=LIMIT_SECONDS)
+                assert is_stuck.wait(LIMIT_SECONDS)
+            let_go.set()
+            said = fastflow.testing.wait_until(
+                lambda: [record for record in caplog.records if "were dropped" in record.getMessage()]
+            )
+            assert said[0].args == (2,)
     finally:
         let_go.set()
         logger.removeHandler(handler)

@@ -17,6 +17,8 @@ SUCCESS
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ._fastflow import LogLine, __version__
 from .errors import (
     AlreadyExistsError,
@@ -93,6 +95,19 @@ from .schedules import (
     explain_cron,
 )
 
+if TYPE_CHECKING:
+    from .executor import Execution, Executor
+else:
+
+    def __getattr__(name: str) -> object:
+        """Few write executors of their own, and so these are imported when somebody asks for them."""
+        if name not in ("Execution", "Executor"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import executor
+
+        return getattr(executor, name)
+
+
 __all__ = [
     "AlreadyExistsError",
     "AsyncFlow",
@@ -116,6 +131,8 @@ __all__ = [
     "EnvironmentPackages",
     "EnvironmentState",
     "Event",
+    "Execution",
+    "Executor",
     "ExitReport",
     "Failure",
     "FailureKind",

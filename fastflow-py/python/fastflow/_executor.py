@@ -1,4 +1,4 @@
-"""The threads that run the methods of executors, and the forms in which questions and answers cross."""
+"""The threads that run the methods of executors."""
 
 from __future__ import annotations
 
@@ -6,30 +6,14 @@ import inspect
 import json
 import threading
 from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 from . import errors
+from ._executor_forms import attempt_of, ended_fields, failure_fields, handle_fields, spec_of
 from ._fastflow import ExecutorPort
 from ._service import started
 from ._time import seconds
-from .executor import (
-    AttemptRef,
-    AttemptSpec,
-    Ended,
-    Execution,
-    ExecutionHandle,
-    Executor,
-    Exited,
-    Limits,
-    Lost,
-    LostCause,
-    NeverStarted,
-    StartFailure,
-    StartFailureKind,
-    StopCause,
-    capability_fields,
-)
+from .executor import Execution, Executor, Lost, NeverStarted, StartFailure, StopCause, capability_fields
 
 if TYPE_CHECKING:
     import asyncio
@@ -182,10 +166,9 @@ def _called(executor: Executor, call: Call) -> Any:
             return execution.stop(given["grace"], StopCause(given["cause"]))
         return execution.wait() if call.method == "wait" else execution.remove()
     if call.method == "start":
-        return executor.start(AttemptSpec(**{**given, "limits": Limits(**given["limits"])}))
+        return executor.start(spec_of(given))
     if call.method == "reattach":
-        handle = given["handle"]
-        return executor.reattach(AttemptRef(**{**given, "handle": handle and ExecutionHandle(**handle)}))
+        return executor.reattach(attempt_of(given))
     return executor.list(given) if call.method == "list" else executor.probe()
 
 
@@ -194,14 +177,14 @@ def _answer(call: Call, value: Any) -> None:
     if method in ("probe", "stop", "remove"):
         call.done("null")
     elif method == "list":
-        call.done(json.dumps([_handle_fields(handle) for handle in value]))
+        call.done(json.dumps([handle_fields(handle) for handle in value]))
     elif method == "wait":
-        call.done(json.dumps(_ended_fields(value)))
+        call.done(json.dumps(ended_fields(value)))
     elif isinstance(value, Execution):
         word = "started" if method == "start" else "found"
-        call.done(json.dumps({"is": word, "handle": _handle_fields(value.handle)}), value)
+        call.done(json.dumps({"is": word, "handle": handle_fields(value.handle)}), value)
     elif method == "start" and isinstance(value, StartFailure):
-        call.done(json.dumps({"is": "failed", "failure": _failure_fields(value)}))
+        call.done(json.dumps({"is": "failed", "failure": failure_fields(value)}))
     elif method == "reattach" and isinstance(value, NeverStarted):
         call.done(json.dumps({"is": "never_started"}))
     elif method == "reattach" and isinstance(value, Lost):
@@ -218,130 +201,3 @@ def _fail(call: Call, error: BaseException) -> None:
         kind = "unavailable" if isinstance(error, TimeoutError) else "internal"
         logging.getLogger(_LOG).error("`%s` of an executor has failed", call.method, exc_info=error)
     call.failed(kind, str(error) or type(error).__name__)
-
-
-def spec_fields(spec: AttemptSpec) -> dict[str, Any]:
-    """What the shim needs of a spec."""
-    limits = spec.limits
-    return {
-        "id": spec.id,
-        "owner": spec.owner,
-        "argv": list(spec.argv),
-        "env": dict(spec.env),
-        "secret_env": dict(spec.secret_env),
-        "secret_files": dict(spec.secret_files),
-        "masked_files": list(spec.masked_files),
-        "working_dir": spec.working_dir,
-        "run_dir": spec.run_dir,
-        "limits": {
-            "soft_cpu_millis": limits.soft_cpu_millis,
-            "soft_memory_bytes": limits.soft_memory_bytes,
-            "timeout": None if limits.timeout is None else limits.timeout.total_seconds(),
-            "stop_grace": limits.stop_grace.total_seconds(),
-            "log_max_bytes": limits.log_max_bytes,
-            "log_tail_bytes": limits.log_tail_bytes,
-            "usage_interval": limits.usage_interval.total_seconds(),
-        },
-    }
-
-
-def handle_json(handle: ExecutionHandle) -> str:
-    """A handle as it is stored."""
-    return json.dumps(_handle_fields(handle))
-
-
-def _handle_fields(handle: ExecutionHandle) -> dict[str, Any]:
-    return {"attempt": handle.attempt, "native_id": handle.native_id, "detail": handle.detail}
-
-
-def _failure_fields(failure: StartFailure) -> dict[str, Any]:
-    return {"kind": failure.kind.value, "message": failure.message}
-
-
-def _ended_fields(ended: Ended) -> dict[str, Any]:
-    if isinstance(ended, StartFailure):
-        return {"is": "not_executed", "failure": _failure_fields(ended)}
-    if isinstance(ended, Lost):
-        return {"is": "lost", "cause": ended.cause.value}
-    if not isinstance(ended, Exited):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise TypeError(f"`wait` of an execution must not answer {type(ended).__name__}")
-    report: dict[str, Any] = {
-        "exit": _exit(ended),
-        "stopped_by": _cause(ended.stopped_by),
-        "started_at": _time(ended.started_at),
-        "ended_at": _time(ended.ended_at),
-        "duration": _duration(ended.duration),
-        "cpu_time": None if ended.cpu_time is None else _duration(ended.cpu_time),
-        "peak_memory_bytes": ended.peak_memory_bytes,
-        "oom_kills": ended.oom_kills,
-        "log": {
-            "bytes": ended.log_bytes,
-            "dropped_bytes": ended.log_dropped_bytes,
-            "complete": ended.log_complete,
-            "masked": ended.masked,
-        },
-    }
-    return {"is": "exited", "report": report}
-
-
-def _exit(ended: Exited) -> Any:
-    if ended.out_of_memory:
-        return "out_of_memory"
-    if ended.signal is not None:
-        return {"signal": ended.signal}
-    if ended.exit_code is None:
-        raise ValueError("the end of a program has an exit code, a signal, or is for want of memory")
-    return {"code": ended.exit_code}
-
-
-def _cause(cause: StopCause | None) -> Any:
-    if cause is None or cause in (StopCause.CANCELLED, StopCause.TIMED_OUT):
-        return cause and cause.value
-    return {"unhealthy": cause.value}
-
-
-def _time(time: datetime) -> str:
-    return time.astimezone(timezone.utc).isoformat()
-
-
-def _duration(duration: timedelta) -> dict[str, int]:
-    micros = duration // timedelta(microseconds=1)
-    return {"secs": micros // 1_000_000, "nanos": micros % 1_000_000 * 1000}
-
-
-def ended_of(text: str) -> Ended:
-    """An end, as it is stored."""
-    ended = json.loads(text)
-    if ended["is"] == "not_executed":
-        failure = ended["failure"]
-        return StartFailure(kind=StartFailureKind(failure["kind"]), message=failure["message"])
-    if ended["is"] == "lost":
-        return Lost(LostCause(ended["cause"]))
-    report = ended["report"]
-    exit_, cause, log = report["exit"], report["stopped_by"], report["log"]
-    return Exited(
-        exit_code=exit_.get("code") if isinstance(exit_, dict) else None,
-        signal=exit_.get("signal") if isinstance(exit_, dict) else None,
-        out_of_memory=exit_ == "out_of_memory",
-        stopped_by=cause and StopCause(cause["unhealthy"] if isinstance(cause, dict) else cause),
-        started_at=_time_of(report["started_at"]),
-        ended_at=_time_of(report["ended_at"]),
-        duration=_duration_of(report["duration"]),
-        cpu_time=report["cpu_time"] and _duration_of(report["cpu_time"]),
-        peak_memory_bytes=report["peak_memory_bytes"],
-        oom_kills=report["oom_kills"],
-        log_bytes=log["bytes"],
-        log_dropped_bytes=log["dropped_bytes"],
-        log_complete=log["complete"],
-        masked=log["masked"],
-    )
-
-
-def _time_of(text: str) -> datetime:
-    # Before 3.11, the library reads 3 or 6 digits after the point, and no "Z".
-    whole, _, fraction = text.removesuffix("Z").partition(".")
-    return datetime.fromisoformat(f"{whole}.{(fraction + '000000')[:6]}+00:00")
-
-
-def _duration_of(duration: dict[str, int]) -> timedelta:
-    return timedelta(seconds=duration["secs"], microseconds=duration["nanos"] // 1000)

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 LOGGER = "fastflow"
 """The logger; parts of the package have children of it, such as ``fastflow.host.scheduler``."""
 
+MAX_WAITING_LINES = 1024
+"""Lines that may wait to be taken. What is said while so many wait is counted and dropped."""
+
 _OWN = ("fastflow_core", "fastflow_docker", "fastflow_podman", "_fastflow")
 
 
@@ -26,7 +29,7 @@ class LogService:
         if not logger.handlers:
             # Or what nobody wants to hear would be printed by the handler of last resort.
             logger.addHandler(logging.NullHandler())
-        self.port = LogPort(_least(logger))
+        self.port = LogPort(_least(logger), MAX_WAITING_LINES)
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:

@@ -1,7 +1,7 @@
 """Threads of the package that wait outside the interpreter for work of a flow.
 
-They are daemons, and have ended before the interpreter does: a flow that is closed, or the end of the program, closes what
-they wait at, and gives them a moment.
+They are daemons, and have ended before the interpreter does: a flow that is closed, or the end of the program, closes
+what they wait at, and gives them a moment.
 """
 
 from __future__ import annotations

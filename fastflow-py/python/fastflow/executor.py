@@ -1,8 +1,8 @@
 """Executors of your own: classes that start attempts in sandboxes, and find them again after a crash.
 
 An executor is given to :func:`fastflow.open` under a name that pipelines can ask for. :class:`Executor` and
-:class:`Execution` are the whole contract; :mod:`fastflow.testing` checks it. :class:`Shim` does most of it for executors
-that start processes.
+:class:`Execution` are the whole contract; :mod:`fastflow.testing` checks it. :class:`Shim` does most of it for
+executors that start processes.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar, Union
+from typing import Any, TypeVar
 
 from ._time import Duration
 
 _T = TypeVar("_T")
 
-MaybeAwaitable = Union[_T, Awaitable[_T]]
+MaybeAwaitable = _T | Awaitable[_T]
 """What a method answers that may be ``def`` or ``async def``."""
 
 
@@ -101,7 +101,8 @@ class AttemptSpec:
     owner: str
     """The installation it belongs to."""
     argv: Sequence[str]
-    """The program and its arguments. The first is an absolute path, or a name to look for in the ``PATH`` of ``env``."""
+    """The program and its arguments. The first is an absolute path, or a name to look for in the ``PATH`` of ``env``.
+    """
     working_dir: Path
     """The attempt's private, writable copy of the pipeline's folder; the program starts in it."""
     run_dir: Path
@@ -252,7 +253,7 @@ class Exited:
     """How often a secret was masked."""
 
 
-Ended = Union[Exited, StartFailure, Lost]
+Ended = Exited | StartFailure | Lost
 """How an execution ended. A :class:`StartFailure` is one whose program could not be executed, and never ran."""
 
 
@@ -280,7 +281,8 @@ class Execution(ABC):
     def stop(self, grace: timedelta, cause: StopCause) -> MaybeAwaitable[None]:
         """Asks the program to end, and has it killed with all its descendants after ``grace``.
 
-        Returns when the request is delivered or the execution has ended; :meth:`wait` tells the end. Fine on an ended one.
+        Returns when the request is delivered or the execution has ended; :meth:`wait` tells the end. Fine on an ended
+        one.
 
         Raises:
             UnavailableError: when the runtime cannot be asked for now.
@@ -305,9 +307,10 @@ class Executor(ABC):
     - An execution outlives this process, where :attr:`capabilities` says so.
     - The runtime is the truth: an executor keeps no table of what it started.
 
-    Methods are ``def`` or ``async def``, and are called by threads of the flow, several at one time. An exception of the
-    package is the answer of that kind; any other is an :class:`~fastflow.InternalError`, and its traceback is in the log
-    ``fastflow.executor``. A method that hangs keeps its thread, of which an executor has 16 at most, and no other.
+    Methods are ``def`` or ``async def``, and are called by threads of the flow, several at one time. An exception of
+    the package is the answer of that kind; any other is an :class:`~fastflow.InternalError`, and its traceback is in
+    the log ``fastflow.executor``. A method that hangs keeps its thread, of which an executor has 16 at most, and no
+    other.
 
     ``examples/python/prefix_executor.py`` is a whole one.
     """
@@ -316,7 +319,8 @@ class Executor(ABC):
     """What it can do. Read once, when the flow is opened."""
 
     call_timeout: Duration = 60.0
-    """How long a call is waited for, but for :meth:`Execution.wait`. Later its answer is unknown, and asked for anew."""
+    """How long a call is waited for, but for :meth:`Execution.wait`. Later its answer is unknown, and asked for anew.
+    """
 
     def probe(self) -> MaybeAwaitable[None]:
         """Asks the runtime whether it can be used.
@@ -378,9 +382,9 @@ class Shim:
     """What every attempt runs under, for executors that start it by ways of their own.
 
     It is a static Linux executable that keeps most of the contract by itself: it starts a program once, keeps limits of
-    time, writes the log and usage, and leaves a proof of the end. Start :attr:`command`, give it the :meth:`order` on its
-    standard input, and read its reply, one line of JSON, from its standard output. ``SIGTERM`` stops the attempt, ``SIGQUIT``
-    kills it.
+    time, writes the log and usage, and leaves a proof of the end. Start :attr:`command`, give it the :meth:`order` on
+    its standard input, and read its reply, one line of JSON, from its standard output. ``SIGTERM`` stops the attempt,
+    ``SIGQUIT`` kills it.
 
     Args:
         folder: where it is installed; on a file system that allows to execute.
@@ -408,7 +412,7 @@ class Shim:
             AlreadyExistsError: when the attempt was started before, or never may.
             InvalidError: when it can never be started as it stands.
         """
-        from ._executor import spec_fields
+        from ._executor_forms import spec_fields
 
         return self._native.order(spec_fields(spec), secrets_dir or Path())
 
@@ -421,7 +425,7 @@ class Shim:
         Raises:
             FastflowError: when the file system does not allow it. Nothing is known then.
         """
-        from ._executor import handle_json
+        from ._executor_forms import handle_json
 
         fields: dict[str, Any] = {
             "id": attempt.id,
@@ -436,7 +440,7 @@ class Shim:
 
     def ended(self, run_dir: Path, attempt: str) -> Ended | None:
         """The end of an attempt by the proof that its shim has left, or None when there is none."""
-        from ._executor import ended_of
+        from ._executor_forms import ended_of
 
         proof = self._native.ended(run_dir, attempt)
         return None if proof is None else ended_of(proof)

@@ -170,13 +170,14 @@ class Opening:
 
         log = LogService()
         services: list[Service] = [log, *self._services]
-        options = {**self._options, "log": log.port, "executors": []}
+        executors: list[tuple[str, object]] = []
+        options: dict[str, Any] = {**self._options, "log": log.port, "executors": executors}
         for name, executor in self._options["executors"]:
             from ._executor import ExecutorService
 
-            service = ExecutorService(executor)
-            services.append(service)
-            options["executors"].append((name, service.port))
+            serving = ExecutorService(executor)
+            services.append(serving)
+            executors.append((name, serving.port))
         engine = Engine(options)
         _open_engines[engine] = services
         for service in services:

@@ -16,7 +16,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -47,6 +47,7 @@ class ManualClock:
     Args:
         now: the time that it shows; this moment when nothing is said. With a time zone.
 
+    >>> from datetime import timedelta
     >>> clock = fastflow.testing.ManualClock(datetime(2030, 1, 1, tzinfo=timezone.utc))
     >>> clock.advance(timedelta(days=1))
     >>> print(clock.now)
@@ -64,7 +65,10 @@ class ManualClock:
         return self._native.now
 
     def advance(self, by: Duration) -> None:
-        """Moves it forward at once, as if the machine had slept: schedules do with what they have missed as they say."""
+        """Moves it forward at once, as if the machine had slept.
+
+        Schedules do with what they have missed as they say.
+        """
         self._native.advance(seconds(by))
 
     def __repr__(self) -> str:
@@ -82,7 +86,8 @@ def flow(
 ) -> Opening:
     """Opens a flow for a test: its runs and schedules are in memory, and nothing of it is left afterwards.
 
-    Programs run as everywhere else. Those that have not ended when it is closed are stopped: nobody could find them. The same as :func:`fastflow.open`, for ``with`` and for ``async with``.
+    Programs run as everywhere else. Those that have not ended when it is closed are stopped: nobody could find them.
+    The same as :func:`fastflow.open`, for ``with`` and for ``async with``.
 
     Args:
         pipelines: the folder of pipelines.
@@ -136,9 +141,7 @@ def wait_until(condition: Callable[[], _T], *, timeout: Duration = ANSWER_TIMEOU
     return value
 
 
-async def wait_until_async(
-    condition: Callable[[], Awaitable[_T]], *, timeout: Duration = ANSWER_TIMEOUT_SECONDS
-) -> _T:
+async def wait_until_async(condition: Callable[[], Awaitable[_T]], *, timeout: Duration = ANSWER_TIMEOUT_SECONDS) -> _T:
     """The same as :func:`wait_until`, for what is awaited."""
     import asyncio
 
