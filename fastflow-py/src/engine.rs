@@ -20,6 +20,7 @@ use tokio::{
 use tracing::Dispatch;
 
 use crate::{
+    code::Code,
     config::Config,
     error,
     events::Events,
@@ -29,6 +30,8 @@ use crate::{
     process::Process,
     runs::Runs,
     schedules::Schedules,
+    secrets::Secrets,
+    source::Source,
     stream::Stream,
 };
 
@@ -251,7 +254,7 @@ impl Engine {
     fn open(&self) -> Operation {
         let shared = Arc::clone(&self.shared);
         Operation::of(&self.shared, async move {
-            let flow = shared.config.builder().build().await?;
+            let flow = shared.config.builder()?.build().await?;
             flow.start().await?;
             shared.parts.flow.set(flow).map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))
         })
@@ -313,6 +316,12 @@ impl Engine {
         self.shared.config.data_dir.clone()
     }
 
+    /// Code that is in no source.
+    #[getter]
+    fn code(&self) -> Code {
+        Code::new(&self.shared)
+    }
+
     /// The runs.
     #[getter]
     fn runs(&self) -> Runs {
@@ -341,5 +350,17 @@ impl Engine {
     #[getter]
     fn packages(&self) -> Packages {
         Packages::new(&self.shared)
+    }
+
+    /// The secrets.
+    #[getter]
+    fn secrets(&self) -> Secrets {
+        Secrets::new(&self.shared)
+    }
+
+    /// The source of pipelines.
+    #[getter]
+    fn source(&self) -> Source {
+        Source::new(&self.shared)
     }
 }

@@ -11,6 +11,8 @@
 #![expect(clippy::too_many_arguments, reason = "Python names its arguments where it gives them")]
 #![expect(clippy::needless_pass_by_value, reason = "the macros give values where Python has references")]
 
+mod cli;
+mod code;
 mod config;
 mod engine;
 mod error;
@@ -27,7 +29,9 @@ mod record;
 mod runs;
 mod schedule_record;
 mod schedules;
+mod secrets;
 mod shim;
+mod source;
 mod stream;
 mod testing;
 
@@ -48,10 +52,15 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<testing::ManualClock>()?;
     module.add_function(wrap_pyfunction!(testing::executor_cases, module)?)?;
     module.add_function(wrap_pyfunction!(testing::run_executor_case, module)?)?;
+    module.add_class::<code::Code>()?;
     module.add_class::<pipelines::Pipelines>()?;
     module.add_class::<schedules::Schedules>()?;
     module.add_function(wrap_pyfunction!(schedules::explain_cron, module)?)?;
     module.add_class::<events::Events>()?;
     module.add_class::<packages::Packages>()?;
-    module.add_class::<record::LogLine>()
+    module.add_class::<secrets::Secrets>()?;
+    module.add_class::<source::Source>()?;
+    module.add_function(wrap_pyfunction!(secrets::generate_master_key, module)?)?;
+    module.add_class::<record::LogLine>()?;
+    module.add_function(wrap_pyfunction!(cli::cli, module)?)
 }

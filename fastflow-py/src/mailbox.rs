@@ -21,6 +21,7 @@ use crate::{
     engine::Shared,
     error,
     operation::{Finish, Work, finished, seconds},
+    process::{Owned, Process},
 };
 
 /// What becomes of a result.
@@ -34,7 +35,8 @@ pub(crate) struct Wanted {
 /// The results for one event loop.
 #[pyclass(frozen, module = "fastflow._fastflow", weakref)]
 pub(crate) struct Mailbox {
-    box_: Arc<Box_>,
+    process: Process,
+    box_: Owned<Arc<Box_>>,
     waiting: Mutex<HashMap<u64, Waiting>>,
     next: AtomicU64,
 }
@@ -102,6 +104,10 @@ impl Mailbox {
 impl Mailbox {
     /// Gives every result that has arrived to the future that waits for it. Called by the loop.
     fn deliver(&self, py: Python<'_>) -> PyResult<()> {
+        if !self.process.is_current() {
+            // A forked child that goes on with its parent's loop: what it took would be missing there.
+            return Ok(());
+        }
         let mut count = [0; 8];
         // Another reader may have been faster.
         let _ = rustix::io::read(&self.box_.bell, &mut count);
@@ -138,7 +144,7 @@ struct Forget {
 #[pymethods]
 impl Forget {
     fn __call__(&self, py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<()> {
-        if future.call_method0("cancelled")?.is_truthy()? {
+        if self.mailbox.get().process.is_current() && future.call_method0("cancelled")?.is_truthy()? {
             self.work.abort();
             let forgotten = self.mailbox.get().waiting().remove(&self.ticket);
             drop(forgotten);
@@ -206,7 +212,8 @@ fn of_loop<'py>(
     let mailbox = Bound::new(
         py,
         Mailbox {
-            box_: Arc::new(Box_ { bell, arrived: Mutex::default() }),
+            process: Process::current(),
+            box_: Owned::new(Arc::new(Box_ { bell, arrived: Mutex::default() })),
             waiting: Mutex::default(),
             next: AtomicU64::new(0),
         },

@@ -10,7 +10,7 @@ use std::{
 use fastflow_core::{Clock as _, Error, SystemClock};
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
-use crate::{engine::Shared, error, mailbox};
+use crate::{engine::Shared, error, mailbox, process::Owned};
 
 /// How often a blocked call looks whether somebody pressed Ctrl-C.
 pub(crate) const SIGNALS_EVERY: Duration = Duration::from_millis(50);
@@ -49,7 +49,7 @@ impl<T: Record> Record for Vec<T> {
 #[pyclass(frozen, module = "fastflow._fastflow")]
 pub(crate) struct Operation {
     shared: Arc<Shared>,
-    work: Mutex<Option<Work>>,
+    work: Owned<Mutex<Option<Work>>>,
     then: Option<Py<PyAny>>,
     within: Mutex<Option<f64>>,
 }
@@ -58,7 +58,7 @@ impl Operation {
     pub(crate) fn new(shared: &Arc<Shared>, work: Work) -> Self {
         Self {
             shared: Arc::clone(shared),
-            work: Mutex::new(Some(work)),
+            work: Owned::new(Mutex::new(Some(work))),
             then: None,
             within: Mutex::default(),
         }
@@ -104,7 +104,7 @@ impl Operation {
         let work = self.take(py)?;
         Ok(Self {
             shared: Arc::clone(&self.shared),
-            work: Mutex::new(Some(work)),
+            work: Owned::new(Mutex::new(Some(work))),
             then: Some(function),
             within: Mutex::default(),
         })

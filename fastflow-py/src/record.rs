@@ -282,7 +282,8 @@ fn exit(exit: Exit) -> (Option<i32>, Option<i32>) {
     }
 }
 
-fn failure(py: Python<'_>, failure: &Failure) -> PyResult<Py<PyAny>> {
+/// Why a run failed, or why its environment could not be made.
+pub(crate) fn failure(py: Python<'_>, failure: &Failure) -> PyResult<Py<PyAny>> {
     let (code, signal) = match failure {
         Failure::Exit(ended) => exit(*ended),
         _ => (None, None),
@@ -295,7 +296,8 @@ fn failure(py: Python<'_>, failure: &Failure) -> PyResult<Py<PyAny>> {
         .done())
 }
 
-fn failure_kind(failure: &Failure) -> &'static str {
+/// The name of the class of a cause.
+pub(crate) fn failure_kind(failure: &Failure) -> &'static str {
     match failure {
         Failure::Exit(Exit::Code(_)) => "exit_code",
         Failure::Exit(Exit::Signal(_)) => "signal",
@@ -309,7 +311,8 @@ fn failure_kind(failure: &Failure) -> &'static str {
     }
 }
 
-fn origin(origin: &Origin) -> &'static str {
+/// The name of the reason for which a run exists.
+pub(crate) fn origin(origin: &Origin) -> &'static str {
     match origin {
         Origin::Rerun { .. } => "rerun",
         Origin::Schedule { .. } => "schedule",

@@ -16,6 +16,7 @@ use tokio::sync::mpsc;
 use crate::{
     engine::Shared,
     operation::{Finish, Operation, Record},
+    process::Owned,
 };
 
 /// Items that cross to Python at once: crossing costs more than most items do.
@@ -35,8 +36,8 @@ struct Arrived {
 #[pyclass(frozen, module = "fastflow._fastflow")]
 pub(crate) struct Stream {
     shared: Arc<Shared>,
-    source: Arc<tokio::sync::Mutex<BoxStream<'static, Result<Batch>>>>,
-    arrived: Arc<Mutex<Arrived>>,
+    source: Owned<Arc<tokio::sync::Mutex<BoxStream<'static, Result<Batch>>>>>,
+    arrived: Owned<Arc<Mutex<Arrived>>>,
     ready: Mutex<VecDeque<Py<PyAny>>>,
     then: Option<Py<PyAny>>,
     timeout: Option<f64>,
@@ -46,7 +47,7 @@ impl Drop for Stream {
     /// Whoever reads ahead for it is told that nobody reads any more.
     fn drop(&mut self) {
         let nothing = Arc::new(tokio::sync::Mutex::new(futures::stream::empty().boxed()));
-        self.shared.discard(std::mem::replace(&mut self.source, nothing));
+        self.shared.discard(std::mem::replace(&mut self.source, Owned::new(nothing)));
     }
 }
 
@@ -68,8 +69,8 @@ impl Stream {
         let batches = batches.flat_map(futures::stream::iter);
         Self {
             shared: Arc::clone(shared),
-            source: Arc::new(tokio::sync::Mutex::new(batches.boxed())),
-            arrived: Arc::default(),
+            source: Owned::new(Arc::new(tokio::sync::Mutex::new(batches.boxed()))),
+            arrived: Owned::new(Arc::default()),
             ready: Mutex::default(),
             then,
             timeout,

@@ -388,6 +388,21 @@ class TestPrefixExecutor:
             assert (found.status, found.attempt) == (fastflow.Status.SUCCESS, 1)
 
 
+def test_built_in_executors_stand_beside_it(pipelines: Path, data_dir: Path) -> None:
+    executors = {"mine": Theatre(), "local": fastflow.Process(), "process": "process"}
+    with fastflow.open(pipelines, data_dir=data_dir, executors=executors) as flow:
+        run = flow.run("hello", executor="local").wait(timeout=LIMIT_SECONDS)
+        assert (run.executor, run.status) == ("local", fastflow.Status.SUCCESS)
+        assert flow.run("hello").executor == "mine"
+
+
+def test_one_without_a_name_is_refused(pipelines: Path, data_dir: Path) -> None:
+    with pytest.raises(fastflow.InvalidError, match="needs a name"):
+        fastflow.open(pipelines, data_dir=data_dir, executors=[Theatre()])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="an executor is a name"):
+        fastflow.open(pipelines, data_dir=data_dir, executors={"mine": object()})  # type: ignore[dict-item]
+
+
 def test_capabilities_are_frozen() -> None:
     with pytest.raises(AttributeError):
         Capabilities().output = True  # type: ignore[misc]

@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._fastflow import LogLine, __version__
+from .code import CodeOptions
 from .errors import (
     AlreadyExistsError,
     ClosedError,
@@ -31,14 +32,20 @@ from .errors import (
     InternalError,
     InvalidError,
     NotFoundError,
+    RemoteTraceback,
     RunFailedError,
     StorageFullError,
+    TaskError,
     TimedOutError,
     UnavailableError,
     UnsupportedError,
 )
 from .events import Event
+from .executors import BuiltInExecutor, Docker, Podman, Process, PullPolicy
 from .flow import AsyncFlow, Flow, Opening, open
+from .git import Git, GitHubApp, GitLimits, InsecureScheme
+from .master_keys import MasterKey, MasterKeyCommand, MasterKeyFile, MasterKeyVariable, generate_master_key
+from .options import Audits, Blackout, Retention, Weekday
 from .packages import (
     AsyncPackages,
     Audit,
@@ -94,6 +101,39 @@ from .schedules import (
     Upcoming,
     explain_cron,
 )
+from .secret_stores import CommandSecrets, DirectorySecrets, EnvironmentSecrets, SecretStore
+from .secrets import (
+    AsyncSecrets,
+    MasterKeyUse,
+    Rotation,
+    SecretInfo,
+    Secrets,
+    SecretScope,
+    SecretVersion,
+    SetSecret,
+    UnreadableSecret,
+    WantedSecret,
+)
+from .source import (
+    AsyncSource,
+    ChangeKind,
+    Commit,
+    EnvironmentBegun,
+    EnvironmentEnded,
+    EnvironmentProgress,
+    PipelineChange,
+    Probe,
+    Source,
+    SourceEvent,
+    SourceStatus,
+    Sync,
+    SyncEnded,
+    SyncFailure,
+    SyncFailureKind,
+    SyncOutcome,
+    SyncStarted,
+    SyncTrigger,
+)
 
 if TYPE_CHECKING:
     from .executor import Execution, Executor
@@ -116,10 +156,19 @@ __all__ = [
     "AsyncRun",
     "AsyncRuns",
     "AsyncSchedules",
+    "AsyncSecrets",
+    "AsyncSource",
     "Attempt",
     "Audit",
     "AuditOutcome",
+    "Audits",
+    "Blackout",
+    "BuiltInExecutor",
+    "ChangeKind",
     "ClosedError",
+    "CodeOptions",
+    "CommandSecrets",
+    "Commit",
     "ConflictError",
     "CorruptError",
     "Counters",
@@ -127,8 +176,14 @@ __all__ = [
     "DailyStatistics",
     "DeniedError",
     "Diagnostic",
+    "DirectorySecrets",
+    "Docker",
     "Environment",
+    "EnvironmentBegun",
+    "EnvironmentEnded",
     "EnvironmentPackages",
+    "EnvironmentProgress",
+    "EnvironmentSecrets",
     "EnvironmentState",
     "Event",
     "Execution",
@@ -142,9 +197,18 @@ __all__ = [
     "FoldRule",
     "ForkError",
     "GapRule",
+    "Git",
+    "GitHubApp",
+    "GitLimits",
+    "InsecureScheme",
     "InternalError",
     "InvalidError",
     "LogLine",
+    "MasterKey",
+    "MasterKeyCommand",
+    "MasterKeyFile",
+    "MasterKeyUse",
+    "MasterKeyVariable",
     "NotFoundError",
     "Opening",
     "Overlap",
@@ -156,8 +220,16 @@ __all__ = [
     "ParameterDeclaration",
     "ParameterType",
     "Pipeline",
+    "PipelineChange",
     "PipelineDefinition",
     "Pipelines",
+    "Podman",
+    "Probe",
+    "Process",
+    "PullPolicy",
+    "RemoteTraceback",
+    "Retention",
+    "Rotation",
     "Run",
     "RunData",
     "RunFailedError",
@@ -165,19 +237,57 @@ __all__ = [
     "Schedule",
     "ScheduleOwner",
     "Schedules",
+    "SecretInfo",
+    "SecretScope",
+    "SecretStore",
+    "SecretVersion",
+    "Secrets",
+    "SetSecret",
     "Setup",
     "Severity",
     "SkippedPackage",
+    "Source",
+    "SourceEvent",
+    "SourceStatus",
     "Status",
     "StorageFullError",
+    "Sync",
+    "SyncEnded",
+    "SyncFailure",
+    "SyncFailureKind",
+    "SyncOutcome",
+    "SyncStarted",
+    "SyncTrigger",
+    "TaskError",
     "Tick",
     "TickOutcome",
     "TimedOutError",
     "UnavailableError",
+    "UnreadableSecret",
     "UnsupportedError",
     "Upcoming",
     "UsageSample",
+    "WantedSecret",
+    "Weekday",
     "__version__",
     "explain_cron",
+    "generate_master_key",
     "open",
 ]
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%load_ext fastflow`` calls. See :mod:`fastflow.notebook`."""
+    from .notebook._magics import load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """What ``%unload_ext fastflow`` calls."""
+    from .notebook._magics import unload
+
+    unload(shell)

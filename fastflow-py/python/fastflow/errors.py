@@ -6,7 +6,8 @@ was asked of it.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .runs import Failure, RunData
@@ -73,7 +74,7 @@ class TimedOutError(FastflowError, TimeoutError):
 
 
 class RunFailedError(FastflowError):
-    """A run that had to succeed did not: raised by ``raise_for_failure`` alone.
+    """A run that had to succeed did not: raised by ``raise_for_failure``, and by tasks.
 
     Attributes:
         run: the run.
@@ -103,3 +104,37 @@ class InternalError(FastflowError, RuntimeError):
 
 class CorruptError(InternalError):
     """Stored data is not what was written."""
+
+
+class TaskError(RunFailedError):
+    """A function that ran isolated has brought no result, and no exception that can be raised here as it was there.
+
+    Attributes:
+        type_name: the type of the exception there, with its module; None when there was none.
+        remote_traceback: its traceback, as text; empty when there was none.
+    """
+
+    type_name: str | None
+    remote_traceback: str
+
+    def __init__(self, message: str, run: RunData, *, type_name: str | None = None, remote_traceback: str = "") -> None:
+        FastflowError.__init__(self, message, run=str(run.id), pipeline=run.pipeline)
+        self.run = run
+        self.failure = run.failure
+        self.type_name = type_name
+        self.remote_traceback = remote_traceback
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        made = functools.partial(type(self), type_name=self.type_name, remote_traceback=self.remote_traceback)
+        return made, (str(self), self.run)
+
+
+class RemoteTraceback(Exception):
+    """The traceback of an exception in a sandbox: the ``__cause__`` of what is raised here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'

@@ -14,13 +14,13 @@ from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from ._time import Duration
 
 _T = TypeVar("_T")
 
-MaybeAwaitable = _T | Awaitable[_T]
+MaybeAwaitable: TypeAlias = _T | Awaitable[_T]
 """What a method answers that may be ``def`` or ``async def``."""
 
 

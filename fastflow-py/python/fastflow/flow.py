@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 import atexit
-import os
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ._fastflow import Engine
+from ._given import PathLike, Size, at_most_one, choice, path, texts
 from ._service import Service, end_all
 from ._time import Duration, seconds, seconds_or_none
+from ._uv import installed_uv
+from .errors import InvalidError
 from .events import Event, events_after
+from .executors import BuiltInExecutor, named_executors
+from .git import Git, git_record
+from .master_keys import MasterKey, fernet_text, key_record, key_records
+from .options import Audits, Blackout, Retention, blackout_record, retention_record
 from .packages import AsyncPackages, Packages
 from .pipelines import AsyncPipelines, Pipelines
+from .running import AsyncRunsCode, RunsCode
 from .runs import AsyncRun, AsyncRuns, Run, Runs
 from .schedules import AsyncSchedules, Schedules
+from .secret_stores import SecretStore, store_record
+from .secrets import AsyncSecrets, Secrets
+from .source import AsyncSource, Source
 
 if TYPE_CHECKING:
     from ._fastflow import ManualClock
@@ -51,26 +61,31 @@ def _stop(engine: Engine) -> None:
         end_all(_open_engines.pop(engine, ()))
 
 
-def _uv() -> str | None:
-    """The ``uv`` that was installed with the package; None lets it be looked for in ``PATH``."""
-    try:
-        from uv import find_uv_bin
-    except ImportError:
-        return None
-    try:
-        return os.fspath(find_uv_bin())
-    except FileNotFoundError:
-        return None
-
-
 def open(
-    pipelines: str | os.PathLike[str],
+    pipelines: PathLike | None = None,
     *,
-    data_dir: str | os.PathLike[str] | None = None,
+    git: Git | None = None,
+    data_dir: PathLike | None = None,
+    executor: BuiltInExecutor | str | None = None,
+    executors: Iterable[BuiltInExecutor | str]
+    | Mapping[str, Executor | BuiltInExecutor | str]
+    | None = None,
+    master_key: MasterKey | None = None,
+    older_master_keys: Iterable[MasterKey] = (),
+    fernet_key: str | bytes | None = None,
+    secret_stores: Iterable[SecretStore] = (),
     max_concurrent_runs: int | None = None,
+    pools: Mapping[str, int] | None = None,
+    memory_budget: Size | None = None,
+    cpu_budget: float | None = None,
+    blackouts: Iterable[Blackout] = (),
+    retention: Retention | None = None,
+    sync_interval: Duration | None = None,
+    preheat: int | None = None,
+    audits: Audits | str = Audits.ON_REQUEST,
+    default_python: str | None = None,
     inherit_env: Iterable[str] = (),
-    executors: Mapping[str, Executor] | None = None,
-    uv: str | os.PathLike[str] | None = None,
+    uv: PathLike | None = None,
     timeout: Duration = ANSWER_TIMEOUT_SECONDS,
 ) -> Opening:
     """Opens a flow: ``with`` gives a :class:`Flow`, ``async with`` an :class:`AsyncFlow`.
@@ -79,29 +94,75 @@ def open(
 
     Args:
         pipelines: the folder of pipelines.
+        git: a repository of pipelines, in the place of a folder.
         data_dir: where everything is kept; ``.fastflow`` beside the folder of pipelines when nothing is said.
+        executor: the executor, by its name (``"process"``, ``"docker"``, ``"podman"``) or with its options; processes of
+            this machine when nothing is said.
+        executors: several of them; the first is the default, and pipelines name the others. A mapping gives them names
+            of their own, which those that are classes of yours need; see :class:`Executor`.
+        master_key: the key that secrets are sealed with. Without one there are no stored secrets.
+        older_master_keys: keys of earlier: what is sealed with them can be opened.
+        fernet_key: the ``ENCRYPTION_KEY`` of an older Fast-Flow, with which ``encrypted_env`` of its pipelines is read.
+        secret_stores: others who have secrets; asked in this order for what the flow has not.
         max_concurrent_runs: how many runs are in flight at one time; 16 when nothing is said.
+        pools: the slots of each pool, by its name. Runs of pipelines that name a pool hold slots of it.
+        memory_budget: the most memory that runs in flight may have declared together, as ``"8g"`` or in bytes.
+        cpu_budget: the same for processor time, in cores.
+        blackouts: times at which schedules start nothing.
+        retention: how long what ended runs have left behind is kept.
+        sync_interval: how often the source is synced without anybody asking: every minute or less often. Never, when
+            nothing is said; folders are watched all the same.
+        preheat: how many environments at one time are made ready before runs need them; 2 when nothing is said, and none
+            with 0.
+        audits: when packages are audited.
+        default_python: the Python for pipelines that ask for none, such as ``"3.12"``.
         inherit_env: further variables of this process that programs get, by name.
-        executors: what runs programs, by the names that pipelines ask for; the first is the default. Local processes,
-            under the name ``process``, when nothing is said.
         uv: the ``uv`` to make environments with; the one that was installed with the package when nothing is said.
         timeout: how long calls wait for their answers when they do not say.
 
-    >>> with fastflow.open(pipelines, data_dir=data_dir) as flow:
+    Raises:
+        InvalidError: an option is wrong. Those that only the data directory or a program can tell are told when it is
+            opened.
+
+    >>> with fastflow.open(pipelines, data_dir=data_dir, pools={"db": 3}, memory_budget="8g") as flow:
     ...     flow.run("hello").wait().status
     <Status.SUCCESS: 'SUCCESS'>
     """
-    folder = Path(pipelines)
     options: dict[str, Any] = {
-        "pipelines": folder,
-        "data_dir": Path(data_dir) if data_dir is not None else folder.parent / ".fastflow",
+        "pipelines": path(pipelines),
+        "git": git_record(git),
+        "data_dir": _data_dir(pipelines, git, data_dir),
+        "executors": named_executors(executor, executors),
+        "master_key": key_record(master_key),
+        "older_master_keys": key_records(older_master_keys),
+        "fernet_key": fernet_text(fernet_key),
+        "secret_stores": [store_record(store) for store in secret_stores],
         "max_concurrent_runs": max_concurrent_runs,
-        "inherit_env": list(inherit_env),
-        "uv": uv if uv is not None else _uv(),
-        "executors": list((executors or {}).items()),
+        "pools": dict(pools or {}),
+        "memory_budget": memory_budget,
+        "cpu_budget": cpu_budget,
+        "blackouts": [blackout_record(blackout) for blackout in blackouts],
+        "retention": retention_record(retention),
+        "sync_interval": seconds_or_none(sync_interval),
+        "preheat": preheat,
+        "audits": choice(Audits, audits, "audits").value,
+        "default_python": default_python,
+        "inherit_env": texts(inherit_env, "inherit_env"),
+        "uv": path(uv) if uv is not None else installed_uv(),
         "test_clock": None,
     }
     return Opening(options, seconds(timeout))
+
+
+def _data_dir(pipelines: PathLike | None, git: Git | None, data_dir: PathLike | None) -> Path:
+    if pipelines is None and git is None:
+        raise InvalidError("a flow needs pipelines: give a folder, or git=fastflow.Git(…)")
+    at_most_one("where pipelines come from", pipelines=pipelines, git=git)
+    if data_dir is not None:
+        return Path(data_dir).expanduser()
+    if pipelines is None:
+        raise InvalidError("with a repository there is no folder to keep things beside: give `data_dir`")
+    return Path(pipelines).expanduser().parent / ".fastflow"
 
 
 class Opening:
@@ -173,6 +234,9 @@ class Opening:
         executors: list[tuple[str, object]] = []
         options: dict[str, Any] = {**self._options, "log": log.port, "executors": executors}
         for name, executor in self._options["executors"]:
+            if isinstance(executor, dict):
+                executors.append((name, cast("object", executor)))
+                continue
             from ._executor import ExecutorService
 
             serving = ExecutorService(executor)
@@ -185,14 +249,24 @@ class Opening:
         return engine
 
 
-class Flow:
+class Flow(RunsCode):
     """The orchestrator, hosted by this process.
 
     >>> flow.run("hello").wait().status
     <Status.SUCCESS: 'SUCCESS'>
     """
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "packages", "pipelines", "runs", "schedules")
+    __slots__ = (
+        "__weakref__",
+        "_engine",
+        "_timeout",
+        "packages",
+        "pipelines",
+        "runs",
+        "schedules",
+        "secrets",
+        "source",
+    )
 
     runs: Runs
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
@@ -202,6 +276,10 @@ class Flow:
     """The schedules: read, make, change; their instants and their ledger."""
     packages: Packages
     """The packages: what is installed where, who used it, bills of materials, audits."""
+    secrets: Secrets
+    """The secrets: set, removed, listed, put under a new key."""
+    source: Source
+    """Where pipelines come from: synced, looked at, watched."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
@@ -210,6 +288,8 @@ class Flow:
         self.pipelines = Pipelines(self, engine.pipelines)
         self.schedules = Schedules(self, engine.schedules)
         self.packages = Packages(self, engine.packages)
+        self.secrets = Secrets(self, engine.secrets)
+        self.source = Source(self, engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -243,9 +323,7 @@ class Flow:
             timeout=timeout,
         )
 
-    def events(
-        self, *, after: Event | int | None = None, timeout: Duration | None = None
-    ) -> Iterator[Event]:
+    def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> Iterator[Event]:
         """Each change of a run's state: those that are kept first, then new ones as they come.
 
         Only those after ``after``, an event or its id. A slow reader loses none, and who was interrupted goes on after
@@ -268,9 +346,7 @@ class Flow:
         """
         return events_after(self._engine.events, after, timeout)
 
-    def close(
-        self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None
-    ) -> None:
+    def close(self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None) -> None:
         """Ends the work of the host, and closes the data directory.
 
         Programs run on, and the next flow takes hold of them. With ``drain`` they are waited for so long, and those that
@@ -295,10 +371,20 @@ class Flow:
         return f"<fastflow.Flow {str(self.data_dir)!r}>"
 
 
-class AsyncFlow:
+class AsyncFlow(AsyncRunsCode):
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
-    __slots__ = ("__weakref__", "_engine", "_timeout", "packages", "pipelines", "runs", "schedules")
+    __slots__ = (
+        "__weakref__",
+        "_engine",
+        "_timeout",
+        "packages",
+        "pipelines",
+        "runs",
+        "schedules",
+        "secrets",
+        "source",
+    )
 
     runs: AsyncRuns
     """The runs: read, wait for, cancel, repeat; their logs and usage."""
@@ -308,6 +394,10 @@ class AsyncFlow:
     """The schedules: read, make, change; their instants and their ledger."""
     packages: AsyncPackages
     """The packages: what is installed where, who used it, bills of materials, audits."""
+    secrets: AsyncSecrets
+    """The secrets: set, removed, listed, put under a new key."""
+    source: AsyncSource
+    """Where pipelines come from: synced, looked at, watched."""
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
@@ -316,6 +406,8 @@ class AsyncFlow:
         self.pipelines = AsyncPipelines(self, engine.pipelines)
         self.schedules = AsyncSchedules(self, engine.schedules)
         self.packages = AsyncPackages(self, engine.packages)
+        self.secrets = AsyncSecrets(self, engine.secrets)
+        self.source = AsyncSource(self, engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -349,9 +441,7 @@ class AsyncFlow:
             timeout=timeout,
         )
 
-    def events(
-        self, *, after: Event | int | None = None, timeout: Duration | None = None
-    ) -> AsyncIterator[Event]:
+    def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> AsyncIterator[Event]:
         """Each change of a run's state, for ``async for``. See :meth:`Flow.events`."""
         return events_after(self._engine.events, after, timeout)
 

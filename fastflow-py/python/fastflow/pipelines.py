@@ -209,6 +209,11 @@ class Pipeline:
         definition = self.definition
         return definition is not None and definition.enabled and not definition.unsupported
 
+    def _repr_html_(self) -> str:
+        from .notebook._pipelines import pipelines_table
+
+        return str(pipelines_table([self]))
+
 
 def _parameter(record: dict[str, Any]) -> ParameterDeclaration:
     record["type"] = ParameterType(record["type"])

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ._fastflow import LogLine, Operation, Stream
     from ._fastflow import Runs as NativeRuns
     from .flow import AsyncFlow, Flow
+    from .notebook import View
 
 _R = TypeVar("_R", bound="RunData")
 
@@ -167,6 +168,11 @@ class Attempt:
     report: ExitReport | None
     """What its sandbox reported."""
 
+    def _repr_html_(self) -> str:
+        from .notebook._tables import attempts_table
+
+        return str(attempts_table([self]))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
@@ -238,6 +244,28 @@ class RunData:
         if self.status is not Status.SUCCESS:
             raise RunFailedError(self)
         return self
+
+    def view(self, *, tail_lines: int = 100, tail_bytes: int = 32 * 1024) -> View:
+        """A live view of it for notebooks, with the newest ``tail_lines`` and ``tail_bytes`` of its log.
+
+        >>> flow.run("hello").view().wait(timeout=60).status
+        <Status.SUCCESS: 'SUCCESS'>
+        """
+        from .notebook import View
+
+        assert isinstance(self, (Run, AsyncRun)), "there are no others"
+        return View(self, tail_lines=tail_lines, tail_bytes=tail_bytes)
+
+    def _repr_html_(self) -> str:
+        from .notebook._tables import run_card
+
+        return str(run_card(self))
+
+    def _ipython_display_(self) -> None:
+        from .notebook._view import show_if_in_flight
+
+        assert isinstance(self, (Run, AsyncRun)), "there are no others"
+        show_if_in_flight(self)
 
 
 def _failure(record: dict[str, Any] | None) -> Failure | None:

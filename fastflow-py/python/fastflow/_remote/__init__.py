@@ -1,0 +1,1 @@
+"""What is executed in sandboxes, by whichever Python is there."""

@@ -1,0 +1,113 @@
+"""What a host does without being asked, and when it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from enum import Enum
+from typing import Any
+
+from ._given import Size, choice
+from ._time import Duration, seconds_or_none
+from .errors import InvalidError
+
+
+class Audits(str, Enum):
+    """When packages are audited for known vulnerabilities."""
+
+    ON_REQUEST = "on_request"
+    """When the program asks for it."""
+    NEW_ENVIRONMENTS = "new_environments"
+    """Also in the background, for each environment that has no answer yet."""
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Weekday(str, Enum):
+    """A day of the week."""
+
+    MONDAY = "monday"
+    TUESDAY = "tuesday"
+    WEDNESDAY = "wednesday"
+    THURSDAY = "thursday"
+    FRIDAY = "friday"
+    SATURDAY = "saturday"
+    SUNDAY = "sunday"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Blackout:
+    """Times at which schedules start nothing.
+
+    >>> from datetime import date
+    >>> fastflow.Blackout(
+    ...     "holidays",
+    ...     timezone="Europe/Berlin",
+    ...     spans=[(date(2026, 12, 24), date(2026, 12, 26))],
+    ...     weekdays=[fastflow.Weekday.SUNDAY],
+    ... ).name
+    'holidays'
+    """
+
+    name: str
+    """What schedules call it, in ``blackouts``."""
+    timezone: str = field(default="UTC", kw_only=True)
+    """The zone whose days are meant."""
+    spans: Iterable[tuple[date | datetime, date | datetime]] = field(default=(), kw_only=True)
+    """Single times, both ends included: days of the zone, or instants."""
+    weekdays: Iterable[Weekday | str] = field(default=(), kw_only=True)
+    """Whole days, each week."""
+    only_where_named: bool = field(default=False, kw_only=True)
+    """Whether it is kept by the schedules that name it, and by no others."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retention:
+    """What is kept of ended runs' directories: logs, usage, files left behind. The runs themselves stay known.
+
+    >>> fastflow.Retention(max_runs_per_pipeline=20, max_total="5g").max_total
+    '5g'
+    """
+
+    max_runs_per_pipeline: int | None = None
+    """The newest runs of each pipeline that are kept; 200 when nothing is said."""
+    max_age: Duration | None = None
+    """The age, since submission, up to which they are kept; 90 days when nothing is said."""
+    max_total: Size | None = None
+    """What all of them together may take, the oldest go first; 20 GiB when nothing is said."""
+    max_unused_environment_age: Duration | None = None
+    """How long an environment that no run uses is kept; 30 days when nothing is said."""
+
+
+def blackout_record(blackout: Blackout) -> dict[str, Any]:
+    """A blackout, as the native half takes it."""
+    return {
+        "name": blackout.name,
+        "timezone": blackout.timezone,
+        "spans": [(_moment(first), _moment(last)) for first, last in blackout.spans],
+        "weekdays": [choice(Weekday, day, "weekdays").value for day in blackout.weekdays],
+        "only_where_named": blackout.only_where_named,
+    }
+
+
+def retention_record(retention: Retention | None) -> dict[str, Any] | None:
+    """What is kept, as the native half takes it."""
+    if retention is None:
+        return None
+    return {
+        "max_runs_per_pipeline": retention.max_runs_per_pipeline,
+        "max_age": seconds_or_none(retention.max_age),
+        "max_total": retention.max_total,
+        "max_unused_environment_age": seconds_or_none(retention.max_unused_environment_age),
+    }
+
+
+def _moment(moment: date | datetime) -> str:
+    if isinstance(moment, datetime) and moment.tzinfo is None:
+        raise InvalidError(f"{moment!r} is no instant: a datetime here needs a time zone, or give a date")
+    return moment.isoformat()

@@ -1,0 +1,101 @@
+//! Which pipelines, and which data directory.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use fastflow_core::{Error, ErrorKind, layout::DataDir};
+
+use super::args::Global;
+
+/// The folder of pipelines where nothing is said.
+pub(crate) const PIPELINES: &str = "pipelines";
+/// The name of the data directory beside it.
+const DATA: &str = ".fastflow";
+/// The empty folder in the data directory for who has no pipelines.
+const NO_PIPELINES: &str = "no-pipelines";
+/// The programs that make a folder a pipeline.
+const ENTRIES: [&str; 2] = ["main.py", "main.ipynb"];
+
+/// Which pipelines, and which data directory.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The folder of pipelines.
+    pub(crate) pipelines: PathBuf,
+    /// The data directory.
+    pub(crate) data_dir: PathBuf,
+}
+
+impl Place {
+    /// What was said, and else what is found here. Nothing is touched, and the folders need not be there.
+    pub(crate) fn find(global: &Global) -> Self {
+        let pipelines = global.pipelines.clone().unwrap_or_else(found);
+        let data_dir = global.data_dir.clone().unwrap_or_else(|| beside(&pipelines));
+        Self { pipelines, data_dir }
+    }
+
+    /// The same, for what needs pipelines.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` with what to do when there is no such folder.
+    pub(crate) fn with_pipelines(self) -> Result<Self, Error> {
+        if self.pipelines.is_dir() {
+            return Ok(self);
+        }
+        Err(Error::new(ErrorKind::NotFound, "there is no such folder of pipelines")
+            .with("folder", self.pipelines.display())
+            .with("help", "name one with -C DIR, or make a pipeline with `fastflow init NAME`"))
+    }
+
+    /// The same, for what needs no pipelines: where there are none, an empty folder of the data directory stands in.
+    ///
+    /// # Errors
+    ///
+    /// As [`with_pipelines`](Self::with_pipelines) where the data directory may be that of pipelines elsewhere: they would
+    /// be taken for removed.
+    pub(crate) fn with_pipelines_or_none(self) -> Result<Self, Error> {
+        let is_known = DataDir::new(&self.data_dir).store_file().exists();
+        let none = self.data_dir.join(NO_PIPELINES);
+        if self.pipelines.is_dir() || is_known && !none.is_dir() {
+            return self.with_pipelines();
+        }
+        let data = DataDir::new(&self.data_dir).create()?;
+        let none = data.root().join(NO_PIPELINES);
+        fs::create_dir_all(&none).map_err(|error| Error::from(error).with("path", none.display()))?;
+        Ok(Self { pipelines: none, ..self })
+    }
+
+    /// The same, for what needs runs.
+    ///
+    /// # Errors
+    ///
+    /// `NotFound` with what to do when nothing has run here yet.
+    pub(crate) fn with_runs(self) -> Result<Self, Error> {
+        if DataDir::new(&self.data_dir).store_file().exists() {
+            return Ok(self);
+        }
+        Err(Error::new(ErrorKind::NotFound, "nothing has run here yet")
+            .with("data_directory", self.data_dir.display())
+            .with("help", "run something with `fastflow run NAME`, or name another with --data-dir DIR"))
+    }
+}
+
+/// The data directory of these pipelines where nothing is said: the same as `fastflow.open` takes.
+fn beside(pipelines: &Path) -> PathBuf {
+    pipelines.parent().unwrap_or(Path::new("")).join(DATA)
+}
+
+fn found() -> PathBuf {
+    let usual = Path::new(PIPELINES);
+    let here = Path::new(".");
+    if !usual.is_dir() && has_pipelines(here) { here.to_owned() } else { usual.to_owned() }
+}
+
+/// Whether some folder in it is a pipeline. A single file may be anything.
+fn has_pipelines(folder: &Path) -> bool {
+    let is_pipeline = |folder: &Path| ENTRIES.iter().any(|entry| folder.join(entry).is_file());
+    fs::read_dir(folder)
+        .is_ok_and(|entries| entries.filter_map(Result::ok).any(|entry| is_pipeline(&entry.path())))
+}

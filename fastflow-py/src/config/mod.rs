@@ -1,0 +1,110 @@
+//! What `fastflow.open` was given, as a builder of the orchestrator. All of it is read, and refused, before anything is
+//! touched.
+
+mod capacity;
+mod executors;
+mod options;
+mod secrets;
+mod source;
+mod upkeep;
+
+use std::{path::PathBuf, time::Duration};
+
+use fastflow_core::{Orchestrator, OrchestratorBuilder, Result, Shutdown, testing::MemoryStore};
+use pyo3::{prelude::*, types::PyDict};
+use tracing::Dispatch;
+
+use self::{
+    capacity::Capacity, executors::Executors, options::Options, secrets::Secrets, source::Source,
+    upkeep::Upkeep,
+};
+use crate::{logging::LogPort, testing::ManualClock};
+
+/// The options of one flow.
+pub(crate) struct Config {
+    pub(crate) data_dir: PathBuf,
+    source: Source,
+    executors: Executors,
+    secrets: Secrets,
+    capacity: Capacity,
+    upkeep: Upkeep,
+    environments: Environments,
+    log: Option<Py<LogPort>>,
+    test_clock: Option<Py<ManualClock>>,
+}
+
+/// How environments are made, and what programs find in theirs.
+struct Environments {
+    uv: Option<PathBuf>,
+    default_python: Option<String>,
+    inherit_env: Vec<String>,
+}
+
+impl Config {
+    /// Reads the dictionary that the package made of its arguments: every key is there.
+    pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let options = Options::new(options);
+        Ok(Self {
+            data_dir: options.get("data_dir")?,
+            source: Source::read(&options)?,
+            executors: Executors::read(&options)?,
+            secrets: Secrets::read(&options)?,
+            capacity: Capacity::read(&options)?,
+            upkeep: Upkeep::read(&options)?,
+            environments: Environments {
+                uv: options.get("uv")?,
+                default_python: options.get("default_python")?,
+                inherit_env: options.get("inherit_env")?,
+            },
+            log: options.get("log")?,
+            test_clock: options.get("test_clock")?,
+        })
+    }
+
+    /// The builder that these options make. Blocks for some milliseconds where executors are given: they are set up in
+    /// the data directory.
+    pub(crate) fn builder(&self) -> Result<OrchestratorBuilder> {
+        let builder = self.source.apply(Orchestrator::builder(&self.data_dir));
+        let builder = self.executors.apply(builder, &self.data_dir)?;
+        let builder = self.upkeep.apply(self.capacity.apply(self.secrets.apply(builder)));
+        let builder = self.environments.apply(builder);
+        Ok(match &self.test_clock {
+            Some(clock) => builder.clock(clock.get().clock()).store(MemoryStore::new()),
+            None => builder,
+        })
+    }
+
+    /// What becomes of programs when nothing is said: nobody takes over from a store in memory.
+    pub(crate) fn shutdown(&self, grace: Duration) -> Shutdown {
+        match self.test_clock {
+            Some(_) => Shutdown::Drain { patience: Duration::ZERO, grace },
+            None => Shutdown::Detach,
+        }
+    }
+
+    /// Where the runtime's threads say what they have to say.
+    pub(crate) fn dispatch(&self) -> Dispatch {
+        self.log.as_ref().map_or_else(Dispatch::none, |log| log.get().dispatch())
+    }
+
+    /// Lets the threads of Python's go that work for the flow.
+    pub(crate) fn end_services(&self) {
+        self.executors.end();
+        if let Some(log) = &self.log {
+            log.get().end();
+        }
+    }
+}
+
+impl Environments {
+    fn apply(&self, mut builder: OrchestratorBuilder) -> OrchestratorBuilder {
+        builder = builder.inherit_env(&self.inherit_env);
+        if let Some(uv) = &self.uv {
+            builder = builder.uv(uv);
+        }
+        if let Some(python) = &self.default_python {
+            builder = builder.default_python(python);
+        }
+        builder
+    }
+}

@@ -1,0 +1,86 @@
+"""A host that forks. The child leaves its `with` blocks and ends as any program does, with all that its parent had open."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import fastflow
+
+WAY, PIPELINES, DATA_DIR = sys.argv[1:4]
+
+
+def fork() -> bool:
+    """Whether this is the child. The parent waits for it, and ends as it has ended."""
+    pid = os.fork()
+    if pid == 0:
+        return True
+    _, status = os.waitpid(pid, 0)
+    code = os.waitstatus_to_exitcode(status)
+    print(f"the child has ended with {code}", flush=True)
+    return False
+
+
+def blocking() -> None:
+    """A fork with calls begun, streams half read, and a block to leave."""
+    with fastflow.open(PIPELINES, data_dir=DATA_DIR) as flow:
+        run = flow.run("hello", parameters={"who": "you"})
+        logs = run.logs()
+        print(next(logs).stream, flush=True)
+        events = flow.source.events()
+        operation = flow.runs._native.get(str(run.id))
+        if fork():
+            for use in (lambda: next(logs), lambda: next(events), operation.block, lambda: flow.run("hello")):
+                try:
+                    use()
+                except fastflow.ForkError:
+                    continue
+                os._exit(2)
+            del logs, events, operation, run
+            return
+        assert run.wait(timeout=60).status is fastflow.Status.SUCCESS
+        assert [line.text for line in logs][-1]
+
+
+async def awaiting() -> None:
+    """The same, with a loop: calls that are awaited by tasks."""
+    async with fastflow.open(PIPELINES, data_dir=DATA_DIR) as flow:
+        run = await flow.run("hello", parameters={"who": "you"})
+        waiting = asyncio.ensure_future(run.wait(timeout=60))
+        logs = run.logs()
+        await logs.__anext__()
+        if fork():
+            for use in (lambda: flow.runs.get(run.id).__await__().__next__(), logs.__anext__):
+                try:
+                    use()
+                except fastflow.ForkError:
+                    continue
+                os._exit(2)
+            waiting.cancel()
+            return
+        assert (await waiting).status is fastflow.Status.SUCCESS
+        assert [line.text async for line in logs][-1]
+
+
+def left_open() -> None:
+    """A flow that nobody closes, in a child with a loop of its own."""
+    flow = fastflow.open(PIPELINES, data_dir=DATA_DIR).start()
+    if fork():
+
+        async def use() -> None:
+            async with fastflow.open(PIPELINES, data_dir=DATA_DIR + " of the child") as own:
+                run = await own.run("hello", parameters={"who": "me"})
+                assert (await run.wait(timeout=60)).status is fastflow.Status.SUCCESS
+
+        asyncio.run(use())
+        sys.exit(0)
+    assert flow.run("hello").wait(timeout=60).status is fastflow.Status.SUCCESS
+
+
+if WAY == "awaiting":
+    asyncio.run(awaiting())
+else:
+    {"blocking": blocking, "left_open": left_open}[WAY]()
