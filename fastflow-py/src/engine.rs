@@ -18,6 +18,7 @@ use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
 };
+use tracing::Dispatch;
 
 use crate::{
     code::Code,
@@ -45,6 +46,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     process: Process,
     config: Config,
+    dispatch: Dispatch,
     /// Kept, and not dropped, in a forked child: the threads that would have to end are not there.
     parts: ManuallyDrop<Parts>,
     mailboxes: Py<PyAny>,
@@ -95,6 +97,7 @@ impl Drop for Shared {
         if let Some(runtime) = self.take_runtime() {
             runtime.shutdown_background();
         }
+        self.config.end_services();
         // SAFETY: this is the only place that drops it, and nothing uses it afterwards.
         unsafe { ManuallyDrop::drop(&mut self.parts) }
     }
@@ -126,13 +129,16 @@ impl Shared {
             Inside(&self.parts.blocked)
         };
         let mut stopping = self.parts.stopping.subscribe();
-        let answer = self.parts.handle.block_on(async {
+        let waiting = async {
             tokio::select! {
                 biased;
                 answer = future => Some(answer),
                 _ = stopping.wait_for(|stopping| *stopping) => None,
             }
-        });
+        };
+        // What is said in this thread is heard by the log of the flow, too.
+        let answer =
+            tracing::dispatcher::with_default(&self.dispatch, || self.parts.handle.block_on(waiting));
         drop(inside);
         answer
     }
@@ -190,6 +196,11 @@ pub(crate) struct StreamOptions {
     pub(crate) timeout: Option<f64>,
 }
 
+/// Has what is said in this thread, which is one of the flow's, heard by its log until the thread ends.
+fn hear(dispatch: &Dispatch) {
+    std::mem::forget(tracing::dispatcher::set_default(dispatch));
+}
+
 /// One orchestrator with a runtime of its own.
 #[pyclass(frozen, module = "fastflow._fastflow", weakref)]
 pub(crate) struct Engine {
@@ -203,9 +214,14 @@ impl Engine {
     fn new(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
         let config = Config::read(options)?;
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(WORKERS_MAX);
+        let dispatch = config.dispatch();
         let runtime = Builder::new_multi_thread()
             .worker_threads(workers)
             .thread_name("fastflow")
+            .on_thread_start({
+                let dispatch = dispatch.clone();
+                move || hear(&dispatch)
+            })
             .enable_all()
             .build()
             .map_err(|error| {
@@ -221,7 +237,9 @@ impl Engine {
             blocked: Blocked::default(),
         };
         let parts = ManuallyDrop::new(parts);
-        Ok(Self { shared: Arc::new(Shared { process: Process::current(), config, parts, mailboxes }) })
+        Ok(Self {
+            shared: Arc::new(Shared { process: Process::current(), config, dispatch, parts, mailboxes }),
+        })
     }
 
     /// Opens the data directory, and hosts as it was told to.
@@ -242,7 +260,7 @@ impl Engine {
     fn close(&self, drain: Option<f64>, grace: f64) -> PyResult<Operation> {
         let how = match drain {
             Some(patience) => Shutdown::Drain { patience: seconds(patience)?, grace: seconds(grace)? },
-            None => Shutdown::Detach,
+            None => self.shared.config.shutdown(seconds(grace)?),
         };
         let shared = Arc::clone(&self.shared);
         Ok(Operation::of(&self.shared, async move {
@@ -273,6 +291,12 @@ impl Engine {
             drop(waiting);
             runtime.shutdown_timeout(STOP_LIMIT);
         });
+        self.shared.config.end_services();
+    }
+
+    /// Whether the flow belongs to this process, and its threads with it.
+    fn is_own(&self) -> bool {
+        self.shared.process.is_current()
     }
 
     /// Whether the flow belongs to this process, and was not stopped.

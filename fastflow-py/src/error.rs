@@ -29,6 +29,22 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
     exception(py, class, &error.chain(), Some(&context))
 }
 
+/// The kind of an error that an executor in Python has raised.
+pub(crate) fn kind(name: &str) -> ErrorKind {
+    match name {
+        "not_found" => ErrorKind::NotFound,
+        "already_exists" => ErrorKind::AlreadyExists,
+        "conflict" => ErrorKind::Conflict,
+        "invalid" => ErrorKind::Invalid,
+        "unsupported" => ErrorKind::Unsupported,
+        "denied" => ErrorKind::Denied,
+        "unavailable" => ErrorKind::Unavailable,
+        "storage_full" => ErrorKind::StorageFull,
+        "corrupt" => ErrorKind::Corrupt,
+        _ => ErrorKind::Internal,
+    }
+}
+
 /// What a forked child gets for using the flow of its parent.
 pub(crate) fn forked(py: Python<'_>, parent: u32) -> PyErr {
     let message = format!(

@@ -41,7 +41,7 @@ from .errors import (
     UnsupportedError,
 )
 from .events import Event
-from .executors import Docker, Executor, Podman, Process, PullPolicy
+from .executors import BuiltInExecutor, Docker, Podman, Process, PullPolicy
 from .flow import AsyncFlow, Flow, Opening, open
 from .git import Git, GitHubApp, GitLimits, InsecureScheme
 from .hosting import HostInfo, Hosting
@@ -136,6 +136,19 @@ from .source import (
     SyncTrigger,
 )
 
+if TYPE_CHECKING:
+    from .executor import Execution, Executor
+else:
+
+    def __getattr__(name: str) -> object:
+        """Few write executors of their own, and so these are imported when somebody asks for them."""
+        if name not in ("Execution", "Executor"):
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from . import executor
+
+        return getattr(executor, name)
+
+
 __all__ = [
     "AlreadyExistsError",
     "AsyncFlow",
@@ -151,6 +164,7 @@ __all__ = [
     "AuditOutcome",
     "Audits",
     "Blackout",
+    "BuiltInExecutor",
     "ChangeKind",
     "ClosedError",
     "CodeOptions",
@@ -173,6 +187,7 @@ __all__ = [
     "EnvironmentSecrets",
     "EnvironmentState",
     "Event",
+    "Execution",
     "Executor",
     "ExitReport",
     "Failure",

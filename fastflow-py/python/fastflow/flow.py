@@ -8,15 +8,16 @@ import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ._fastflow import Engine
 from ._given import PathLike, Size, at_most_one, choice, path, texts
+from ._service import Service, end_all
 from ._time import Duration, seconds, seconds_or_none
 from ._uv import installed_uv
 from .errors import InvalidError
 from .events import Event, events_after
-from .executors import Executor, named_executors
+from .executors import BuiltInExecutor, named_executors
 from .git import Git, git_record
 from .hosting import HostInfo, Hosting, host_info
 from .master_keys import MasterKey, fernet_text, key_record, key_records
@@ -30,12 +31,17 @@ from .secret_stores import SecretStore, store_record
 from .secrets import AsyncSecrets, Secrets
 from .source import AsyncSource, Source
 
+if TYPE_CHECKING:
+    from ._fastflow import ManualClock
+    from .executor import Executor
+
 ANSWER_TIMEOUT_SECONDS = 60.0
 """How long a call waits for its answer when it does not say. Waiting for runs and for lines has no such limit."""
 
 _EXIT_TIMEOUT_SECONDS = 2.0
 
-_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_open_engines: weakref.WeakKeyDictionary[Engine, list[Service]] = weakref.WeakKeyDictionary()
+"""With the threads of Python's that work for each."""
 
 
 @atexit.register
@@ -47,7 +53,14 @@ def _close_all() -> None:
                 engine.close().block(_EXIT_TIMEOUT_SECONDS)
             except Exception:  # It ends in any case, and the next flow takes over as after a crash.
                 pass
-            engine.stop()
+            _stop(engine)
+
+
+def _stop(engine: Engine) -> None:
+    """Ends the threads that work for a flow."""
+    engine.stop()
+    if engine.is_own():
+        end_all(_open_engines.pop(engine, ()))
 
 
 def _let_go_of_locks() -> None:
@@ -72,8 +85,10 @@ def open(
     git: Git | None = None,
     data_dir: PathLike | None = None,
     hosting: Hosting | str = Hosting.WHEN_FREE,
-    executor: Executor | str | None = None,
-    executors: Iterable[Executor | str] | Mapping[str, Executor | str] | None = None,
+    executor: BuiltInExecutor | str | None = None,
+    executors: Iterable[BuiltInExecutor | str]
+    | Mapping[str, Executor | BuiltInExecutor | str]
+    | None = None,
     master_key: MasterKey | None = None,
     older_master_keys: Iterable[MasterKey] = (),
     fernet_key: str | bytes | None = None,
@@ -104,7 +119,7 @@ def open(
         executor: the executor, by its name (``"process"``, ``"docker"``, ``"podman"``) or with its options; processes of
             this machine when nothing is said.
         executors: several of them; the first is the default, and pipelines name the others. A mapping gives them names
-            of their own.
+            of their own, which those that are classes of yours need; see :class:`Executor`.
         master_key: the key that secrets are sealed with. Without one there are no stored secrets.
         older_master_keys: keys of earlier: what is sealed with them can be opened.
         fernet_key: the ``ENCRYPTION_KEY`` of an older Fast-Flow, with which ``encrypted_env`` of its pipelines is read.
@@ -156,6 +171,7 @@ def open(
         "default_python": default_python,
         "inherit_env": texts(inherit_env, "inherit_env"),
         "uv": path(uv) if uv is not None else installed_uv(),
+        "test_clock": None,
     }
     return Opening(options, seconds(timeout))
 
@@ -174,12 +190,13 @@ def _data_dir(pipelines: PathLike | None, git: Git | None, data_dir: PathLike | 
 class Opening:
     """A flow that is about to be opened: by ``with``, by ``async with``, or by :meth:`start` and ``await``."""
 
-    __slots__ = ("_flow", "_options", "_timeout")
+    __slots__ = ("_flow", "_options", "_services", "_timeout")
 
     def __init__(self, options: dict[str, Any], timeout: float) -> None:
         self._options = options
         self._timeout = timeout
         self._flow: Flow | AsyncFlow | None = None
+        self._services: tuple[Service, ...] = ()
 
     def start(self, *, timeout: Duration | None = None) -> Flow:
         """Opens it without a ``with``, for a notebook for example; :meth:`Flow.close` closes it."""
@@ -187,7 +204,7 @@ class Opening:
         try:
             engine.open().block(self._timeout if timeout is None else seconds(timeout))
         except BaseException:
-            engine.stop()
+            _stop(engine)
             raise
         return Flow(engine, self._timeout)
 
@@ -207,7 +224,7 @@ class Opening:
         try:
             await engine.open().within(self._timeout)
         except BaseException:
-            engine.stop()
+            _stop(engine)
             raise
         return AsyncFlow(engine, self._timeout)
 
@@ -225,9 +242,32 @@ class Opening:
         if isinstance(self._flow, AsyncFlow):
             await self._flow.close()
 
+    def _for_tests(self, clock: ManualClock, *services: Service) -> Opening:
+        """The same with this clock, and with a store in memory."""
+        self._options["test_clock"] = clock
+        self._services = services
+        return self
+
     def _engine(self) -> Engine:
-        engine = Engine(self._options)
-        _open_engines.add(engine)
+        from ._logging import LogService
+
+        log = LogService()
+        services: list[Service] = [log, *self._services]
+        executors: list[tuple[str, object]] = []
+        options: dict[str, Any] = {**self._options, "log": log.port, "executors": executors}
+        for name, executor in self._options["executors"]:
+            if isinstance(executor, dict):
+                executors.append((name, cast("object", executor)))
+                continue
+            from ._executor import ExecutorService
+
+            serving = ExecutorService(executor)
+            services.append(serving)
+            executors.append((name, serving.port))
+        engine = Engine(options)
+        _open_engines[engine] = services
+        for service in services:
+            service.start()
         return engine
 
 
@@ -343,7 +383,7 @@ class Flow(RunsCode):
             try:
                 self._engine.close(seconds_or_none(drain), seconds(grace)).block(limit)
             finally:
-                self._engine.stop()
+                _stop(self._engine)
 
     def __enter__(self) -> Flow:
         return self
@@ -444,7 +484,7 @@ class AsyncFlow(AsyncRunsCode):
             try:
                 await self._engine.close(seconds_or_none(drain), seconds(grace)).within(limit)
             finally:
-                self._engine.stop()
+                _stop(self._engine)
 
     async def __aenter__(self) -> AsyncFlow:
         return self

@@ -19,6 +19,7 @@ use fastflow_podman::PodmanConfig;
 use pyo3::prelude::*;
 
 use super::options::{Options, Size, duration, parsed, put, put_read};
+use crate::executor::ExecutorPort;
 
 /// The name of the executor that is there unless others are given. It keeps its state where that one does, so that
 /// both find each other's programs.
@@ -34,6 +35,8 @@ enum Given {
     Process(GivenProcess),
     Docker(GivenDocker),
     Podman(GivenPodman),
+    /// One that is written in Python.
+    Python(Py<ExecutorPort>),
 }
 
 impl<'py> FromPyObject<'_, 'py> for Given {
@@ -41,6 +44,9 @@ impl<'py> FromPyObject<'_, 'py> for Given {
 
     /// By what is there of it, so that what is wrong with one is not told of all.
     fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(port) = given.cast::<ExecutorPort>() {
+            return Ok(Self::Python(port.to_owned().unbind()));
+        }
         if given.contains("docker")? {
             return given.extract().map(Self::Docker);
         }
@@ -117,6 +123,15 @@ impl Executors {
         Ok(Self(options.checked("executors", read.collect())?))
     }
 
+    /// Lets the threads go that run the methods of those in Python.
+    pub(super) fn end(&self) {
+        for (_, given) in &self.0 {
+            if let Given::Python(port) = given {
+                port.get().lanes().close();
+            }
+        }
+    }
+
     /// Sets them up in the data directory.
     pub(super) fn apply(
         &self,
@@ -148,6 +163,7 @@ impl Executors {
                     let podman = fastflow_podman::executor(given.config()?, containers, clock)?;
                     builder.executor(name.as_str(), podman)
                 }
+                Given::Python(port) => builder.executor(name.as_str(), port.get().executor()),
             };
         }
         Ok(builder)
@@ -157,7 +173,7 @@ impl Executors {
 impl Given {
     fn check(&self) -> Result<()> {
         let containers = match self {
-            Self::Process(_) => return Ok(()),
+            Self::Process(_) | Self::Python(_) => return Ok(()),
             Self::Docker(given) => given.config().map(|_| &given.containers)?,
             Self::Podman(given) => given.config().map(|_| &given.containers)?,
         };
