@@ -1,10 +1,11 @@
 //! Processes that write at one moment.
 
-use std::{fs, path::Path, time::Duration};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use fastflow_core::{
-    Hosting, OsEntropy, Shutdown, Submission,
-    testing::torture::{Books, HostProcess},
+    Hosting, OsEntropy, Shutdown, Submission, SystemClock,
+    store::{EventId, SqliteOptions, SqliteStore, Store as _},
+    testing::torture::HostProcess,
 };
 
 use crate::{
@@ -60,6 +61,9 @@ async fn one_key_is_one_run_whichever_process_submits_it() {
     for other in answers {
         assert_eq!(other, first, "every process got the same run for a key");
     }
-    let books = Books::open(&root).await;
-    assert_eq!((books.runs.len(), books.events.len()), (KEYS, KEYS), "one event each");
+    let path = place.data().join("fastflow.db");
+    let store = SqliteStore::open(path, SqliteOptions::default(), Arc::new(SystemClock::new())).await.unwrap();
+    let events = store.events(EventId::default(), 1000.try_into().unwrap()).await.unwrap();
+    let ids: Vec<u64> = events.iter().map(|event| event.id.0).collect();
+    assert_eq!(ids, (1..=KEYS as u64).collect::<Vec<_>>(), "one event each, and no gap");
 }
