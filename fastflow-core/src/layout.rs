@@ -222,3 +222,31 @@ pub const OUTPUT_FILE: &str = ".fastflow-output.json";
 /// assert_eq!(fastflow_core::layout::HEARTBEAT_FILE, ".fastflow-heartbeat");
 /// ```
 pub const HEARTBEAT_FILE: &str = ".fastflow-heartbeat";
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::*;
+    use crate::OsEntropy;
+
+    #[test]
+    fn all_who_make_the_id_at_one_moment_have_the_same() {
+        const AT_ONCE: usize = 8;
+        for _ in 0..50 {
+            let dir = tempfile::tempdir().unwrap();
+            let (data, start) = (DataDir::new(dir.path()), Barrier::new(AT_ONCE));
+            let ids: Vec<OwnerId> = std::thread::scope(|scope| {
+                let make = || {
+                    start.wait();
+                    data.owner(&OsEntropy).unwrap()
+                };
+                let makers: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(make)).collect();
+                makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+            });
+            let kept = data.owner(&OsEntropy).unwrap();
+            assert!(ids.iter().all(|id| *id == kept), "{ids:?}, and {kept} is kept");
+            assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing else is left");
+        }
+    }
+}

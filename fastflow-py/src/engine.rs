@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     mem::ManuallyDrop,
+    os::fd::{AsRawFd, RawFd},
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -11,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use fastflow_core::{Error, ErrorKind, Orchestrator, Shutdown};
+use fastflow_core::{Error, ErrorKind, HostInfo, Orchestrator, Shutdown, hosting::HostPlace};
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
@@ -28,6 +29,7 @@ use crate::{
     packages::Packages,
     pipelines::Pipelines,
     process::Process,
+    record::Fields,
     runs::Runs,
     schedules::Schedules,
     secrets::Secrets,
@@ -116,16 +118,6 @@ impl Shared {
         self.check(py)?;
         let there = self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         if there { Ok(self.parts.handle.clone()) } else { Err(error::closed(py)) }
-    }
-
-    /// Drops what may want the runtime when it goes. In a forked child it is kept: its threads are not there.
-    pub(crate) fn discard<T>(&self, value: T) {
-        if self.process.is_current() {
-            let _entered = self.parts.handle.enter();
-            drop(value);
-        } else {
-            std::mem::forget(value);
-        }
     }
 
     /// Carries a future out in this thread, which must not hold the interpreter. `None` when the flow ends first.
@@ -255,8 +247,10 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         Operation::of(&self.shared, async move {
             let flow = shared.config.builder()?.build().await?;
-            flow.start().await?;
-            shared.parts.flow.set(flow).map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))
+            // Known before it hosts: whoever forks meanwhile must be able to let go of its locks.
+            let opened = shared.parts.flow.set(flow.clone());
+            opened.map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))?;
+            flow.start().await
         })
     }
 
@@ -316,6 +310,17 @@ impl Engine {
         self.shared.config.data_dir.clone()
     }
 
+    /// Who hosts the data directory now.
+    fn host(&self) -> Operation {
+        self.shared.call(|flow| async move { flow.host().await })
+    }
+
+    /// The descriptors whose locks a forked child shares with this process, for the child to open something else there.
+    fn inherited_locks(&self) -> Vec<RawFd> {
+        let locks = self.shared.parts.flow.get().map(Orchestrator::inherited_locks).unwrap_or_default();
+        locks.iter().map(AsRawFd::as_raw_fd).collect()
+    }
+
     /// Code that is in no source.
     #[getter]
     fn code(&self) -> Code {
@@ -362,5 +367,12 @@ impl Engine {
     #[getter]
     fn source(&self) -> Source {
         Source::new(&self.shared)
+    }
+}
+
+impl Record for HostInfo {
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let fields = Fields::new(py).with("pid", self.pid)?.with("since", self.since)?;
+        Ok(fields.with("is_here", self.place == HostPlace::Here)?.done())
     }
 }

@@ -304,6 +304,18 @@ def test_an_application_hosts_while_the_command_reads_and_asks(command: Commands
     assert command("cancel", detached["id"]).returncode == 0
 
 
+def test_a_host_with_stored_secrets_is_given_their_master_key(command: Commands, place: Path) -> None:
+    key = place / "keys" / "master.key"
+    fastflow.generate_master_key(key)
+    with fastflow.open(place / "pipelines", master_key=fastflow.MasterKeyFile(key)) as flow:
+        flow.secrets.set("PASSWORD", "a secret of some length")
+    without = command("run", "ends")
+    assert without.returncode == 125 and "key" in without.stderr
+    assert command("run", "ends", env={"FASTFLOW_MASTER_KEY_FILE": str(key)}).returncode == 0
+    # What only reads needs none.
+    assert len(command.json("runs")) == 1
+
+
 def test_the_command_hosts_until_ctrl_c(command: Commands) -> None:
     with command.terminal("host") as terminal:
         terminal.read_until("Ctrl-C")

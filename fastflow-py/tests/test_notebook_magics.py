@@ -48,7 +48,8 @@ def test_a_cell_runs_isolated_and_is_shown(kernel: Kernel, prelude: str) -> None
 
 
 def test_a_cell_has_the_packages_that_it_names(kernel: Kernel) -> None:
-    cell = kernel.execute("%%fastflow --with 'tabulate>=0.9' --as tables\nimport tabulate; print('has', tabulate.__name__)")
+    code = "import tabulate\nprint('has', tabulate.__name__)"
+    cell = kernel.execute(f"%%fastflow --with 'tabulate>=0.9' --as tables\n{code}")
     assert "has tabulate" in cell.html() and "SUCCESS" in cell.html()
 
 

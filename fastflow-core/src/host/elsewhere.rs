@@ -32,7 +32,9 @@ pub(crate) async fn hear(ports: Arc<Ports>) {
 async fn tell(ports: &Ports, after: &mut EventId) -> Result<()> {
     loop {
         let events = ports.store.events(*after, BATCH).await?;
-        events.iter().for_each(|event| heard(ports, event));
+        for event in &events {
+            heard(ports, event);
+        }
         let Some(last) = events.last() else { return Ok(()) };
         *after = last.id;
     }

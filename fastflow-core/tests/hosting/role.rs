@@ -16,7 +16,10 @@ use fastflow_core::{
     testing::torture::{HostProcess, Part},
 };
 
-use crate::kit::{configured, until, within};
+use crate::{
+    keys,
+    kit::{configured, until, within},
+};
 
 /// Starts one.
 pub(crate) fn start(role: &str, root: &Path) -> HostProcess {
@@ -34,6 +37,7 @@ async fn as_another_process() {
         "parent-of-keeper" => parent(&part.stage, KEEPS).await,
         "parent-of-careful" => parent(&part.stage, LETS_GO).await,
         "opener" => open(&part.stage).await,
+        "submitter" => keys::submit_all(&part.stage).await,
         other => panic!("no such role: {other}"),
     }
 }
@@ -67,10 +71,11 @@ async fn parent(root: &Path, child: &str) {
         rustix::io::fcntl_setfd(lock, rustix::io::FdFlags::empty()).unwrap();
         command.arg(lock.as_raw_fd().to_string());
     }
-    let _child = command.stdin(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdin(Stdio::null()).spawn().unwrap();
     until("the child", || async { root.join("child").exists() }).await;
     tell(root, "started");
-    std::future::pending::<()>().await;
+    // It is killed before its child.
+    tokio::task::spawn_blocking(move || child.wait()).await.unwrap().unwrap();
 }
 
 pub(crate) fn builder(root: &Path) -> OrchestratorBuilder {
@@ -83,7 +88,7 @@ pub(crate) fn sign(root: &Path, what: &str, pid: u32) -> std::path::PathBuf {
     root.join(format!("{what}-{pid}"))
 }
 
-fn tell(root: &Path, what: &str) {
+pub(crate) fn tell(root: &Path, what: &str) {
     fs::write(sign(root, what, std::process::id()), "").unwrap();
 }
 

@@ -112,6 +112,5 @@ async fn check(root: &Path) {
         assert_eq!(witness, format!("{}\n", run.id), "its program was executed once");
     }
     books.check_machine(root);
-    println!("{} runs, {} of them known to be accepted", books.runs.len(), lines.count());
-    assert!(books.runs.len() > KILLS, "the processes did work");
+    assert!(lines.count() > KILLS, "the processes did work");
 }

@@ -6,7 +6,7 @@ use fastflow_core::{
     Clock as _, ErrorKind, Hosting, Shutdown, SystemClock,
     hosting::HostPlace,
     run::Status,
-    store::{SqliteOptions, SqliteStore, Store as _},
+    store::{SqliteOptions, SqliteStore},
     testing::torture::HostProcess,
 };
 use rustix::process::{Pid, Signal, kill_process};

@@ -220,3 +220,28 @@ async fn what_a_secret_was_is_wiped_from_the_file() {
     check();
     crate::file::check_integrity(&path).await;
 }
+
+/// Two that read the same version, and put the next one, do so one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_processes_that_put_one_version_one_is_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store.db");
+    let (one, other) = (open(&path).await, open(&path).await);
+    for version in 1..=40 {
+        let new = |content| PutSecret {
+            scope: SecretScope::Global,
+            name: "A".parse().unwrap(),
+            version: NonZeroU32::new(version).unwrap(),
+            content,
+            at: at(1),
+        };
+        let (here, there) = (one.clone(), other.clone());
+        let (first, second) = (new(sealed(1, 100)), new(sealed(2, 100)));
+        let first = tokio::spawn(async move { here.put_secret(first).await });
+        let second = tokio::spawn(async move { there.put_secret(second).await });
+        let answers = [first.await.unwrap(), second.await.unwrap()];
+        let late: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
+        assert_eq!(late.len(), 1, "{late:?}");
+        assert_eq!(late[0].kind(), ErrorKind::Conflict, "{late:?}");
+    }
+}

@@ -4,6 +4,7 @@
 
 mod crash;
 mod failure;
+mod guest;
 #[path = "../host/kit.rs"]
 mod kit;
 mod place;

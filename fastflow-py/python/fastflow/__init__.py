@@ -44,6 +44,7 @@ from .events import Event
 from .executors import BuiltInExecutor, Docker, Podman, Process, PullPolicy
 from .flow import AsyncFlow, Flow, Opening, open
 from .git import Git, GitHubApp, GitLimits, InsecureScheme
+from .hosting import HostInfo, Hosting
 from .master_keys import MasterKey, MasterKeyCommand, MasterKeyFile, MasterKeyVariable, generate_master_key
 from .options import Audits, Blackout, Retention, Weekday
 from .packages import (
@@ -200,6 +201,8 @@ __all__ = [
     "Git",
     "GitHubApp",
     "GitLimits",
+    "HostInfo",
+    "Hosting",
     "InsecureScheme",
     "InternalError",
     "InvalidError",

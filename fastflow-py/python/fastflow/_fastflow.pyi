@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, final
 
 __all__ = [
+    "Code",
     "Engine",
     "Events",
     "LogLine",
@@ -13,9 +14,13 @@ __all__ = [
     "Pipelines",
     "Runs",
     "Schedules",
+    "Secrets",
+    "Source",
     "Stream",
     "__version__",
+    "cli",
     "explain_cron",
+    "generate_master_key",
 ]
 
 _T = TypeVar("_T")
@@ -48,6 +53,8 @@ class Engine:
     def stop(self) -> None: ...
     def is_own(self) -> bool: ...
     def is_alive(self) -> bool: ...
+    def host(self) -> Operation[dict[str, Any] | None]: ...
+    def inherited_locks(self) -> list[int]: ...
     @property
     def data_dir(self) -> Path: ...
     @property
@@ -192,6 +199,7 @@ class Packages:
     def audit(self, environment: str) -> Operation[dict[str, Any]]: ...
     def audits(self, environment: str | None, limit: int) -> Operation[list[dict[str, Any]]]: ...
 
+@final
 class Secrets:
     def set(self, scope: str, name: str, value: str) -> Operation[dict[str, Any]]: ...
     def set_parameter(self, scope: str, name: str, value: str) -> Operation[dict[str, Any]]: ...

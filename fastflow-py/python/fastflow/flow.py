@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ from .errors import InvalidError
 from .events import Event, events_after
 from .executors import BuiltInExecutor, named_executors
 from .git import Git, git_record
+from .hosting import HostInfo, Hosting, host_info
 from .master_keys import MasterKey, fernet_text, key_record, key_records
 from .options import Audits, Blackout, Retention, blackout_record, retention_record
 from .packages import AsyncPackages, Packages
@@ -61,11 +63,28 @@ def _stop(engine: Engine) -> None:
         end_all(_open_engines.pop(engine, ()))
 
 
+def _let_go_of_locks() -> None:
+    """Lets a forked child hold no lock of its parent: as long as it did, nobody could take the place of its parent."""
+    engines = list(_open_engines)
+    _open_engines.clear()
+    if engines:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for engine in engines:
+            for lock in engine.inherited_locks():
+                # Closed, its number would be free for another file, which what is left of the store would take for its own.
+                os.dup2(nothing, lock, inheritable=False)
+        os.close(nothing)
+
+
+os.register_at_fork(after_in_child=_let_go_of_locks)
+
+
 def open(
     pipelines: PathLike | None = None,
     *,
     git: Git | None = None,
     data_dir: PathLike | None = None,
+    hosting: Hosting | str = Hosting.WHEN_FREE,
     executor: BuiltInExecutor | str | None = None,
     executors: Iterable[BuiltInExecutor | str]
     | Mapping[str, Executor | BuiltInExecutor | str]
@@ -96,6 +115,7 @@ def open(
         pipelines: the folder of pipelines.
         git: a repository of pipelines, in the place of a folder.
         data_dir: where everything is kept; ``.fastflow`` beside the folder of pipelines when nothing is said.
+        hosting: whether this process hosts, where several have the data directory open.
         executor: the executor, by its name (``"process"``, ``"docker"``, ``"podman"``) or with its options; processes of
             this machine when nothing is said.
         executors: several of them; the first is the default, and pipelines name the others. A mapping gives them names
@@ -121,6 +141,7 @@ def open(
         timeout: how long calls wait for their answers when they do not say.
 
     Raises:
+        ConflictError: another process hosts, and this one must.
         InvalidError: an option is wrong. Those that only the data directory or a program can tell are told when it is
             opened.
 
@@ -132,6 +153,7 @@ def open(
         "pipelines": path(pipelines),
         "git": git_record(git),
         "data_dir": _data_dir(pipelines, git, data_dir),
+        "hosting": choice(Hosting, hosting, "hosting").value,
         "executors": named_executors(executor, executors),
         "master_key": key_record(master_key),
         "older_master_keys": key_records(older_master_keys),
@@ -250,7 +272,7 @@ class Opening:
 
 
 class Flow(RunsCode):
-    """The orchestrator, hosted by this process.
+    """An orchestrator, hosted by this process or by another one.
 
     >>> flow.run("hello").wait().status
     <Status.SUCCESS: 'SUCCESS'>
@@ -298,6 +320,10 @@ class Flow(RunsCode):
     def data_dir(self) -> Path:
         """Where everything is kept."""
         return self._engine.data_dir
+
+    def host(self, *, timeout: Duration | None = None) -> HostInfo | None:
+        """Who hosts the data directory now: this flow, another one, or nobody. What is submitted waits for a host."""
+        return self._engine.host().then(host_info).block(self._limit(timeout))
 
     def run(
         self,
@@ -416,6 +442,10 @@ class AsyncFlow(AsyncRunsCode):
     def data_dir(self) -> Path:
         """Where everything is kept."""
         return self._engine.data_dir
+
+    async def host(self, *, timeout: Duration | None = None) -> HostInfo | None:
+        """Who hosts the data directory now. See :meth:`Flow.host`."""
+        return await self._engine.host().then(host_info).within(self._limit(timeout))
 
     async def run(
         self,

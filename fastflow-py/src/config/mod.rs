@@ -10,7 +10,9 @@ mod upkeep;
 
 use std::{path::PathBuf, time::Duration};
 
-use fastflow_core::{Orchestrator, OrchestratorBuilder, Result, Shutdown, testing::MemoryStore};
+use fastflow_core::{
+    Error, ErrorKind, Hosting, Orchestrator, OrchestratorBuilder, Result, Shutdown, testing::MemoryStore,
+};
 use pyo3::{prelude::*, types::PyDict};
 use tracing::Dispatch;
 
@@ -23,6 +25,7 @@ use crate::{logging::LogPort, testing::ManualClock};
 /// The options of one flow.
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
+    hosting: Hosting,
     source: Source,
     executors: Executors,
     secrets: Secrets,
@@ -46,6 +49,7 @@ impl Config {
         let options = Options::new(options);
         Ok(Self {
             data_dir: options.get("data_dir")?,
+            hosting: options.checked("hosting", hosting(&options.get::<String>("hosting")?))?,
             source: Source::read(&options)?,
             executors: Executors::read(&options)?,
             secrets: Secrets::read(&options)?,
@@ -64,7 +68,8 @@ impl Config {
     /// The builder that these options make. Blocks for some milliseconds where executors are given: they are set up in
     /// the data directory.
     pub(crate) fn builder(&self) -> Result<OrchestratorBuilder> {
-        let builder = self.source.apply(Orchestrator::builder(&self.data_dir));
+        let builder = Orchestrator::builder(&self.data_dir).hosting(self.hosting);
+        let builder = self.source.apply(builder);
         let builder = self.executors.apply(builder, &self.data_dir)?;
         let builder = self.upkeep.apply(self.capacity.apply(self.secrets.apply(builder)));
         let builder = self.environments.apply(builder);
@@ -93,6 +98,15 @@ impl Config {
         if let Some(log) = &self.log {
             log.get().end();
         }
+    }
+}
+
+fn hosting(hosting: &str) -> Result<Hosting> {
+    match hosting {
+        "required" => Ok(Hosting::Required),
+        "when_free" => Ok(Hosting::WhenFree),
+        "never" => Ok(Hosting::Never),
+        _ => Err(Error::new(ErrorKind::Invalid, "not a way to host").with("found", hosting)),
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     process::Stdio,
     str::FromStr as _,
@@ -99,7 +100,7 @@ impl PipAuditConfig {
 pub struct PipAudit {
     config: PipAuditConfig,
     clock: Arc<dyn Clock>,
-    /// Held while it works: there is one file to read from.
+    /// Held while it works: there is one file to read from. A lock on a file keeps other processes out.
     turn: Mutex<()>,
 }
 
@@ -141,9 +142,10 @@ impl PipAudit {
         let written = blocking(move || {
             write(&path, &text).map_err(|error| EnvironmentFailure::io("write", &path, &error))
         });
-        if let Err(failure) = written.await {
-            return AuditOutcome::failed(&failure.to_string());
-        }
+        let _alone = match written.await {
+            Ok(alone) => alone,
+            Err(failure) => return AuditOutcome::failed(&failure.to_string()),
+        };
         let command = self.command(program, &requirements);
         match run_to_its_end(command, self.config.timeout, &*self.clock, &Quiet).await {
             Ok(end) => judge(&end, packages),
@@ -196,13 +198,17 @@ fn requirements_of(packages: &[Package]) -> String {
     lines.join("\n")
 }
 
-fn write(path: &Path, text: &str) -> io::Result<()> {
+/// Writes it, and keeps others from doing so as long as what this returns lives.
+fn write(path: &Path, text: &str) -> io::Result<File> {
     use std::os::unix::fs::DirBuilderExt as _;
 
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(PRIVATE_DIR_MODE).create(folder)?;
     }
-    fs::write(path, text)
+    let alone = File::create(path.with_extension("lock"))?;
+    alone.lock()?;
+    fs::write(path, text)?;
+    Ok(alone)
 }
 
 /// Its words are kept with its answer.

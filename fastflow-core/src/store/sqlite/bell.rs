@@ -24,6 +24,9 @@ use crate::{Clock, Result};
 const LOOK_INTERVAL: Duration = Duration::from_millis(900);
 /// The same where they cannot be.
 const DEAF_INTERVAL: Duration = Duration::from_millis(100);
+/// Between two looks at least: one look is enough for all that was written before it, and who writes often must not keep
+/// everybody else busy.
+const LEAST_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The bells of one database. The host has one of its own, so that it is not woken by what it writes itself.
 #[derive(Debug)]
@@ -126,6 +129,7 @@ pub(super) async fn listen(shared: Arc<Shared>, commands: WeakSender<Command>, c
             if looked.await.is_err() {
                 return;
             }
+            let enough = clock.elapsed() + LEAST_INTERVAL;
             tokio::select! {
                 changed = role.changed() => {
                     if changed.is_err() {
@@ -135,6 +139,10 @@ pub(super) async fn listen(shared: Arc<Shared>, commands: WeakSender<Command>, c
                 }
                 () = ear.rung.notified() => {}
                 () = clock.sleep(ear.look_interval()) => {}
+            }
+            let early = enough.saturating_sub(clock.elapsed());
+            if !early.is_zero() {
+                clock.sleep(early).await;
             }
         }
     }

@@ -11,7 +11,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from ..errors import FastflowError
-from ..flow import AsyncFlow, Flow, open as open_flow
+from ..flow import AsyncFlow, Flow
+from ..flow import open as open_flow
 from ..runs import Run
 from ._kernel import is_kernel
 from ._table import html_of

@@ -9,14 +9,7 @@ from typing import Any
 import fastflow
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-TESTS = Path(__file__).resolve().parent / "tests"
-
-
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Examples in docstrings are those of the package: beside the tests lie programs, which nobody is to import."""
-    is_program = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
-    return True if is_program and TESTS in collection_path.parents else None
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def require(suite: str, found: object, why: str) -> None:
