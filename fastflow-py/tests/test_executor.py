@@ -208,26 +208,27 @@ def test_a_need_that_is_not_claimed_is_refused_before_anything_is_asked(tmp_path
 
 
 def test_a_method_that_hangs_keeps_no_other_waiting(pipelines: Path, data_dir: Path) -> None:
-    let_go = threading.Event()
+    let_go, stuck_starts = threading.Event(), 8
 
     def start(spec: AttemptSpec) -> Execution:
-        if len(theatre.specs) == 1:
+        if len(theatre.specs) <= stuck_starts:
             let_go.wait(LIMIT_SECONDS)
         execution = Told(spec.id)
         execution.may_end.set()
         return execution
 
     theatre = Theatre(start)
-    theatre.call_timeout = 0.5
+    theatre.call_timeout = 2
     try:
         with opened(pipelines, data_dir, theatre) as flow:
-            stuck = flow.run("hello")
-            fastflow.testing.wait_until(lambda: theatre.specs)
+            stuck = [flow.run("hello") for _ in range(stuck_starts)]
+            fastflow.testing.wait_until(lambda: len(theatre.specs) == stuck_starts)
             assert flow.run("hello").wait(timeout=LIMIT_SECONDS).status is fastflow.Status.SUCCESS
             assert not let_go.is_set()
             # `reattach` says that the attempt never started, so the run gets another.
-            late = stuck.wait(timeout=LIMIT_SECONDS)
-            assert (late.status, late.attempt) == (fastflow.Status.SUCCESS, 2)
+            for run in stuck:
+                late = run.wait(timeout=LIMIT_SECONDS)
+                assert (late.status, late.attempt) == (fastflow.Status.SUCCESS, 2)
             assert not let_go.is_set()
     finally:
         let_go.set()
