@@ -5,22 +5,29 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar, final
 
 __all__ = [
+    "Call",
     "Code",
     "Engine",
     "Events",
+    "ExecutorPort",
     "LogLine",
+    "LogPort",
+    "ManualClock",
     "Operation",
     "Packages",
     "Pipelines",
     "Runs",
     "Schedules",
     "Secrets",
+    "Shim",
     "Source",
     "Stream",
     "__version__",
     "cli",
+    "executor_cases",
     "explain_cron",
     "generate_master_key",
+    "run_executor_case",
 ]
 
 _T = TypeVar("_T")
