@@ -167,9 +167,6 @@ async fn run(fixture: &dyn ExecutorFixture, case: Case) {
 /// Makes one test of each case for the given [`ExecutorFixture`]. The crate that uses it depends on `tokio`.
 #[macro_export]
 macro_rules! executor_conformance {
-    ($fixture:expr) => {
-        $crate::executor_cases! { executor_conformance { @tests $fixture } }
-    };
     ({ @tests $fixture:expr } $($check:ident { $($group:ident { $($case:ident)+ })+ })+) => {
         $($crate::executor_conformance! { @tests $check $fixture; $($group { $($case)+ })+ })+
     };
@@ -183,6 +180,10 @@ macro_rules! executor_conformance {
                 .await;
             }
         )+)+
+    };
+    // Last: what begins like an expression and is none is an error, and not the next arm.
+    ($fixture:expr) => {
+        $crate::executor_cases! { executor_conformance { @tests $fixture } }
     };
 }
 
