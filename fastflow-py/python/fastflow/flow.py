@@ -11,29 +11,31 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from ._fastflow import Engine
-from ._given import PathLike, Size, at_most_one, choice, path, texts
+from ._given import PathLike, at_most_one, choice, path, texts
 from ._service import Service, end_all
 from ._time import Duration, seconds, seconds_or_none
 from ._uv import installed_uv
 from .errors import InvalidError
-from .events import Event, events_after
-from .executors import BuiltInExecutor, named_executors
-from .git import Git, git_record
-from .hosting import HostInfo, Hosting, host_info
-from .master_keys import MasterKey, fernet_text, key_record, key_records
-from .options import Audits, Blackout, Retention, blackout_record, retention_record
-from .packages import AsyncPackages, Packages
-from .pipelines import AsyncPipelines, Pipelines
 from .running import AsyncRunsCode, RunsCode
-from .runs import AsyncRun, AsyncRuns, Run, Runs
-from .schedules import AsyncSchedules, Schedules
-from .secret_stores import SecretStore, store_record
-from .secrets import AsyncSecrets, Secrets
-from .source import AsyncSource, Source
 
+# What an import of the package does not need is imported by what needs it.
 if TYPE_CHECKING:
     from ._fastflow import ManualClock
+    from ._given import Size
+    from .events import Event
     from .executor import Executor
+    from .executors import BuiltInExecutor
+    from .git import Git
+    from .hosting import HostInfo, Hosting
+    from .master_keys import MasterKey
+    from .options import Audits, Blackout, Retention
+    from .packages import AsyncPackages, Packages
+    from .pipelines import AsyncPipelines, Pipelines
+    from .runs import AsyncRun, AsyncRuns, Run, Runs
+    from .schedules import AsyncSchedules, Schedules
+    from .secret_stores import SecretStore
+    from .secrets import AsyncSecrets, Secrets
+    from .source import AsyncSource, Source
 
 ANSWER_TIMEOUT_SECONDS = 60.0
 """How long a call waits for its answer when it does not say. Waiting for runs and for lines has no such limit."""
@@ -84,7 +86,7 @@ def open(
     *,
     git: Git | None = None,
     data_dir: PathLike | None = None,
-    hosting: Hosting | str = Hosting.WHEN_FREE,
+    hosting: Hosting | str = "when_free",
     executor: BuiltInExecutor | str | None = None,
     executors: Iterable[BuiltInExecutor | str]
     | Mapping[str, Executor | BuiltInExecutor | str]
@@ -101,7 +103,7 @@ def open(
     retention: Retention | None = None,
     sync_interval: Duration | None = None,
     preheat: int | None = None,
-    audits: Audits | str = Audits.ON_REQUEST,
+    audits: Audits | str = "on_request",
     default_python: str | None = None,
     inherit_env: Iterable[str] = (),
     uv: PathLike | None = None,
@@ -149,6 +151,13 @@ def open(
     ...     flow.run("hello").wait().status
     <Status.SUCCESS: 'SUCCESS'>
     """
+    from .executors import named_executors
+    from .git import git_record
+    from .hosting import Hosting
+    from .master_keys import fernet_text, key_record, key_records
+    from .options import Audits, blackout_record, retention_record
+    from .secret_stores import store_record
+
     options: dict[str, Any] = {
         "pipelines": path(pipelines),
         "git": git_record(git),
@@ -278,40 +287,53 @@ class Flow(RunsCode):
     <Status.SUCCESS: 'SUCCESS'>
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_engine",
-        "_timeout",
-        "packages",
-        "pipelines",
-        "runs",
-        "schedules",
-        "secrets",
-        "source",
-    )
-
-    runs: Runs
-    """The runs: read, wait for, cancel, repeat; their logs and usage."""
-    pipelines: Pipelines
-    """The pipelines: read, statistics."""
-    schedules: Schedules
-    """The schedules: read, make, change; their instants and their ledger."""
-    packages: Packages
-    """The packages: what is installed where, who used it, bills of materials, audits."""
-    secrets: Secrets
-    """The secrets: set, removed, listed, put under a new key."""
-    source: Source
-    """Where pipelines come from: synced, looked at, watched."""
+    __slots__ = ("__weakref__", "_engine", "_timeout")
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
         self._timeout = timeout
-        self.runs = Runs(self, engine.runs)
-        self.pipelines = Pipelines(self, engine.pipelines)
-        self.schedules = Schedules(self, engine.schedules)
-        self.packages = Packages(self, engine.packages)
-        self.secrets = Secrets(self, engine.secrets)
-        self.source = Source(self, engine.source)
+
+    @property
+    def runs(self) -> Runs:
+        """The runs: read, wait for, cancel, repeat; their logs and usage."""
+        from .runs import Runs
+
+        return Runs(self, self._engine.runs)
+
+    @property
+    def pipelines(self) -> Pipelines:
+        """The pipelines: read, statistics."""
+        from .pipelines import Pipelines
+
+        return Pipelines(self, self._engine.pipelines)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules: read, make, change; their instants and their ledger."""
+        from .schedules import Schedules
+
+        return Schedules(self, self._engine.schedules)
+
+    @property
+    def packages(self) -> Packages:
+        """The packages: what is installed where, who used it, bills of materials, audits."""
+        from .packages import Packages
+
+        return Packages(self, self._engine.packages)
+
+    @property
+    def secrets(self) -> Secrets:
+        """The secrets: set, removed, listed, put under a new key."""
+        from .secrets import Secrets
+
+        return Secrets(self, self._engine.secrets)
+
+    @property
+    def source(self) -> Source:
+        """Where pipelines come from: synced, looked at, watched."""
+        from .source import Source
+
+        return Source(self, self._engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -323,6 +345,8 @@ class Flow(RunsCode):
 
     def host(self, *, timeout: Duration | None = None) -> HostInfo | None:
         """Who hosts the data directory now: this flow, another one, or nobody. What is submitted waits for a host."""
+        from .hosting import host_info
+
         return self._engine.host().then(host_info).block(self._limit(timeout))
 
     def run(
@@ -370,6 +394,8 @@ class Flow(RunsCode):
         ...         break
         hello SUCCESS
         """
+        from .events import events_after
+
         return events_after(self._engine.events, after, timeout)
 
     def close(self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None) -> None:
@@ -400,40 +426,53 @@ class Flow(RunsCode):
 class AsyncFlow(AsyncRunsCode):
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
-    __slots__ = (
-        "__weakref__",
-        "_engine",
-        "_timeout",
-        "packages",
-        "pipelines",
-        "runs",
-        "schedules",
-        "secrets",
-        "source",
-    )
-
-    runs: AsyncRuns
-    """The runs: read, wait for, cancel, repeat; their logs and usage."""
-    pipelines: AsyncPipelines
-    """The pipelines: read, statistics."""
-    schedules: AsyncSchedules
-    """The schedules: read, make, change; their instants and their ledger."""
-    packages: AsyncPackages
-    """The packages: what is installed where, who used it, bills of materials, audits."""
-    secrets: AsyncSecrets
-    """The secrets: set, removed, listed, put under a new key."""
-    source: AsyncSource
-    """Where pipelines come from: synced, looked at, watched."""
+    __slots__ = ("__weakref__", "_engine", "_timeout")
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
         self._timeout = timeout
-        self.runs = AsyncRuns(self, engine.runs)
-        self.pipelines = AsyncPipelines(self, engine.pipelines)
-        self.schedules = AsyncSchedules(self, engine.schedules)
-        self.packages = AsyncPackages(self, engine.packages)
-        self.secrets = AsyncSecrets(self, engine.secrets)
-        self.source = AsyncSource(self, engine.source)
+
+    @property
+    def runs(self) -> AsyncRuns:
+        """The runs: read, wait for, cancel, repeat; their logs and usage."""
+        from .runs import AsyncRuns
+
+        return AsyncRuns(self, self._engine.runs)
+
+    @property
+    def pipelines(self) -> AsyncPipelines:
+        """The pipelines: read, statistics."""
+        from .pipelines import AsyncPipelines
+
+        return AsyncPipelines(self, self._engine.pipelines)
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """The schedules: read, make, change; their instants and their ledger."""
+        from .schedules import AsyncSchedules
+
+        return AsyncSchedules(self, self._engine.schedules)
+
+    @property
+    def packages(self) -> AsyncPackages:
+        """The packages: what is installed where, who used it, bills of materials, audits."""
+        from .packages import AsyncPackages
+
+        return AsyncPackages(self, self._engine.packages)
+
+    @property
+    def secrets(self) -> AsyncSecrets:
+        """The secrets: set, removed, listed, put under a new key."""
+        from .secrets import AsyncSecrets
+
+        return AsyncSecrets(self, self._engine.secrets)
+
+    @property
+    def source(self) -> AsyncSource:
+        """Where pipelines come from: synced, looked at, watched."""
+        from .source import AsyncSource
+
+        return AsyncSource(self, self._engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -445,6 +484,8 @@ class AsyncFlow(AsyncRunsCode):
 
     async def host(self, *, timeout: Duration | None = None) -> HostInfo | None:
         """Who hosts the data directory now. See :meth:`Flow.host`."""
+        from .hosting import host_info
+
         return await self._engine.host().then(host_info).within(self._limit(timeout))
 
     async def run(
@@ -473,6 +514,8 @@ class AsyncFlow(AsyncRunsCode):
 
     def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> AsyncIterator[Event]:
         """Each change of a run's state, for ``async for``. See :meth:`Flow.events`."""
+        from .events import events_after
+
         return events_after(self._engine.events, after, timeout)
 
     async def close(
