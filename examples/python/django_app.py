@@ -39,13 +39,17 @@ def flow() -> fastflow.Flow:
         return opened()
 
 
-REFUSALS = (fastflow.NotFoundError, fastflow.InvalidError, fastflow.ConflictError)
+STATUSES: dict[type[fastflow.FastflowError], int] = {
+    fastflow.NotFoundError: 404,
+    fastflow.InvalidError: 400,
+    fastflow.ConflictError: 409,
+}
+REFUSALS = tuple(STATUSES)
 
 
 def refused(error: fastflow.FastflowError) -> HttpResponse:
     """What the client has to mend, and no fault of this server."""
-    status = {fastflow.NotFoundError: 404, fastflow.InvalidError: 400, fastflow.ConflictError: 409}[type(error)]
-    return JsonResponse({"error": str(error)}, status=status)
+    return JsonResponse({"error": str(error)}, status=STATUSES[type(error)])
 
 
 @require_POST
