@@ -63,8 +63,8 @@ pub(crate) fn kind(name: &str) -> ErrorKind {
 /// What a forked child gets for using the flow of its parent.
 pub(crate) fn forked(py: Python<'_>, parent: u32) -> PyErr {
     let message = format!(
-        "this flow was opened by process {parent}, and a fork does not copy the threads that work for it: open one \
-         in each process after the fork, or start processes with the method `spawn`"
+        "this flow was opened by process {parent}, and a fork does not copy the threads that work for it: fork before \
+         a flow is opened, or start processes with the method `spawn` or `forkserver`"
     );
     exception(py, "ForkError", &message, None)
 }

@@ -262,7 +262,7 @@ def test_completion_is_a_script_of_the_shell(command: Commands, shell: str, tmp_
     script = command("completion", shell)
     assert script.returncode == 0 and "fastflow" in script.stdout and "rerun" in script.stdout
     if shutil.which(shell) is None:
-        pytest.skip(f"SKIPPED: completion: {shell} is not installed")
+        pytest.skip(f"completion: {shell} is not installed")
     check = tmp_path / f"completion.{shell}"
     check.write_text(script.stdout)
     read = [shell, "--no-execute" if shell == "fish" else "-n", str(check)]
