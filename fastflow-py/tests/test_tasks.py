@@ -655,6 +655,80 @@ def test_a_class_of_a_cell_is_that_of_this_notebook(pipelines: Path, data_dir: P
     assert "several cells of this notebook define a class `Point`" in said[12]
 
 
+def says_default(x: Any = None) -> Any:
+    return x
+
+
+called_otherwise = says_default
+
+
+def defaults_to_an_alias(x: Any = called_otherwise) -> Any:
+    return x(4)
+
+
+def test_an_alias_is_there_before_what_needs_it(flow: fastflow.Flow) -> None:
+    assert flow.task(defaults_to_an_alias)() == 4
+
+
+def raises_of_iterators(kind: str) -> None:
+    raise {"sync": StopIteration, "async": StopAsyncIteration}[kind]("three")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_exceptions_of_iterators_cross_in_words(pipelines: Path, data_dir: Path, kind: str) -> None:
+    async with fastflow.open(pipelines, data_dir=data_dir) as flow:
+        with pytest.raises(fastflow.TaskError, match=r"Stop(Async)?Iteration: three"):
+            await flow.task(raises_of_iterators)(kind)
+        found = [each async for each in flow.task(raises_of_iterators).map([kind], return_exceptions=True)]
+        assert isinstance(found[0], fastflow.TaskError)
+
+
+def test_options_that_are_nothing_are_refused(flow: fastflow.Flow) -> None:
+    task = flow.task(twice)
+    with pytest.raises(fastflow.InvalidError, match="`max_result_bytes` is at least 1"):
+        task.with_options(max_result_bytes=0)
+    with pytest.raises(fastflow.InvalidError, match="'' is no serializer"):
+        task.with_options(serializer="")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_arguments_do_not_show_wherever_a_run_is_shown(flow: fastflow.Flow) -> None:
+    from fastflow.notebook._tables import runs_table
+
+    call = flow.task(identity).submit("hunter2")
+    run = call.run
+    assert "hunter2" in run.parameters["TASK_ARGUMENTS"]
+    for shown in (repr(run), str(run), repr(call), run._repr_html_(), str(runs_table([run])), f"{run.parameters}"):
+        assert "hunter2" not in shown and "TASK_ARGUMENTS" not in shown
+    assert call.result() == "hunter2"
+    plain = flow.run("hello", parameters={"who": "you"})
+    assert "'who': 'you'" in repr(plain) and "who=you" in plain._repr_html_()
+
+
+def test_installed_packages_of_all_kinds_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    from fastflow._source import is_there
+
+    for folder, package in (
+        ("env/site-packages", "kept_namespace"),
+        ("user/dist-packages", "kept_by_the_system"),
+        ("work", "lies_around"),
+    ):
+        at = tmp_path / folder / package
+        at.mkdir(parents=True)
+        (at / "part.py").touch()
+        (at.parent / f"{package}_single.py").touch()
+        monkeypatch.syspath_prepend(str(at.parent))
+    found = {}
+    for name in ("kept_namespace", "kept_by_the_system", "lies_around"):
+        for module in (f"{name}.part", f"{name}_single"):
+            importlib.import_module(module)
+            found[module] = is_there(module)
+        found[name] = is_there(name)
+    assert found == {name: "kept" in name for name in found}
+    assert is_there("os.path") and is_there("pytest") and not is_there("programs") and not is_there("nowhere_at_all")
+
+
 def looks_around(outside: str) -> dict[str, Any]:
     Path("left.txt").write_text("by the function")
     return {"user": os.getuid(), "sees": os.path.exists(outside), "name": "ä€😀"}
