@@ -6,7 +6,7 @@ use std::{
     os::fd::{AsRawFd, RawFd},
     path::PathBuf,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
     time::Duration,
@@ -25,6 +25,7 @@ use crate::{
     config::Config,
     error,
     events::Events,
+    mailbox,
     operation::{Operation, Record, seconds},
     packages::Packages,
     pipelines::Pipelines,
@@ -53,9 +54,10 @@ pub(crate) struct Shared {
 }
 
 struct Parts {
-    handle: Handle,
+    /// Nothing else keeps a handle of it: that would keep its descriptors.
     runtime: Mutex<Option<Runtime>>,
-    flow: OnceLock<Orchestrator>,
+    /// From its opening to the end of the threads: what it holds, such as files, goes with them.
+    flow: RwLock<Option<Orchestrator>>,
     /// Whether the flow is being closed, or was.
     closing: AtomicBool,
     /// Rings when the threads are about to end.
@@ -92,9 +94,10 @@ impl Drop for Shared {
         if !self.process.is_current() {
             return;
         }
-        let handle = self.parts.handle.clone();
-        let _entered = handle.enter();
-        if let Some(runtime) = self.take_runtime() {
+        let runtime = self.take_runtime();
+        let handle = runtime.as_ref().map(|runtime| runtime.handle().clone());
+        let _entered = handle.as_ref().map(Handle::enter);
+        if let Some(runtime) = runtime {
             runtime.shutdown_background();
         }
         self.config.end_services();
@@ -116,17 +119,17 @@ impl Shared {
     /// The runtime, while there is one.
     pub(crate) fn handle(&self, py: Python<'_>) -> PyResult<Handle> {
         self.check(py)?;
-        let there = self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner).is_some();
-        if there { Ok(self.parts.handle.clone()) } else { Err(error::closed(py)) }
+        let runtime = self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        runtime.as_ref().map(|runtime| runtime.handle().clone()).ok_or_else(|| error::closed(py))
     }
 
     /// Carries a future out in this thread, which must not hold the interpreter. `None` when the flow ends first.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Option<T> {
-        let inside = {
+        let (handle, inside) = {
             let runtime = self.parts.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-            runtime.as_ref()?;
+            let handle = runtime.as_ref()?.handle().clone();
             *self.parts.blocked.threads() += 1;
-            Inside(&self.parts.blocked)
+            (handle, Inside(&self.parts.blocked))
         };
         let mut stopping = self.parts.stopping.subscribe();
         let waiting = async {
@@ -137,8 +140,7 @@ impl Shared {
             }
         };
         // What is said in this thread is heard by the log of the flow, too.
-        let answer =
-            tracing::dispatcher::with_default(&self.dispatch, || self.parts.handle.block_on(waiting));
+        let answer = tracing::dispatcher::with_default(&self.dispatch, || handle.block_on(waiting));
         drop(inside);
         answer
     }
@@ -158,8 +160,17 @@ impl Shared {
     }
 
     fn flow(&self) -> Result<Orchestrator, Error> {
-        let opened = self.parts.flow.get().cloned();
+        let opened = self.parts.flow.read().unwrap_or_else(PoisonError::into_inner).clone();
         opened.ok_or_else(|| Error::new(ErrorKind::Unavailable, "this flow was not opened yet"))
+    }
+
+    fn keep(&self, flow: &Orchestrator) -> Result<(), Error> {
+        let mut kept = self.parts.flow.write().unwrap_or_else(PoisonError::into_inner);
+        if kept.is_some() {
+            return Err(Error::new(ErrorKind::Conflict, "a flow is opened once"));
+        }
+        *kept = Some(flow.clone());
+        Ok(())
     }
 
     /// One call of the orchestrator.
@@ -229,9 +240,8 @@ impl Engine {
             })?;
         let mailboxes = py.import("weakref")?.call_method0("WeakKeyDictionary")?.unbind();
         let parts = Parts {
-            handle: runtime.handle().clone(),
             runtime: Mutex::new(Some(runtime)),
-            flow: OnceLock::new(),
+            flow: RwLock::default(),
             closing: AtomicBool::new(false),
             stopping: watch::Sender::new(false),
             blocked: Blocked::default(),
@@ -248,8 +258,7 @@ impl Engine {
         Operation::of(&self.shared, async move {
             let flow = shared.config.builder()?.build().await?;
             // Known before it hosts: whoever forks meanwhile must be able to let go of its locks.
-            let opened = shared.parts.flow.set(flow.clone());
-            opened.map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))?;
+            shared.keep(&flow)?;
             flow.start().await
         })
     }
@@ -265,9 +274,9 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         Ok(Operation::of(&self.shared, async move {
             shared.parts.closing.store(true, Ordering::Release);
-            match shared.parts.flow.get() {
-                Some(flow) => flow.shutdown(how).await,
-                None => Ok(()),
+            match shared.flow() {
+                Ok(flow) => flow.shutdown(how).await,
+                Err(_) => Ok(()),
             }
         }))
     }
@@ -289,9 +298,13 @@ impl Engine {
                     .left
                     .wait_timeout_while(parts.blocked.threads(), STOP_LIMIT, |inside| *inside > 0);
             drop(waiting);
+            let entered = runtime.enter();
+            drop(parts.flow.write().unwrap_or_else(PoisonError::into_inner).take());
+            drop(entered);
             runtime.shutdown_timeout(STOP_LIMIT);
         });
         self.shared.config.end_services();
+        mailbox::flow_ended(py, &self.shared);
     }
 
     /// Whether the flow belongs to this process, and its threads with it.
@@ -317,7 +330,9 @@ impl Engine {
 
     /// The descriptors whose locks a forked child shares with this process, for the child to open something else there.
     fn inherited_locks(&self) -> Vec<RawFd> {
-        let locks = self.shared.parts.flow.get().map(Orchestrator::inherited_locks).unwrap_or_default();
+        // Never waited for: in a forked child, who changes it is not there.
+        let Ok(flow) = self.shared.parts.flow.try_read() else { return Vec::new() };
+        let locks = flow.as_ref().map(Orchestrator::inherited_locks).unwrap_or_default();
         locks.iter().map(AsRawFd::as_raw_fd).collect()
     }
 

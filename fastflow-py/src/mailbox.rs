@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     os::fd::{AsRawFd as _, OwnedFd},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -20,7 +20,7 @@ use tokio::task::AbortHandle;
 use crate::{
     engine::Shared,
     error,
-    operation::{Finish, Work, finished, seconds},
+    operation::{Finish, Work, finished, limit},
     process::{Owned, Process},
 };
 
@@ -36,6 +36,8 @@ pub(crate) struct Wanted {
 #[pyclass(frozen, module = "fastflow._fastflow", weakref)]
 pub(crate) struct Mailbox {
     process: Process,
+    /// Weak, since the flow has the mailboxes.
+    flow: Weak<Shared>,
     box_: Owned<Arc<Box_>>,
     waiting: Mutex<HashMap<u64, Waiting>>,
     next: AtomicU64,
@@ -80,6 +82,27 @@ struct Waiting {
     shared: Arc<Shared>,
     future: Py<PyAny>,
     then: Option<Py<PyAny>>,
+    work: AbortHandle,
+}
+
+impl Waiting {
+    /// Gives the result to the future, unless somebody has cancelled that.
+    fn give(&self, py: Python<'_>, outcome: Outcome) -> PyResult<()> {
+        let future = self.future.bind(py);
+        if future.call_method0("done")?.is_truthy()? {
+            return Ok(());
+        }
+        let value = match outcome {
+            Outcome::Done(result) => finished(py, &self.shared, result, self.then.as_ref()),
+            Outcome::TimedOut(seconds) => Err(error::timed_out(py, seconds)),
+            Outcome::Closed => Err(error::closed(py)),
+        };
+        match value {
+            Ok(value) => future.call_method1("set_result", (value,))?,
+            Err(failed) => future.call_method1("set_exception", (failed,))?,
+        };
+        Ok(())
+    }
 }
 
 impl Box_ {
@@ -88,15 +111,41 @@ impl Box_ {
         arrived.push((ticket, outcome));
         // Whoever finds some there already has rung.
         if arrived.len() == 1 {
-            // It fails only when its counter is full, and then the loop has reason enough to look.
-            let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+            self.ring();
         }
+    }
+
+    fn ring(&self) {
+        // It fails only when its counter is full, and then the loop has reason enough to look.
+        let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
     }
 }
 
 impl Mailbox {
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends what nobody can be told of any more.
+    fn forget_all(&self) {
+        let forgotten = std::mem::take(&mut *self.waiting());
+        for waiting in forgotten.values() {
+            waiting.work.abort();
+        }
+    }
+
+    /// Has the loop read it no more, once the flow has ended and nobody waits.
+    fn leave_if_done(&self, py: Python<'_>) -> PyResult<()> {
+        let flow = self.flow.upgrade();
+        if flow.as_ref().is_some_and(|flow| flow.handle(py).is_ok()) || !self.waiting().is_empty() {
+            return Ok(());
+        }
+        let running_loop = running_loop(py)?;
+        running_loop.call_method1("remove_reader", (self.box_.bell.as_raw_fd(),))?;
+        if let Some(flow) = flow {
+            flow.mailboxes(py)?.call_method1("pop", (running_loop, py.None()))?;
+        }
+        Ok(())
     }
 }
 
@@ -115,21 +164,12 @@ impl Mailbox {
         for (ticket, outcome) in arrived {
             // Removed under the lock, used after it: what Python does with it may come back here.
             let Some(waiting) = self.waiting().remove(&ticket) else { continue };
-            let future = waiting.future.bind(py);
-            if future.call_method0("done")?.is_truthy()? {
-                continue;
+            // What fails for one who waits is no reason to keep the others waiting.
+            if let Err(failed) = waiting.give(py, outcome) {
+                failed.write_unraisable(py, Some(waiting.future.bind(py)));
             }
-            let value = match outcome {
-                Outcome::Done(result) => finished(py, &waiting.shared, result, waiting.then.as_ref()),
-                Outcome::TimedOut(seconds) => Err(error::timed_out(py, seconds)),
-                Outcome::Closed => Err(error::closed(py)),
-            };
-            match value {
-                Ok(value) => future.call_method1("set_result", (value,))?,
-                Err(failed) => future.call_method1("set_exception", (failed,))?,
-            };
         }
-        Ok(())
+        self.leave_if_done(py)
     }
 }
 
@@ -138,18 +178,17 @@ impl Mailbox {
 struct Forget {
     mailbox: Py<Mailbox>,
     ticket: u64,
-    work: AbortHandle,
 }
 
 #[pymethods]
 impl Forget {
-    fn __call__(&self, py: Python<'_>, future: &Bound<'_, PyAny>) -> PyResult<()> {
+    fn __call__(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
         if self.mailbox.get().process.is_current() && future.call_method0("cancelled")?.is_truthy()? {
-            self.work.abort();
             let forgotten = self.mailbox.get().waiting().remove(&self.ticket);
-            drop(forgotten);
+            if let Some(forgotten) = forgotten {
+                forgotten.work.abort();
+            }
         }
-        let _ = py;
         Ok(())
     }
 }
@@ -167,9 +206,11 @@ pub(crate) fn deliver_later<'py>(
     let future = running_loop.call_method0("create_future")?;
     let handle = shared.handle(py)?;
     let ticket = this.next.fetch_add(1, Ordering::Relaxed);
-    let limit = wanted.limit.map(|limit| Ok::<_, PyErr>((limit, seconds(limit)?))).transpose()?;
-    let waiting = Waiting { shared: Arc::clone(shared), future: future.clone().unbind(), then: wanted.then };
-    this.waiting().insert(ticket, waiting);
+    let limit = wanted
+        .limit
+        .map(|given| Ok::<_, PyErr>(limit(given)?.map(|limit| (given, limit))))
+        .transpose()?
+        .flatten();
     let promise = Promise { box_: Arc::clone(&this.box_), ticket, outcome: Outcome::Closed };
     let task = handle.spawn(async move {
         let outcome = match limit {
@@ -185,7 +226,15 @@ pub(crate) fn deliver_later<'py>(
         };
         promise.keep(outcome);
     });
-    let forget = Forget { mailbox: mailbox.clone().unbind(), ticket, work: task.abort_handle() };
+    // Only this thread, which the loop runs in, takes what arrives: it is known before anybody asks for it.
+    let waiting = Waiting {
+        shared: Arc::clone(shared),
+        future: future.clone().unbind(),
+        then: wanted.then,
+        work: task.abort_handle(),
+    };
+    this.waiting().insert(ticket, waiting);
+    let forget = Forget { mailbox: mailbox.clone().unbind(), ticket };
     future.call_method1("add_done_callback", (forget,))?;
     Ok(future)
 }
@@ -198,7 +247,7 @@ fn running_loop(py: Python<'_>) -> PyResult<Bound<'_, PyAny>> {
 /// The mailbox of a loop. It lives as long as the loop reads it.
 fn of_loop<'py>(
     py: Python<'py>,
-    shared: &Shared,
+    shared: &Arc<Shared>,
     running_loop: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, Mailbox>> {
     let mailboxes = shared.mailboxes(py)?;
@@ -206,6 +255,7 @@ fn of_loop<'py>(
     if let Ok(mailbox) = known.cast_into::<Mailbox>() {
         return Ok(mailbox);
     }
+    forget_closed_loops(&mailboxes)?;
     let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
         .map_err(|error| PyOSError::new_err(format!("cannot make an eventfd: {error}")))?;
     let fd = bell.as_raw_fd();
@@ -213,6 +263,7 @@ fn of_loop<'py>(
         py,
         Mailbox {
             process: Process::current(),
+            flow: Arc::downgrade(shared),
             box_: Owned::new(Arc::new(Box_ { bell, arrived: Mutex::default() })),
             waiting: Mutex::default(),
             next: AtomicU64::new(0),
@@ -221,4 +272,29 @@ fn of_loop<'py>(
     running_loop.call_method1("add_reader", (fd, mailbox.getattr("deliver")?))?;
     mailboxes.set_item(running_loop, &mailbox)?;
     Ok(mailbox)
+}
+
+/// Lets go of loops that were closed while somebody waited: the one who waits keeps the loop, and the flow the mailbox.
+fn forget_closed_loops(mailboxes: &Bound<'_, PyAny>) -> PyResult<()> {
+    for (event_loop, mailbox) in all(mailboxes)? {
+        if event_loop.call_method0("is_closed")?.is_truthy()? {
+            mailbox.get().forget_all();
+            mailboxes.call_method1("pop", (event_loop, mailboxes.py().None()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Has every loop look once more: it has nothing to read from then on.
+pub(crate) fn flow_ended(py: Python<'_>, shared: &Shared) {
+    let found = shared.mailboxes(py).and_then(|mailboxes| all(&mailboxes));
+    match found {
+        Ok(found) => found.iter().for_each(|(_, mailbox)| mailbox.get().box_.ring()),
+        Err(failed) => failed.write_unraisable(py, None),
+    }
+}
+
+fn all<'py>(mailboxes: &Bound<'py, PyAny>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, Mailbox>)>> {
+    let items = mailboxes.call_method0("items")?.try_iter()?;
+    items.map(|item| item?.extract().map_err(PyErr::from)).collect()
 }

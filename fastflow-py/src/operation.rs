@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use fastflow_core::{Clock as _, Error, SystemClock};
+use fastflow_core::{Clock as _, Error, ErrorKind, SystemClock};
 use pyo3::{exceptions::PyRuntimeError, prelude::*};
 
 use crate::{engine::Shared, error, mailbox, process::Owned};
@@ -122,7 +122,8 @@ impl Operation {
         let mut work = self.take(py)?;
         let handle = self.shared.handle(py)?;
         let clock = SystemClock::new();
-        let limit = timeout.map(seconds).transpose()?.map(|limit| clock.elapsed().saturating_add(limit));
+        let limit =
+            timeout.map(limit).transpose()?.flatten().map(|limit| clock.elapsed().saturating_add(limit));
         loop {
             let left = limit.map(|limit| limit.saturating_sub(clock.elapsed()));
             let pause = left.map_or(SIGNALS_EVERY, |left| left.min(SIGNALS_EVERY));
@@ -171,7 +172,14 @@ fn drop_within(handle: &tokio::runtime::Handle, work: Work) {
 
 /// A length of time that Python gave as seconds.
 pub(crate) fn seconds(given: f64) -> PyResult<Duration> {
-    Duration::try_from_secs_f64(given.max(0.0)).map_err(|_| {
-        pyo3::exceptions::PyValueError::new_err(format!("{given} is no number of seconds that can be waited"))
+    Duration::try_from_secs_f64(given).map_err(|_| {
+        let error =
+            Error::new(ErrorKind::Invalid, "not a length of time").with("found", format!("{given} s"));
+        Python::attach(|py| error::raised(py, &error))
     })
+}
+
+/// The same, where it is how long something is waited for at most: without end, there is no limit.
+pub(crate) fn limit(given: f64) -> PyResult<Option<Duration>> {
+    if given == f64::INFINITY { Ok(None) } else { seconds(given).map(Some) }
 }

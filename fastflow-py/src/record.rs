@@ -1,11 +1,11 @@
 //! What crosses to Python: log lines as objects of their own, since there are many, and all else as dictionaries that
 //! the classes of the package are made of.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU32, path::PathBuf};
 
 use fastflow_core::{
-    Timestamp,
-    journal::{LogStream, UsageSample},
+    AttemptId, Error, ErrorKind, Timestamp,
+    journal::{self, Dropped, LogStream, Offset, UsageSample},
     orchestrator::RunLogLine,
     run::{Attempt, AttemptEnd, Exit, ExitReport, Failure, Origin, Run, Setup},
     store::Page,
@@ -14,11 +14,11 @@ use pyo3::{
     IntoPyObjectExt as _,
     exceptions::PyRuntimeError,
     prelude::*,
-    types::{PyBytes, PyDict},
+    types::{PyBytes, PyDict, PyType},
 };
 use serde::Serialize;
 
-use crate::operation::Record;
+use crate::{error, operation::Record};
 
 /// A dictionary, an entry at a time.
 pub(crate) struct Fields<'py>(Bound<'py, PyDict>);
@@ -90,8 +90,54 @@ impl Record for LogLine {
     }
 }
 
+/// The names of the streams.
+const STREAMS: [(LogStream, &str); 5] = [
+    (LogStream::Out, "stdout"),
+    (LogStream::Err, "stderr"),
+    (LogStream::Setup, "setup"),
+    (LogStream::Truncated, "truncated"),
+    (LogStream::Shim, "sandbox"),
+];
+
+/// The place after a line: its run, the number of the attempt and the offset.
+type Place = (String, NonZeroU32, u64);
+/// What a line was made of.
+type Parts<'py> = (Bound<'py, PyBytes>, Timestamp, &'static str, Place, bool, Option<(u64, u64)>);
+
 #[pymethods]
 impl LogLine {
+    /// Of the parts that [`__reduce__`](Self::__reduce__) tells: a line crosses to other processes, and is copied.
+    #[new]
+    fn new(
+        py: Python<'_>,
+        raw: Vec<u8>,
+        time: Timestamp,
+        stream: &str,
+        place: Place,
+        continues: bool,
+        dropped: Option<(u64, u64)>,
+    ) -> PyResult<Self> {
+        let (run, attempt, offset) = place;
+        let run = run.parse().map_err(|error| error::raised(py, &error))?;
+        let known = STREAMS.iter().find(|(_, name)| *name == stream);
+        let (stream, _) = known.ok_or_else(|| {
+            error::raised(py, &Error::new(ErrorKind::Invalid, "not a stream of a log").with("found", stream))
+        })?;
+        let mut line = journal::LogLine::new(time, *stream, raw);
+        line.continues = continues;
+        line.dropped = dropped.map(|(bytes, lines)| Dropped { bytes, lines });
+        let attempt = AttemptId { run, number: attempt };
+        Ok(Self(RunLogLine { attempt, offset: Offset::from_bytes(offset), line }))
+    }
+
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> (Bound<'py, PyType>, Parts<'py>) {
+        let this = slf.get();
+        let RunLogLine { attempt, offset, line } = &this.0;
+        let place = (attempt.run.to_string(), attempt.number, offset.bytes());
+        let dropped = line.dropped.map(|dropped| (dropped.bytes, dropped.lines));
+        (slf.get_type(), (this.raw(slf.py()), line.time, this.stream(), place, line.continues, dropped))
+    }
+
     /// The text without its newline; what is not UTF-8 in it is U+FFFD.
     #[getter]
     fn text(&self) -> std::borrow::Cow<'_, str> {
@@ -114,13 +160,8 @@ impl LogLine {
     /// missing.
     #[getter]
     fn stream(&self) -> &'static str {
-        match self.0.line.stream {
-            LogStream::Out => "stdout",
-            LogStream::Err => "stderr",
-            LogStream::Setup => "setup",
-            LogStream::Truncated => "truncated",
-            _ => "sandbox",
-        }
+        let known = STREAMS.iter().find(|(stream, _)| *stream == self.0.line.stream);
+        known.map_or("sandbox", |(_, name)| name)
     }
 
     /// The number of the attempt that wrote it.

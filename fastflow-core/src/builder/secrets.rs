@@ -59,7 +59,7 @@ impl GivenSecrets {
         if self.has_two {
             return Err(Error::new(
                 ErrorKind::Invalid,
-                "give the builder one `.master_key(…)`, which seals, and the others as `.older_master_key(…)`",
+                "give one master key, which seals, and the others as older ones",
             ));
         }
         Ok(())

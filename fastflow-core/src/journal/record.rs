@@ -44,6 +44,11 @@ pub struct LogLine {
 }
 
 impl LogLine {
+    /// A whole line, of which nothing is missing.
+    pub fn new(time: Timestamp, stream: LogStream, bytes: impl Into<Bytes>) -> Self {
+        Self { time, stream, bytes: bytes.into(), continues: false, dropped: None }
+    }
+
     /// The text, with U+FFFD in place of what is not UTF-8.
     pub fn text(&self) -> Cow<'_, str> {
         String::from_utf8_lossy(&self.bytes)

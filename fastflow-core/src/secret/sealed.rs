@@ -252,7 +252,6 @@ impl SecretStore for SealedSecrets {
 pub(crate) fn no_key() -> Error {
     Error::new(
         ErrorKind::Invalid,
-        "there is no master key to seal secrets with; make one with `secret::generate_key_file` and give it to the \
-         builder with `.master_key(…)`",
+        "there is no master key to seal secrets with: give the orchestrator a master key",
     )
 }

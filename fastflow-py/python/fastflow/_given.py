@@ -29,6 +29,21 @@ def choice(kind: type[_E], value: _E | str, name: str) -> _E:
         raise InvalidError(f"`{name}` is one of {known}, and not {value!r}") from None
 
 
+def choices(kind: type[_E], values: Iterable[_E | str] | _E | str | None, name: str) -> list[_E]:
+    """Several of an enum's members, or one, or none; each may be its value as text."""
+    if values is None:
+        return []
+    several = [values] if isinstance(values, (str, kind)) else values
+    return [choice(kind, value, name) for value in several]  # type: ignore[union-attr]
+
+
+def count_or_none(value: int | None, name: str) -> int | None:
+    """How many, at most; ``None`` for all. Nothing at all may be asked for."""
+    if value is not None and value < 0:
+        raise InvalidError(f"`{name}` is 0 or more, and not {value!r}")
+    return value
+
+
 def texts(values: Iterable[str], name: str) -> list[str]:
     """Several texts. One text alone would be taken for its letters."""
     if isinstance(values, str):

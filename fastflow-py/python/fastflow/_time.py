@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from .errors import InvalidError
+
 Duration = float | timedelta
 """A length of time: a number of seconds, or a ``timedelta``."""
 
 
 def seconds(duration: Duration) -> float:
-    """The same in seconds."""
-    return duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    """The same in seconds. ``inf``, where it is a limit, is none."""
+    given = duration.total_seconds() if isinstance(duration, timedelta) else float(duration)
+    if not given >= 0.0:
+        raise InvalidError(f"{duration!r} is no length of time: give seconds or a timedelta, 0 or more")
+    return given
 
 
 def seconds_or_none(duration: Duration | None) -> float | None:

@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
+from ._frozen import FrozenMapping
 from ._time import Duration
 
 _T = TypeVar("_T")
@@ -25,7 +25,7 @@ MaybeAwaitable: TypeAlias = _T | Awaitable[_T]
 
 
 def _nothing() -> Mapping[str, str]:
-    return MappingProxyType({})
+    return FrozenMapping({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

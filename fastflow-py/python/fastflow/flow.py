@@ -65,6 +65,13 @@ def _stop(engine: Engine) -> None:
         end_all(_open_engines.pop(engine, ()))
 
 
+async def _stop_async(engine: Engine) -> None:
+    """The same, while the loop goes on: threads may take some seconds to end."""
+    import asyncio
+
+    await asyncio.to_thread(_stop, engine)
+
+
 class _Ancestry:
     """What this process was forked from."""
 
@@ -242,7 +249,7 @@ class Opening:
         try:
             await engine.open().within(self._timeout)
         except BaseException:
-            _stop(engine)
+            await _stop_async(engine)
             raise
         return AsyncFlow(engine, self._timeout)
 
@@ -289,8 +296,12 @@ class Opening:
             executors.append((name, serving.port))
         engine = Engine(options)
         _open_engines[engine] = services
-        for service in services:
-            service.start()
+        try:
+            for service in services:
+                service.start()
+        except BaseException:
+            _stop(engine)
+            raise
         return engine
 
 
@@ -433,6 +444,10 @@ class Flow(RunsCode):
     ) -> None:
         self.close()
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Flow:
+        # There is one: what holds it, such as a run as a dictionary, holds the same.
+        return self
+
     def __repr__(self) -> str:
         return f"<fastflow.Flow {str(self.data_dir)!r}>"
 
@@ -541,7 +556,7 @@ class AsyncFlow(AsyncRunsCode):
             try:
                 await self._engine.close(seconds_or_none(drain), seconds(grace)).within(limit)
             finally:
-                _stop(self._engine)
+                await _stop_async(self._engine)
 
     async def __aenter__(self) -> AsyncFlow:
         return self
@@ -550,6 +565,10 @@ class AsyncFlow(AsyncRunsCode):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.close()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> AsyncFlow:
+        # There is one: what holds it, such as a run as a dictionary, holds the same.
+        return self
 
     def __repr__(self) -> str:
         return f"<fastflow.AsyncFlow {str(self.data_dir)!r}>"

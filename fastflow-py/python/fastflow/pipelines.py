@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ._frozen import FrozenMapping
 from ._time import Duration
 
 if TYPE_CHECKING:
@@ -223,10 +223,10 @@ def _parameter(record: dict[str, Any]) -> ParameterDeclaration:
 
 def _definition(record: dict[str, Any]) -> PipelineDefinition:
     declared = {name: _parameter(parameter) for name, parameter in record["parameters"].items()}
-    record["parameters"] = MappingProxyType(declared)
+    record["parameters"] = FrozenMapping(declared)
     record["tags"] = tuple(record["tags"])
     record["unsupported"] = tuple(record["unsupported"])
-    record["settings"] = MappingProxyType(record["settings"])
+    record["settings"] = FrozenMapping(record["settings"])
     return PipelineDefinition(**record)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from enum import Enum
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
+from ._frozen import FrozenMapping
+from ._given import choices, count_or_none
 from ._time import Duration, seconds_or_none
 from .errors import ConflictError, InvalidError, RunFailedError
 
@@ -178,7 +179,10 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunData:
-    """One execution of a pipeline, as it was when it was read."""
+    """One execution of a pipeline, as it was when it was read.
+
+    What becomes of a :class:`Run` that is copied or pickled: a flow stays in its process.
+    """
 
     id: UUID
     """Its id."""
@@ -222,6 +226,10 @@ class RunData:
     """When it ended."""
     failure: Failure | None
     """Why it failed, if it did."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # A flow stays in its process: what is copied or pickled is what was read.
+        return _data, tuple(getattr(self, name) for name in _FIELDS)
 
     @property
     def is_final(self) -> bool:
@@ -270,6 +278,13 @@ class RunData:
         show_if_in_flight(self)
 
 
+_FIELDS = tuple(each.name for each in fields(RunData))
+
+
+def _data(*values: Any) -> RunData:
+    return RunData(**dict(zip(_FIELDS, values, strict=True)))
+
+
 def _failure(record: dict[str, Any] | None) -> Failure | None:
     if record is None:
         return None
@@ -284,7 +299,7 @@ def _attempt(record: dict[str, Any]) -> Attempt:
     return Attempt(**record)
 
 
-class _Parameters(dict[str, str]):
+class _Parameters(FrozenMapping[str, str]):
     """Parameters, whose text leaves out the arguments of tasks: they are for the function, not for whoever looks on."""
 
     def __repr__(self) -> str:
@@ -295,7 +310,7 @@ def _fields(record: dict[str, Any]) -> dict[str, Any]:
     record["id"] = UUID(record["id"])
     record["chain"] = UUID(record["chain"])
     record["status"] = Status(record["status"])
-    record["parameters"] = MappingProxyType(_Parameters(record["parameters"]))
+    record["parameters"] = _Parameters(record["parameters"])
     record["failure"] = _failure(record["failure"])
     return record
 
@@ -374,9 +389,13 @@ class _Operations:
         )
 
     def page(
-        self, pipeline: str | None, status: Status | Iterable[Status] | None, before: str | None, limit: int | None
+        self,
+        pipeline: str | None,
+        status: Status | str | Iterable[Status | str] | None,
+        before: str | None,
+        limit: int | None,
     ) -> Operation[tuple[list[dict[str, Any]], str | None]]:
-        statuses = [] if status is None else [status] if isinstance(status, Status) else list(status)
+        statuses = choices(Status, status, "status")
         return self._native.page(
             pipeline=pipeline, statuses=[each.value for each in statuses], before=before, limit=limit
         )
@@ -522,18 +541,24 @@ class Runs:
         self,
         *,
         pipeline: str | None = None,
-        status: Status | Iterable[Status] | None = None,
+        status: Status | str | Iterable[Status | str] | None = None,
         limit: int | None = None,
         timeout: Duration | None = None,
     ) -> Iterator[Run]:
         """Runs, newest first; read a page at a time while they are iterated over.
+
+        Args:
+            pipeline: only those of this pipeline.
+            status: only those with this status, or with one of these.
+            limit: at most so many; all, when nothing is said.
+            timeout: how long to wait for each page.
 
         >>> _ = flow.run("hello").wait()
         >>> next(flow.runs.list(pipeline="hello", status=Status.SUCCESS)).status
         <Status.SUCCESS: 'SUCCESS'>
         """
         before: str | None = None
-        left = limit
+        left = count_or_none(limit, "limit")
         while left is None or left > 0:
             page = self._operations.page(pipeline, status, before, _page_rows(left))
             records, before = page.block(self._flow._limit(timeout))
@@ -564,7 +589,7 @@ class Runs:
         True
         """
         before: str | None = None
-        left = limit
+        left = count_or_none(limit, "limit")
         while left is None or left > 0:
             page = self._native.dead_letters(before=before, limit=_page_rows(left))
             records, before = page.block(self._flow._limit(timeout))
@@ -727,13 +752,13 @@ class AsyncRuns:
         self,
         *,
         pipeline: str | None = None,
-        status: Status | Iterable[Status] | None = None,
+        status: Status | str | Iterable[Status | str] | None = None,
         limit: int | None = None,
         timeout: Duration | None = None,
     ) -> AsyncIterator[AsyncRun]:
         """Runs, newest first; read a page at a time while they are iterated over."""
         before: str | None = None
-        left = limit
+        left = count_or_none(limit, "limit")
         while left is None or left > 0:
             page = self._operations.page(pipeline, status, before, _page_rows(left))
             records, before = await page.within(self._flow._limit(timeout))
@@ -752,7 +777,7 @@ class AsyncRuns:
     ) -> AsyncIterator[AsyncRun]:
         """Failed runs that were not run again since, newest first; for ``async for``."""
         before: str | None = None
-        left = limit
+        left = count_or_none(limit, "limit")
         while left is None or left > 0:
             page = self._native.dead_letters(before=before, limit=_page_rows(left))
             records, before = await page.within(self._flow._limit(timeout))

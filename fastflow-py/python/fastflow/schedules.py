@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from enum import Enum
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from . import _fastflow
+from ._frozen import FrozenMapping
+from ._given import count_or_none
 from ._time import Duration, seconds
 from .errors import InvalidError
 from .runs import _texts
@@ -285,7 +286,7 @@ def _whole_seconds(name: str, duration: Duration) -> int:
 
 def _schedule(record: dict[str, Any]) -> Schedule:
     record["owner"] = ScheduleOwner(record["owner"])
-    record["parameters"] = MappingProxyType(record["parameters"])
+    record["parameters"] = FrozenMapping(record["parameters"])
     record["overlap"] = Overlap(record["overlap"])
     record["blackouts"] = tuple(record["blackouts"])
     record["gap"] = None if record["gap"] is None else GapRule(record["gap"])
@@ -530,7 +531,7 @@ class Schedules:
             timeout: how long to wait for each page.
         """
         behind: Tick | None = None
-        left = limit
+        left = count_or_none(limit, "limit")
         while left is None or left > 0:
             rows = self._operations.ticks(schedule, (since, before), behind, left).block(self._flow._limit(timeout))
             yield from rows
@@ -636,7 +637,7 @@ class AsyncSchedules:
     ) -> AsyncIterator[Tick]:
         """Rows of the ledger, newest first; for ``async for``. See :meth:`Schedules.ticks`."""
         behind: Tick | None = None
-        left = limit
+        left = count_or_none(limit, "limit")
         while left is None or left > 0:
             page = self._operations.ticks(schedule, (since, before), behind, left)
             rows = await page.within(self._flow._limit(timeout))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
+from ._frozen import FrozenMapping
 from ._given import at_most_one
 from ._time import Duration, seconds_or_none
 from .errors import InvalidError
@@ -189,7 +189,7 @@ def _versions(records: list[dict[str, Any]]) -> list[SecretVersion]:
 def _rotation(record: dict[str, Any]) -> Rotation:
     return Rotation(
         resealed=record["resealed"],
-        values_by_key=MappingProxyType(record["values_by_key"]),
+        values_by_key=FrozenMapping(record["values_by_key"]),
         unreadable=tuple(
             UnreadableSecret(scope=SecretScope.parse(scope), name=name, reason=reason)
             for scope, name, reason in record["unreadable"]

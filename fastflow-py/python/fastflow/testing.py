@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
+from uuid import uuid4
 
 from ._executor import ExecutorService
 from ._fastflow import ManualClock as _NativeClock
@@ -101,7 +102,7 @@ def flow(
     ...     flow.run("hello").wait().status
     <Status.SUCCESS: 'SUCCESS'>
     """
-    folder = Path(tempfile.mkdtemp(prefix="fastflow-test-") if data_dir is None else data_dir)
+    folder = Path(tempfile.gettempdir(), f"fastflow-test-{uuid4().hex}") if data_dir is None else Path(data_dir)
     opening = _open(pipelines, data_dir=folder, executors=executors, timeout=timeout, **options)
     native = (clock or ManualClock())._native  # pyright: ignore[reportPrivateUsage]
     left = [_Folder(folder)] if data_dir is None else []
@@ -115,7 +116,7 @@ class _Folder:
         self._path = path
 
     def start(self) -> None:
-        self._path.mkdir(exist_ok=True)
+        self._path.mkdir(mode=0o700)
 
     def end(self) -> None:
         shutil.rmtree(self._path, ignore_errors=True)

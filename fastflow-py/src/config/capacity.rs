@@ -37,8 +37,9 @@ struct GivenBlackout {
 
 impl Capacity {
     pub(super) fn read(options: &Options<'_, '_>) -> PyResult<Self> {
-        let pools = options.get::<BTreeMap<String, NonZeroU32>>("pools")?;
-        let pools = pools.into_iter().map(|(name, slots)| Ok((name.parse()?, slots))).collect();
+        let pools = options.get::<BTreeMap<String, i64>>("pools")?;
+        let pools =
+            pools.into_iter().map(|(name, slots)| Ok((name.parse()?, pool_slots(&name, slots)?))).collect();
         let memory = options.get::<Option<Size>>("memory_budget")?.map(|size| size.read()).transpose();
         let cpu = options.get::<Option<f64>>("cpu_budget")?.map(cores).transpose();
         let blackouts = options.get::<Vec<GivenBlackout>>("blackouts")?;
@@ -70,6 +71,12 @@ impl Capacity {
         }
         builder
     }
+}
+
+fn pool_slots(pool: &str, slots: i64) -> Result<NonZeroU32> {
+    u32::try_from(slots).ok().and_then(NonZeroU32::new).ok_or_else(|| {
+        Error::new(ErrorKind::Invalid, "a pool has one slot or more").with("pool", pool).with("found", slots)
+    })
 }
 
 fn cores(cores: f64) -> Result<CpuMillis> {

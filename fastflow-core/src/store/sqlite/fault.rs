@@ -2,6 +2,11 @@
 
 use std::{path::Path, sync::Arc};
 
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
+
 use crate::{Error, ErrorKind};
 
 /// Below this many free bytes, a failed write is taken for a full disk even where SQLite only says "I/O error",
@@ -86,9 +91,20 @@ fn classify(error: &sqlx::Error, path: &Path) -> (ErrorKind, &'static str) {
             "the database file is damaged; put a backup in its place, or recover it with the `sqlite3` tool",
         ),
         13 => FULL,
+        14 if lacks_descriptors(path) => (
+            ErrorKind::Unavailable,
+            "this process or the machine has no file descriptor left for the database",
+        ),
         14 => (ErrorKind::Denied, "the database file or its folder cannot be opened"),
         _ => (ErrorKind::Internal, "the database refused a statement"),
     }
+}
+
+/// SQLite says only that it could not open a file. Whether that was for want of a descriptor shows at the next one.
+fn lacks_descriptors(path: &Path) -> bool {
+    let dir = path.parent().unwrap_or(path);
+    let opened = rustix::fs::open(dir, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    matches!(opened, Err(Errno::MFILE | Errno::NFILE))
 }
 
 fn is_full(path: &Path) -> bool {

@@ -1,0 +1,200 @@
+"""What a flow has is gone when it is closed, whoever still knows it; and a loop that is closed leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import resource
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import fastflow
+import pytest
+
+CYCLES = 30
+LOOPS = 50
+
+
+def descriptors() -> dict[str, str]:
+    """The open files of this process, by their numbers."""
+    found: dict[str, str] = {}
+    for number in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(FileNotFoundError):
+            found[number] = os.readlink(f"/proc/self/fd/{number}")
+    return found
+
+
+def threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    """Whatever goes, goes without the collector of cycles."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def test_opening_and_closing_leaves_nothing_behind(pipelines: Path, data_dir: Path, no_collector: None) -> None:
+    def once() -> fastflow.Flow:
+        with fastflow.open(pipelines, data_dir=data_dir) as flow:
+            flow.host()
+        return flow
+
+    once()
+    before = len(descriptors()), threads()
+    closed = [once() for _ in range(CYCLES)]
+    assert (len(descriptors()), threads()) == before
+    assert not any(str(data_dir) in file for file in descriptors().values())
+    assert all(repr(flow) for flow in closed)
+
+
+async def test_opening_and_closing_in_one_loop_leaves_nothing_behind(
+    pipelines: Path, data_dir: Path, no_collector: None
+) -> None:
+    async def once() -> fastflow.AsyncFlow:
+        async with fastflow.open(pipelines, data_dir=data_dir) as flow:
+            await flow.host()
+        return flow
+
+    await once()
+    before = len(descriptors())
+    closed = [await once() for _ in range(CYCLES)]
+    # Threads of the loop's own pool, which `asyncio.to_thread` makes, may have come meanwhile; files may not.
+    assert len(descriptors()) == before
+    assert all(repr(flow) for flow in closed)
+
+
+def test_loops_that_close_under_a_wait_leave_nothing_behind(pipelines: Path, data_dir: Path) -> None:
+    opening = fastflow.open(pipelines, data_dir=data_dir)
+    keeper = asyncio.new_event_loop()
+
+    async def opened() -> fastflow.AsyncFlow:
+        return await opening
+
+    flow = keeper.run_until_complete(opened())
+
+    def once() -> None:
+        loop = asyncio.new_event_loop()
+
+        async def begin() -> asyncio.Task[Any]:
+            events = flow.events()
+            waiting = asyncio.ensure_future(events.__anext__())
+            await flow.host()
+            return waiting
+
+        waiting = loop.run_until_complete(begin())
+        assert not waiting.done()
+        waiting._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+
+    once()
+    once()
+    gc.collect()
+    before = len(descriptors())
+    for _ in range(LOOPS):
+        once()
+    gc.collect()
+    assert len(descriptors()) == before
+    keeper.run_until_complete(flow.close())
+    keeper.close()
+
+
+def test_the_loop_goes_on_while_a_flow_closes(pipelines: Path, data_dir: Path) -> None:
+    stopped_in: list[threading.Thread] = []
+
+    async def main() -> None:
+        async with fastflow.open(pipelines, data_dir=data_dir) as flow:
+            await flow.host()
+            service = _Noting(stopped_in)
+            from fastflow.flow import _open_engines
+
+            _open_engines[flow._engine].append(service)
+
+    asyncio.run(main())
+    assert stopped_in and stopped_in[0] is not threading.main_thread()
+
+
+class _Noting:
+    """Notes which thread ends it."""
+
+    def __init__(self, ended_in: list[threading.Thread]) -> None:
+        self._ended_in = ended_in
+
+    def start(self) -> None: ...
+
+    def end(self) -> None:
+        self._ended_in.append(threading.current_thread())
+
+    def threads(self) -> list[threading.Thread]:
+        return []
+
+
+def test_a_failing_future_keeps_no_other_waiting(
+    pipelines: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setattr("sys.unraisablehook", lambda unraisable: told.append(unraisable.exc_value))
+
+    class Broken(asyncio.Future[Any]):
+        def set_result(self, result: Any) -> None:
+            raise RuntimeError("no room for a result")
+
+    class Loop(asyncio.SelectorEventLoop):
+        breaks = False
+
+        def create_future(self) -> asyncio.Future[Any]:
+            if not self.breaks:
+                return super().create_future()
+            self.breaks = False
+            return Broken(loop=self)
+
+    loop = Loop()
+
+    async def main() -> None:
+        async with fastflow.open(pipelines, data_dir=data_dir) as flow:
+
+            async def ask() -> None:
+                await flow.host()
+
+            async def ask_broken() -> None:
+                loop.breaks = True
+                await ask()
+
+            broken = loop.create_task(ask_broken())
+            others = [loop.create_task(ask()) for _ in range(50)]
+            # They all begin, and this thread does not look at what has come before all have.
+            loop.call_soon(flow._engine.host().block)
+            await asyncio.wait_for(asyncio.gather(*others), 30)
+            broken.cancel()
+
+    loop.run_until_complete(main())
+    loop.close()
+    assert [str(error) for error in told] == ["no room for a result"]
+
+
+def test_no_descriptor_left_is_unavailable(pipelines: Path, data_dir: Path) -> None:
+    with fastflow.open(pipelines, data_dir=data_dir):
+        pass
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    opening = fastflow.open(pipelines, data_dir=data_dir)
+    used = max(int(number) for number in descriptors())
+    found: list[type[BaseException]] = []
+    try:
+        for spare in range(1, 40):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (used + spare, hard))
+            try:
+                opening.start().close()
+            except (fastflow.FastflowError, RuntimeError) as error:
+                found.append(type(error))
+            else:
+                break
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert fastflow.UnavailableError in found and fastflow.DeniedError not in found, found
