@@ -120,9 +120,9 @@ def armed() -> None:
 signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 with fastflow.open({pipelines!r}, data_dir={data_dir!r}) as flow:
     for MILLIS in {millis}:
-        if {kind!r} != "async_call":
-            armed()
         try:
+            if {kind!r} != "async_call":
+                armed()
             {kind}(flow)
         except KeyboardInterrupt:
             continue
@@ -143,9 +143,7 @@ def test_an_interrupt_at_any_instant(
 ) -> None:
     script = tmp_path / "script.py"
     program = textwrap.dedent(PROGRAM)
-    script.write_text(
-        program.format(kind=kind, millis=millis, pipelines=str(pipelines), data_dir=str(data_dir))
-    )
+    script.write_text(program.format(kind=kind, millis=millis, pipelines=str(pipelines), data_dir=str(data_dir)))
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=2 * LIMIT_SECONDS)
     assert (done.returncode, done.stderr) == (0, "")
     with fastflow.open(pipelines, data_dir=data_dir) as flow:

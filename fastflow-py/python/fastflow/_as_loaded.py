@@ -64,7 +64,9 @@ def _written(node: ast.ClassDef) -> dict[str, ast.AST | None]:
                 found.pop(name, None)
     owner = node.name.lstrip("_")
     is_private = (name.startswith("__") and not name.endswith("__") and owner != "" for name in found)
-    return {f"_{owner}{name}" if private else name: found[name] for name, private in zip(found, is_private, strict=True)}
+    return {
+        f"_{owner}{name}" if private else name: found[name] for name, private in zip(found, is_private, strict=True)
+    }
 
 
 def _is_own(kind: type, node: ast.FunctionDef | ast.AsyncFunctionDef, value: Any) -> bool:
@@ -78,8 +80,8 @@ def _is_own(kind: type, node: ast.FunctionDef | ast.AsyncFunctionDef, value: Any
 
 
 def _can_be(node: ast.AST | None, value: Any) -> bool:
-    """Whether a node that is a constant gives this one; what is none, or was made something else, can be anything."""
-    if node is None or kind_of(value) not in (bool, int, float, str, bytes, tuple, list, dict, set, type(None)):
+    """Whether a node gives this constant; what is none, such as a cache that was filled since, can be anything."""
+    if node is None or kind_of(value) not in (bool, int, float, str, bytes, tuple, type(None)):
         return True
     try:
         return _same(ast.literal_eval(cast("ast.expr", node)), value)

@@ -58,7 +58,9 @@ def of_class(kind: type) -> Definition:
             if _as_loaded.is_class(kind, node, file, "".join(lines)):
                 found[ast.dump(node)] = _definition(file, node, lines, decorated=True)
             elif file == module_file:
-                raise _changed(kind.__name__, file)
+                raise InvalidError(
+                    f"{file}, or a constant of the class, has changed since `{kind.__name__}` was loaded; load it again"
+                )
     if not found:
         raise _no_source(kind.__name__, kind.__module__)
     if len(found) > 1:
