@@ -1,8 +1,8 @@
 """Whether what is written in a file is what this process has loaded from it."""
 
 from __future__ import annotations
-
 import __future__
+
 import ast
 import inspect
 import sys
