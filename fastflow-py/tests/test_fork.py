@@ -160,7 +160,7 @@ async def test_a_child_that_goes_on_with_the_loop_takes_nothing_from_its_parent(
         assert (await asyncio.wait_for(waiting, LIMIT_SECONDS)).id == run.id
 
 
-@pytest.mark.parametrize("way", ["blocking", "awaiting", "left_open"])
+@pytest.mark.parametrize("way", ["blocking", "awaiting", "left_open", "closed"])
 def test_a_child_ends_as_any_program_does(way: str, pipelines: Path, data_dir: Path) -> None:
     command = [sys.executable, os.fspath(HERE / "hosts" / "forks.py"), way, os.fspath(pipelines), os.fspath(data_dir)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_SECONDS)

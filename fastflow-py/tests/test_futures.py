@@ -101,12 +101,29 @@ def test_200_futures_have_one_thread_and_no_more_runs_than_they_may(flow: fastfl
         while not all(future.done() for future in futures):
             unfinished = flow.runs.list(status=[fastflow.Status.PENDING, fastflow.Status.RUNNING])
             most_runs = max(most_runs, len(list(unfinished)))
-            of_ours = [thread for thread in threading.enumerate() if thread.name.startswith("fastflow")]
+            of_ours = [thread for thread in threading.enumerate() if thread.name == "fastflow-futures"]
             most_threads = max(most_threads, len(of_ours))
     assert [future.result() for future in futures] == [(number + 10) ** 2 for number in range(200)]
     assert 0 < most_runs <= 10
     assert most_threads == 1
     wait_until(lambda: threading.active_count() <= before, "no thread is left")
+
+
+def test_an_executor_that_is_dropped_leaves_no_thread_and_no_file(flow: fastflow.Flow) -> None:
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def threads() -> int:
+        return sum(thread.name == "fastflow-futures" for thread in threading.enumerate())
+
+    futures = [FlowExecutor(flow).submit(pow, 2, number) for number in range(5)]
+    assert [future.result(timeout=LIMIT_SECONDS) for future in futures] == [1, 2, 4, 8, 16]
+    wait_until(lambda: threads() == 0, "no thread is left")
+    before = open_files()
+    for _ in range(20):
+        FlowExecutor(flow)
+    wait_until(lambda: threads() == 0, "no thread is left")
+    assert open_files() <= before
 
 
 def test_what_cannot_cross_is_refused_at_once(flow: fastflow.Flow) -> None:

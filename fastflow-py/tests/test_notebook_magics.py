@@ -90,6 +90,17 @@ def test_the_flow_is_found_by_its_name_whatever_its_face(kernel: Kernel, tmp_pat
     assert "there" in cell.html() and "SUCCESS" in cell.html()
 
 
+def test_a_flow_is_opened_with_executors(kernel: Kernel, tmp_path: Path) -> None:
+    missing = kernel.finish(kernel.start("%%fastflow --executor docker\npass"))
+    assert "UsageError" in missing.text() and 'executors=["process", "docker"]' in missing.text()
+    kernel.execute("%fastflow close")
+    opened = f"%fastflow open '{tmp_path}/pipelines' --data-dir '{tmp_path}/data'"
+    kernel.execute(f"{opened} --executor docker")
+    assert kernel.execute("flow.run_code('pass', delay=3600).executor").result() == "'docker'"
+    cell = kernel.execute("%%fastflow --executor process\nprint('there')")
+    assert "there" in cell.html() and "SUCCESS" in cell.html()
+
+
 @pytest.mark.parametrize(
     ("code", "says"),
     [

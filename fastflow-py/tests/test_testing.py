@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path

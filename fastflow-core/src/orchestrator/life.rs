@@ -2,7 +2,7 @@
 
 use std::{
     os::fd::BorrowedFd,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -63,19 +63,34 @@ impl Drop for Task {
 
 /// The task that tries to become the host. It changes the state of its orchestrator, so it is ended from outside of that.
 #[derive(Debug, Default)]
-pub(super) struct Election(Mutex<Option<AbortHandle>>);
+pub(super) struct Election(Mutex<Campaign>);
+
+#[derive(Debug, Default)]
+enum Campaign {
+    #[default]
+    NotBegun,
+    Begun(AbortHandle),
+    /// For good: a start that is still under way must not begin one.
+    Ended,
+}
 
 impl Election {
     pub(super) fn end(&self) {
-        let task = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(task) = task {
+        let campaign = std::mem::replace(&mut *self.campaign(), Campaign::Ended);
+        if let Campaign::Begun(task) = campaign {
             task.abort();
         }
     }
 
     fn begin(&self, inner: Weak<Inner>) {
-        let task = tokio::spawn(elect(inner)).abort_handle();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(task);
+        let mut campaign = self.campaign();
+        if matches!(*campaign, Campaign::NotBegun) {
+            *campaign = Campaign::Begun(tokio::spawn(elect(inner)).abort_handle());
+        }
+    }
+
+    fn campaign(&self) -> MutexGuard<'_, Campaign> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -186,6 +201,12 @@ impl Orchestrator {
     /// open something else in their places, such as `/dev/null` by `dup2`. Closing them or unlocking them is wrong: their
     /// numbers would be free for other files, and to unlock them would unlock those of this process.
     ///
+    /// This lets the locks of the parent go, and is not for going on in the child. A child that was forked while any
+    /// orchestrator was open must open none, of no data directory, before it has executed another program: it has
+    /// inherited SQLite's own account of the locks that its parent holds, would write without any, and damage the
+    /// database. Building one there is refused with `Unsupported`, as far as it can be known: a store of your own has to
+    /// see to that itself.
+    ///
     /// They stay the same as long as this lives. A child that executes another program at once has none of them open.
     pub fn inherited_locks(&self) -> Vec<BorrowedFd<'_>> {
         self.inner.ports.store.inherited_locks()
@@ -207,7 +228,7 @@ impl Orchestrator {
 
 /// Whether it hosts from now on.
 async fn is_free(ports: &Ports) -> Result<bool> {
-    match ports.store.host().await {
+    match ports.store.try_host().await {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
         Err(error) => Err(error),
@@ -235,7 +256,12 @@ async fn work(ports: &Arc<Ports>) -> Result<Host> {
     ports.signals.work(true);
     let open = ports.store.take_over().await?;
     for run in &open {
-        ports.executors.get(&run.spec.executor).map_err(|error| error.with("open_run", run.id))?;
+        ports.executors.get(&run.spec.executor).map_err(|error| {
+            // Without a way out that needs no host, one such run would lock everybody out.
+            error
+                .with("open_run", run.id)
+                .with("help", "register this executor, or cancel the run from a process that does not host")
+        })?;
     }
     for (name, executor) in &ports.executors.by_name {
         // One that cannot be reached now may be back when it is needed; its runs wait for it.
@@ -288,4 +314,21 @@ async fn take_office(inner: &Weak<Inner>) -> Result<()> {
         tracing::info!("no other process hosts any more; this one does now");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As when an orchestrator is shut down while it still starts.
+    #[tokio::test]
+    async fn no_election_begins_after_its_end() {
+        let election = Election::default();
+        election.end();
+        election.begin(Weak::new());
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
+        let election = Election::default();
+        election.begin(Weak::new());
+        assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1);
+    }
 }

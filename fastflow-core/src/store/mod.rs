@@ -81,6 +81,15 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
         Ok(())
     }
 
+    /// The same, for who tries again and again: it waits for nobody to let go. By default as [`host`](Self::host).
+    ///
+    /// # Errors
+    ///
+    /// As [`host`](Self::host).
+    async fn try_host(&self) -> Result<()> {
+        self.host().await
+    }
+
     /// Lets another one host. Fine when it does not host.
     ///
     /// # Errors
@@ -110,7 +119,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     }
 
     /// Files whose locks a forked child shares with this process, for as long as it has them open. They are the same as
-    /// long as the store is there. None, by default.
+    /// long as the store is there. None, by default. To let go of them does not make the child fit to open a store:
+    /// [`Orchestrator::inherited_locks`](crate::Orchestrator::inherited_locks) says why.
     fn inherited_locks(&self) -> Vec<BorrowedFd<'_>> {
         Vec::new()
     }

@@ -17,7 +17,7 @@ use fastflow_core::{
 };
 
 use crate::{
-    keys,
+    forked, keys,
     kit::{configured, until, within},
 };
 
@@ -36,6 +36,7 @@ async fn as_another_process() {
         "idle" => idle(&part.stage).await,
         "parent-of-keeper" => parent(&part.stage, KEEPS).await,
         "parent-of-careful" => parent(&part.stage, LETS_GO).await,
+        "forker" => forked::fork_often(&part.stage).await,
         "opener" => open(&part.stage).await,
         "submitter" => keys::submit_all(&part.stage).await,
         other => panic!("no such role: {other}"),

@@ -6,10 +6,11 @@ use fastflow_core::{
     Clock as _, ErrorKind, Hosting, Shutdown, SystemClock,
     hosting::HostPlace,
     run::Status,
-    store::{SqliteOptions, SqliteStore},
+    store::{SqliteOptions, SqliteStore, Store as _},
     testing::torture::HostProcess,
 };
 use rustix::process::{Pid, Signal, kill_process};
+use sqlx::Connection as _;
 
 use crate::{
     kit::{Place, ended, refused, started, until, within},
@@ -135,4 +136,52 @@ async fn a_forked_child_can_let_go_of_the_locks_that_it_inherits() {
         until_here().await;
         flow.shutdown(Shutdown::Detach).await.unwrap();
     }
+}
+
+/// In another container the number of the host's process says nothing: no such process, or some other one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_in_another_container_is_not_taken_for_dead() {
+    let place = tempfile::tempdir().unwrap();
+    let path = place.path().join("fastflow.db");
+    let clock = SystemClock::new();
+    let store = SqliteStore::open(&path, SqliteOptions::default(), Arc::new(clock.clone())).await.unwrap();
+    let lock = fs::OpenOptions::new().read(true).write(true).open(path.with_extension("db.lock")).unwrap();
+    lock.lock().unwrap();
+    let owner = |namespace: &str| {
+        let text = format!("{{\"pid\": 4000000000, \"since\": \"{}\"{namespace}}}", clock.now());
+        fs::write(path.with_extension("db.lock"), text).unwrap();
+    };
+    owner(", \"pid_namespace\": 1");
+    let began = clock.elapsed();
+    assert_eq!(store.hosted_by().await.unwrap().unwrap().pid, 4_000_000_000);
+    assert!(clock.elapsed() - began < Duration::from_millis(400), "{:?}", clock.elapsed() - began);
+    refused(store.host().await, ErrorKind::Conflict, &["4000000000"]);
+    assert!(clock.elapsed() - began < Duration::from_secs(4), "{:?}", clock.elapsed() - began);
+    // One that has ended in this very place, and whose lock a child of it keeps: who tries anyway does not wait for that.
+    owner("");
+    let began = clock.elapsed();
+    refused(store.try_host().await, ErrorKind::Conflict, &["4000000000"]);
+    assert!(clock.elapsed() - began < Duration::from_secs(4), "{:?}", clock.elapsed() - began);
+    lock.unlock().unwrap();
+    store.try_host().await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_write_is_told_which_process_hosts() {
+    let place = Place::new();
+    let root = place.root().canonicalize().unwrap();
+    place.pipeline("hello", "print('hello')");
+    let mut other = role::start("idle", &root);
+    other.until_there(&sign(&root, "started", other.id())).await;
+    let flow = started(place.builder().hosting(Hosting::Never)).await;
+    // As the host does while it is stopped in the middle of a commit.
+    let database = sqlx::sqlite::SqliteConnectOptions::new().filename(place.data().join("fastflow.db"));
+    let mut writes = sqlx::SqliteConnection::connect_with(&database).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writes).await.unwrap();
+    let pid = other.id().to_string();
+    refused(flow.submit("hello").await, ErrorKind::Unavailable, &["host_pid", &pid]);
+    sqlx::query("ROLLBACK").execute(&mut writes).await.unwrap();
+    flow.submit("hello").await.unwrap();
+    other.kill(false);
 }

@@ -123,3 +123,44 @@ async fn a_read_only_folder_is_refused() {
         SqliteStore::open(path, SqliteOptions::default(), Arc::new(SystemClock::new())).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Denied, "{}", error.chain());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_process_keeps_for_open_runs_no_other_one_uses_up() {
+    let Some(disk) = Disk::mount("size=6m") else { return };
+    let path = disk.path().join("store.db");
+    let clock = Arc::new(Ahead::default());
+    let mut options = SqliteOptions::default();
+    options.reserve_bytes = 2 << 20;
+    let open = || SqliteStore::open(&path, options, clock.clone());
+    let refused = |created: fastflow_core::Result<fastflow_core::store::Created>, who: &str| {
+        let error = created.expect_err(who);
+        assert_eq!(error.kind(), ErrorKind::StorageFull, "{who}: {}", error.chain());
+    };
+    let host = open().await.unwrap();
+    host.host().await.unwrap();
+    let (first, second) = (open().await.unwrap(), open().await.unwrap());
+    second.create_run(new_run(&*clock, "it works beside the others")).await.unwrap();
+    let big = "x".repeat(50_000);
+    let mut accepted = 0;
+    while first.create_run(new_run(&*clock, &big)).await.is_ok() {
+        accepted += 1;
+        assert!(accepted < 1000, "the disk is full some time");
+    }
+    let third = open().await.unwrap();
+    // The host looks again after a while, and finds only what was given up.
+    clock.1.fetch_add(60, Ordering::Relaxed);
+    for (store, who) in [(&second, "another"), (&third, "a new one"), (&host, "the host"), (&first, "it")] {
+        refused(store.create_run(new_run(&*clock, "small")).await, who);
+    }
+    let free = rustix::fs::statvfs(disk.path()).unwrap();
+    assert!(free.f_bavail * free.f_frsize > 1 << 20, "what was given up is free for open runs");
+
+    disk.remount("size=32m");
+    clock.1.fetch_add(60, Ordering::Relaxed);
+    refused(second.create_run(new_run(&*clock, "small")).await, "who did not give it up");
+    host.create_run(new_run(&*clock, "small")).await.unwrap();
+    second.create_run(new_run(&*clock, "small")).await.unwrap();
+    for store in [first, second, third, host] {
+        store.close().await.unwrap();
+    }
+}

@@ -140,6 +140,8 @@ if TYPE_CHECKING:
         SyncStarted,
         SyncTrigger,
     )
+    from .task_runs import AsyncTaskRun, TaskRun
+    from .tasks import AsyncTask, Task
 
 __all__ = [
     "AlreadyExistsError",
@@ -151,6 +153,8 @@ __all__ = [
     "AsyncSchedules",
     "AsyncSecrets",
     "AsyncSource",
+    "AsyncTask",
+    "AsyncTaskRun",
     "Attempt",
     "Audit",
     "AuditOutcome",
@@ -253,7 +257,9 @@ __all__ = [
     "SyncOutcome",
     "SyncStarted",
     "SyncTrigger",
+    "Task",
     "TaskError",
+    "TaskRun",
     "Tick",
     "TickOutcome",
     "TimedOutError",
@@ -368,6 +374,8 @@ _LATER = {
         "SyncStarted",
         "SyncTrigger",
     ),
+    "task_runs": ("AsyncTaskRun", "TaskRun"),
+    "tasks": ("AsyncTask", "Task"),
 }
 
 if not TYPE_CHECKING:

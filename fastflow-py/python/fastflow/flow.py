@@ -15,7 +15,7 @@ from ._given import PathLike, at_most_one, choice, path, texts
 from ._service import Service, end_all
 from ._time import Duration, seconds, seconds_or_none
 from ._uv import installed_uv
-from .errors import InvalidError
+from .errors import ForkError, InvalidError
 from .running import AsyncRunsCode, RunsCode
 
 # What an import of the package does not need is imported by what needs it.
@@ -72,11 +72,20 @@ async def _stop_async(engine: Engine) -> None:
     await asyncio.to_thread(_stop, engine)
 
 
-def _let_go_of_locks() -> None:
+class _Ancestry:
+    """What this process was forked from."""
+
+    had_a_flow_open = False
+    """Whether that process, or one that it was forked from, had a flow open at that moment."""
+
+
+def _after_fork() -> None:
     """Lets a forked child hold no lock of its parent: as long as it did, nobody could take the place of its parent."""
     engines = list(_open_engines)
     _open_engines.clear()
     if engines:
+        # SQLite's own view of who has locked what was copied, too, and is wrong here for as long as this process lives.
+        _Ancestry.had_a_flow_open = True
         nothing = os.open(os.devnull, os.O_RDWR)
         for engine in engines:
             for lock in engine.inherited_locks():
@@ -85,7 +94,7 @@ def _let_go_of_locks() -> None:
         os.close(nothing)
 
 
-os.register_at_fork(after_in_child=_let_go_of_locks)
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def open(
@@ -265,6 +274,11 @@ class Opening:
         return self
 
     def _engine(self) -> Engine:
+        if _Ancestry.had_a_flow_open:
+            raise ForkError(
+                "this process was forked from one that had a flow open, and can open none: what the database knows of "
+                "its locks was copied. Fork before a flow is opened, or start processes with `spawn` or `forkserver`"
+            )
         from ._logging import LogService
 
         log = LogService()

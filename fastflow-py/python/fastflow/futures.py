@@ -67,6 +67,8 @@ class FlowExecutor(Executor):
         self._lock = threading.Lock()
         self._is_shut_down = False
         self._waiter = _Waiter(max_in_flight)
+        # Who drops an executor has none to shut down: its thread ends once what was submitted has ended.
+        weakref.finalize(self, self._waiter.finish, cancel_futures=False).atexit = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Runs a function isolated.
@@ -131,7 +133,7 @@ class _Waiter:
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                submitted = await task._submit(call)
+                submitted = await task._submit(task._flight(call))
                 error = await submitted.exception()
                 value = None if error is not None else await submitted.result()
             except Exception as failed:

@@ -23,20 +23,29 @@ pub(super) struct Fault {
     message: &'static str,
     path: Arc<Path>,
     cause: Option<Arc<str>>,
+    host: Option<u32>,
 }
 
 impl Fault {
     pub(super) fn new(kind: ErrorKind, message: &'static str, path: &Arc<Path>) -> Self {
-        Self { kind, message, path: Arc::clone(path), cause: None }
+        Self { kind, message, path: Arc::clone(path), cause: None, host: None }
     }
 
     pub(super) fn of(error: &sqlx::Error, path: &Arc<Path>) -> Self {
         let (kind, message) = classify(error, path);
-        Self { kind, message, path: Arc::clone(path), cause: Some(error.to_string().into()) }
+        Self { kind, message, path: Arc::clone(path), cause: Some(error.to_string().into()), host: None }
+    }
+
+    /// Names the process that hosts: the first to look at when one that writes does not go on.
+    pub(super) fn beside(self, host: Option<u32>) -> Self {
+        Self { host, ..self }
     }
 
     pub(super) fn error(&self) -> Error {
-        let error = Error::new(self.kind, self.message).with("database", self.path.display());
+        let mut error = Error::new(self.kind, self.message).with("database", self.path.display());
+        if let Some(host) = self.host {
+            error = error.with("host_pid", host);
+        }
         match &self.cause {
             Some(cause) => error.because(cause.to_string()),
             None => error,
@@ -47,6 +56,11 @@ impl Fault {
 /// The extended result code, if SQLite said this.
 pub(super) fn result_code(error: &sqlx::Error) -> Option<i32> {
     error.as_database_error()?.code()?.parse().ok()
+}
+
+/// Whether another connection kept this one from writing for too long.
+pub(super) fn is_busy(error: &sqlx::Error) -> bool {
+    result_code(error).is_some_and(|code| code & 0xff == 5)
 }
 
 fn classify(error: &sqlx::Error, path: &Path) -> (ErrorKind, &'static str) {

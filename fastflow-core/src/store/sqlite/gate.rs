@@ -13,7 +13,7 @@ use sqlx::{Connection, SqliteConnection};
 use super::{
     SqliteOptions,
     fault::Fault,
-    lock::{HostLock, beside, open},
+    lock::{HostLock, Patience, beside, open},
     migration::{self, Migration},
     open as opening,
 };
@@ -86,7 +86,7 @@ impl Gate {
             self.leave();
             if self.try_alone()? {
                 // A version that knows nothing of this gate has the database to itself while it hosts.
-                host.take(clock).await?;
+                host.take(clock, Patience::UntilLetGo).await?;
                 let moved = moved(path, migrations, options, clock).await;
                 host.release();
                 self.leave();

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd as _, BorrowedFd};
 
-use super::{Shared, SqliteStore};
+use super::{Shared, SqliteStore, lock::Patience};
 use crate::{
     Result, Timestamp,
     hosting::{HostInfo, HostPlace},
@@ -17,7 +17,7 @@ pub(super) enum Role {
 }
 
 impl SqliteStore {
-    pub(super) async fn become_host(&self) -> Result<()> {
+    pub(super) async fn become_host(&self, patience: Patience) -> Result<()> {
         let _alone = self.shared.settling.lock().await;
         // It lets go of the lock at its end, and would do so before this has taken it.
         if self.commands.is_closed() {
@@ -27,7 +27,7 @@ impl SqliteStore {
             return Ok(());
         }
         tokio::select! {
-            taken = self.shared.host.take(&*self.clock) => {
+            taken = self.shared.host.take(&*self.clock, patience) => {
                 let since = taken?;
                 self.shared.role.send_replace(Role::Host { since });
                 Ok(())

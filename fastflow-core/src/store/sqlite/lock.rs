@@ -4,7 +4,7 @@ use std::{
     fs::{File, OpenOptions, TryLockError},
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::fs::FileExt,
+        unix::fs::{FileExt, MetadataExt as _},
     },
     path::{Path, PathBuf},
     sync::Arc,
@@ -42,6 +42,17 @@ pub(super) struct HostLock {
 pub(super) struct Owner {
     pub(super) pid: u32,
     pub(super) since: Timestamp,
+    /// Where the process has that number, as the system numbers namespaces of processes; none where it has none.
+    #[serde(default)]
+    pub(super) pid_namespace: Option<u64>,
+}
+
+/// Whether a lock whose process has ended is waited for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Patience {
+    UntilLetGo,
+    /// For those who try again anyway.
+    None,
 }
 
 impl HostLock {
@@ -57,8 +68,8 @@ impl HostLock {
     /// Takes the lock, or fails with `Conflict` naming the process that has it. Says since when it is held.
     ///
     /// A host that was killed while it started a child leaves the lock, for a moment, to that child, which lets
-    /// go of it when it becomes another program. That moment is waited for.
-    pub(super) async fn take(&self, clock: &dyn Clock) -> Result<Timestamp> {
+    /// go of it when it becomes another program. That moment is waited for, by who has the patience.
+    pub(super) async fn take(&self, clock: &dyn Clock, patience: Patience) -> Result<Timestamp> {
         let began = clock.elapsed();
         loop {
             match self.file.try_lock() {
@@ -67,12 +78,13 @@ impl HostLock {
                 Err(TryLockError::Error(error)) => return Err(self.failed(error)),
             }
             let owner = owner(&self.file);
-            let patience = match &owner {
+            let limit = match &owner {
+                _ if patience == Patience::None => Duration::ZERO,
                 None => UNSAID_LIMIT,
                 Some(owner) if owner.is_gone() => LET_GO_LIMIT,
                 Some(_) => Duration::ZERO,
             };
-            if clock.elapsed().saturating_sub(began) >= patience {
+            if clock.elapsed().saturating_sub(began) >= limit {
                 return Err(self.held(owner));
             }
             clock.sleep(LOOK_EVERY).await;
@@ -81,7 +93,7 @@ impl HostLock {
     }
 
     fn note_owner(&self, since: Timestamp) -> Result<Timestamp> {
-        let owner = Owner { pid: std::process::id(), since };
+        let owner = Owner { pid: std::process::id(), since, pid_namespace: pid_namespace() };
         let text = serde_json::to_string(&owner).map_err(|error| {
             Error::new(ErrorKind::Internal, "cannot write the lock's owner").because(error)
         })?;
@@ -97,6 +109,11 @@ impl HostLock {
         // First its text: whoever finds the lock taken from now on waits for who takes it.
         let _ = self.file.set_len(0);
         let _ = self.file.unlock();
+    }
+
+    /// The process that hosts, by what it has written, if that has not ended since.
+    pub(super) fn noted(&self) -> Option<u32> {
+        owner(&self.file).filter(|owner| !owner.is_gone()).map(|owner| owner.pid)
     }
 
     /// Who holds it, other than this one.
@@ -153,13 +170,21 @@ impl AsFd for HostLock {
 }
 
 impl Owner {
-    /// Whether its process has ended.
+    /// Whether its process has ended, as far as that can be known here: in another container it has another number.
     fn is_gone(&self) -> bool {
+        if self.pid_namespace.is_some() && self.pid_namespace != pid_namespace() {
+            return false;
+        }
         match Stat::read(self.pid) {
             Ok(stat) => stat.is_zombie(),
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         }
     }
+}
+
+/// None where the system has no such thing.
+fn pid_namespace() -> Option<u64> {
+    std::fs::metadata("/proc/self/ns/pid").map(|namespace| namespace.ino()).ok()
 }
 
 fn owner(file: &File) -> Option<Owner> {

@@ -21,6 +21,7 @@ mod codec;
 mod command;
 mod events;
 mod fault;
+mod forked;
 mod gate;
 mod host;
 mod line;
@@ -60,9 +61,10 @@ use self::{
     bell::Bells,
     command::{Command, Reply},
     fault::Fault,
+    forked::Opened,
     gate::Gate,
     host::Role,
-    lock::HostLock,
+    lock::{HostLock, Patience},
     packages::{AuditRow, EnvironmentRows},
     reserve::Reserve,
     secrets::SecretChange,
@@ -130,7 +132,9 @@ impl SqliteStore {
     ///
     /// - `Conflict` when its schema must be moved forward and another process has it open; where that is a host of an
     ///   earlier version, the context names its `pid` and since when (`since`).
-    /// - `Unsupported` when a newer version wrote it, or it lies on a network file system.
+    /// - `Unsupported` when a newer version wrote it, or it lies on a network file system; and in a process that was
+    ///   forked from one that had any database open, whatever it opens itself: SQLite would take the locks of that for
+    ///   its own, and damage the file.
     /// - `Corrupt` when it is damaged. It is never changed or removed then.
     /// - `Denied` when the file or its folder is not writable, `NotFound` when the folder does not exist.
     /// - `StorageFull` when it must be made or moved to a newer schema and there is no room.
@@ -144,6 +148,7 @@ impl SqliteStore {
         clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let path: Arc<Path> = std::path::absolute(path.into())?.into();
+        let opened = Opened::here()?;
         open::check_place(&path, &options)?;
         let (gate, host) = (Gate::open(&path)?, HostLock::open(&path)?);
         let connection = gate.enter((&path, &host), migration::MIGRATIONS, &options, &*clock).await?;
@@ -171,6 +176,7 @@ impl SqliteStore {
             open: HashMap::new(),
             pipelines: HashMap::new(),
             spec_rows: HashMap::new(),
+            _opened: opened,
         };
         writer.look().await.map_err(|fault| fault.error())?;
         let (commands, waiting) = mpsc::channel(WAITING_MAX);
@@ -221,7 +227,11 @@ fn no_such_run(id: RunId) -> Error {
 #[async_trait]
 impl Store for SqliteStore {
     async fn host(&self) -> Result<()> {
-        self.become_host().await
+        self.become_host(Patience::UntilLetGo).await
+    }
+
+    async fn try_host(&self) -> Result<()> {
+        self.become_host(Patience::None).await
     }
 
     async fn step_down(&self) -> Result<()> {

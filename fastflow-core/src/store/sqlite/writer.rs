@@ -9,7 +9,9 @@ use super::{
     Shared,
     batch::{Batch, Entry, Next, WRITE},
     command::{Answer, Command},
-    fault::Fault,
+    fault::{Fault, is_busy},
+    forked::Opened,
+    host::Role,
     packages::{self, AuditRow, EnvironmentRows},
     reserve::Reserve,
     schedules::{self, ScheduleRows},
@@ -49,6 +51,8 @@ pub(super) struct Writer {
     pub(super) open: HashMap<RunId, Entry>,
     pub(super) pipelines: HashMap<PipelineName, i64>,
     pub(super) spec_rows: HashMap<[u8; 32], SpecId>,
+    /// Dropped when all connections of this store are closed.
+    pub(super) _opened: Opened,
 }
 
 /// Which file a path named when it was opened.
@@ -198,7 +202,8 @@ impl Writer {
     }
 
     pub(super) fn check_room(&mut self) -> Result<(), Fault> {
-        if !self.reserve.is_spent(self.clock.elapsed()) {
+        let role = *self.shared.role.borrow();
+        if !self.reserve.is_spent(role, self.clock.elapsed()) {
             return Ok(());
         }
         Err(Fault::new(
@@ -336,7 +341,11 @@ impl Writer {
     }
 
     pub(super) fn fault(&self, error: &sqlx::Error) -> Fault {
-        Fault::of(error, &self.shared.path)
+        let fault = Fault::of(error, &self.shared.path);
+        if is_busy(error) && *self.shared.role.borrow() == Role::Guest {
+            return fault.beside(self.shared.host.noted());
+        }
+        fault
     }
 }
 
