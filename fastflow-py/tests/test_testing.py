@@ -148,5 +148,5 @@ def test_a_folder_is_there_as_long_as_its_flow(
     with pytest.raises(fastflow.FastflowError):
         fastflow.testing.flow(tmp_path / "nothing", pools={"a": -1}).start()
     with pytest.raises(fastflow.FastflowError):
-        fastflow.testing.flow(pipelines, default_python="no version").start()
+        fastflow.testing.flow(pipelines, master_key=fastflow.MasterKeyFile(tmp_path / "nothing")).start()
     assert not list(tmp_path.iterdir())
