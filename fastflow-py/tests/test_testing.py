@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -133,3 +134,19 @@ def test_what_is_not_claimed_is_said() -> None:
 def test_a_case_that_is_none_is_refused() -> None:
     with pytest.raises(ValueError, match="no such case"):
         fastflow.testing.run_case("it_is_nice", Liar)
+
+
+def test_a_folder_is_there_as_long_as_its_flow(
+    pipelines: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    opening = fastflow.testing.flow(pipelines)
+    assert not list(tmp_path.iterdir())
+    with opening as flow:
+        assert list(tmp_path.iterdir()) == [flow.data_dir]
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(fastflow.FastflowError):
+        fastflow.testing.flow(tmp_path / "nothing", pools={"a": -1}).start()
+    with pytest.raises(fastflow.FastflowError):
+        fastflow.testing.flow(pipelines, master_key=fastflow.MasterKeyFile(tmp_path / "nothing")).start()
+    assert not list(tmp_path.iterdir())

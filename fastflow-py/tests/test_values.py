@@ -18,7 +18,6 @@ from fastflow import RunData, RunFailedError, Status
 from fastflow._frozen import FrozenMapping
 
 
-
 def told(flow: fastflow.Flow) -> list[Any]:
     """Something of each class that is read."""
     run = flow.run("etl", parameters={"fail": "no"}).wait()

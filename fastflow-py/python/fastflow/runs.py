@@ -302,6 +302,8 @@ def _attempt(record: dict[str, Any]) -> Attempt:
 class _Parameters(FrozenMapping[str, str]):
     """Parameters, whose text leaves out the arguments of tasks: they are for the function, not for whoever looks on."""
 
+    __slots__ = ()
+
     def __repr__(self) -> str:
         return repr({name: value for name, value in self.items() if name != _ARGUMENTS_NAME})
 

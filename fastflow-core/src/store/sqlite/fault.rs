@@ -13,6 +13,9 @@ use crate::{Error, ErrorKind};
 /// as it does for a quota.
 const FULL_BELOW_BYTES: u64 = 64 << 10;
 
+/// More files than a store has open at one time when it is opened.
+const FILES_OF_STORE: usize = 16;
+
 /// A failure that every command of one batch is answered with.
 #[derive(Clone, Debug)]
 pub(super) struct Fault {
@@ -100,10 +103,12 @@ fn classify(error: &sqlx::Error, path: &Path) -> (ErrorKind, &'static str) {
     }
 }
 
-/// SQLite says only that it could not open a file. Whether that was for want of a descriptor shows at the next one.
+/// SQLite says only that it could not open a file, and has let go of the others by then. Whether that was for want of a
+/// descriptor shows when as many are opened at one time.
 fn lacks_descriptors(path: &Path) -> bool {
     let dir = path.parent().unwrap_or(path);
-    let opened = rustix::fs::open(dir, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let open = |_| rustix::fs::open(dir, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+    let opened: Result<Vec<_>, _> = (0..FILES_OF_STORE).map(open).collect();
     matches!(opened, Err(Errno::MFILE | Errno::NFILE))
 }
 
