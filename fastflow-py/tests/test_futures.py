@@ -109,6 +109,23 @@ def test_200_futures_have_one_thread_and_no_more_runs_than_they_may(flow: fastfl
     wait_until(lambda: threading.active_count() <= before, "no thread is left")
 
 
+def test_an_executor_that_is_dropped_leaves_no_thread_and_no_file(flow: fastflow.Flow) -> None:
+    def open_files() -> int:
+        return len(os.listdir("/proc/self/fd"))
+
+    def threads() -> int:
+        return sum(thread.name == "fastflow-futures" for thread in threading.enumerate())
+
+    futures = [FlowExecutor(flow).submit(pow, 2, number) for number in range(5)]
+    assert [future.result(timeout=LIMIT_SECONDS) for future in futures] == [1, 2, 4, 8, 16]
+    wait_until(lambda: threads() == 0, "no thread is left")
+    before = open_files()
+    for _ in range(20):
+        FlowExecutor(flow)
+    wait_until(lambda: threads() == 0, "no thread is left")
+    assert open_files() <= before
+
+
 def test_what_cannot_cross_is_refused_at_once(flow: fastflow.Flow) -> None:
     with FlowExecutor(flow) as executor:
         with pytest.raises(fastflow.InvalidError, match="lambda"):

@@ -570,6 +570,34 @@ def test_a_file_that_changed_since_it_was_loaded_is_not_sent(
         flow.task(module.f)()
 
 
+@pytest.mark.parametrize(
+    "edited",
+    [
+        "def f(x=1):\n    return x + 200\ndef g():\n    return f()\n",
+        "def f(x=2):\n    return x + 100\ndef g():\n    return f()\n",
+        "def f(x=1):\n    return [y + 1 for y in [x + 100]][0]\ndef g():\n    return f()\n",
+    ],
+    ids=["constant", "default", "body"],
+)
+def test_a_file_that_was_edited_on_the_same_line_is_not_sent(
+    flow: fastflow.Flow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, edited: str
+) -> None:
+    import importlib
+    import sys
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "edited_on_the_line.py"
+    kind = "class K:\n    word = {word!r}\n    def m(self):\n        return self.word\ndef k():\n    return K().m()\n"
+    file.write_text("def f(x=1):\n    return x + 100\ndef g():\n    return f()\n" + kind.format(word="old"))
+    monkeypatch.delitem(sys.modules, "edited_on_the_line", raising=False)
+    module = importlib.import_module("edited_on_the_line")
+    assert (flow.task(module.g)(), flow.task(module.k)()) == (101, "old")
+    file.write_text(edited + kind.format(word="new"))
+    for function in (module.f, module.g, module.k):
+        with pytest.raises(fastflow.InvalidError, match="has changed since `[fK]` was loaded"):
+            flow.task(function)()
+
+
 def test_code_without_source_is_refused(flow: fastflow.Flow) -> None:
     names: dict[str, Any] = {}
     exec("def f():\n    return 1\n", names)
@@ -592,6 +620,113 @@ def test_cells_of_a_notebook(pipelines: Path, data_dir: Path, tmp_path: Path) ->
     nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
     outputs = ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells]
     assert outputs[3:5] == ["8\n", "-4\n"]
+
+
+def test_a_class_of_a_cell_is_that_of_this_notebook(pipelines: Path, data_dir: Path, tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat")
+    nbclient = pytest.importorskip("nbclient")
+    folder = tmp_path / "library"
+    folder.mkdir()
+    (folder / "a_library.py").write_text("class Point:\n    y = 'of a library'\ndef f():\n    return 1 / 0\n")
+    task = "try:\n    print(flow.task(f)())\nexcept fastflow.InvalidError as error:\n    print(error)"
+    cells = [
+        f"import fastflow, sys\nflow = fastflow.open({str(pipelines)!r}, data_dir={str(data_dir)!r}).start()",
+        "class Point:\n    y = 'of a cell'\ndef f():\n    return Point.y",
+        f"sys.path.insert(0, {str(folder)!r})\nimport a_library, linecache\nlinecache.getlines(a_library.__file__)[:0]",
+        task,
+        "class Point:\n    y = 'edited'",
+        task,
+        "raise_first = 0\ntry:\n    1 / 0\n    pass\nfinally:\n    pass\nclass Point:\n    y = 'never defined'",
+        task,
+        "exec(\"class Point:\\n    z = 'of exec'\")",
+        task,
+        "class Point:\n    y = str(1)",
+        "class Point:\n    y = str(object)",
+        task,
+        "flow.close()",
+    ]
+    made = [nbformat.v4.new_code_cell(cell) for cell in cells]
+    made[6].metadata["tags"] = ["raises-exception"]
+    notebook = nbformat.v4.new_notebook(cells=made)
+    nbclient.NotebookClient(notebook, timeout=120, resources={"metadata": {"path": str(tmp_path)}}).execute()
+    said = ["".join(output.get("text", "") for output in cell.outputs) for cell in notebook.cells]
+    assert [said[at] for at in (3, 5, 7)] == ["of a cell\n", "edited\n", "edited\n"]
+    assert "the source of `Point` is not to be found" in said[9]
+    assert "several cells of this notebook define a class `Point`" in said[12]
+
+
+def says_default(x: Any = None) -> Any:
+    return x
+
+
+called_otherwise = says_default
+
+
+def defaults_to_an_alias(x: Any = called_otherwise) -> Any:
+    return x(4)
+
+
+def test_an_alias_is_there_before_what_needs_it(flow: fastflow.Flow) -> None:
+    assert flow.task(defaults_to_an_alias)() == 4
+
+
+def raises_of_iterators(kind: str) -> None:
+    raise {"sync": StopIteration, "async": StopAsyncIteration}[kind]("three")
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_exceptions_of_iterators_cross_in_words(pipelines: Path, data_dir: Path, kind: str) -> None:
+    async with fastflow.open(pipelines, data_dir=data_dir) as flow:
+        with pytest.raises(fastflow.TaskError, match=r"Stop(Async)?Iteration: three"):
+            await flow.task(raises_of_iterators)(kind)
+        found = [each async for each in flow.task(raises_of_iterators).map([kind], return_exceptions=True)]
+        assert isinstance(found[0], fastflow.TaskError)
+
+
+def test_options_that_are_nothing_are_refused(flow: fastflow.Flow) -> None:
+    task = flow.task(twice)
+    with pytest.raises(fastflow.InvalidError, match="`max_result_bytes` is at least 1"):
+        task.with_options(max_result_bytes=0)
+    with pytest.raises(fastflow.InvalidError, match="'' is no serializer"):
+        task.with_options(serializer="")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_arguments_do_not_show_wherever_a_run_is_shown(flow: fastflow.Flow) -> None:
+    from fastflow.notebook._tables import runs_table
+
+    call = flow.task(identity).submit("hunter2")
+    run = call.run
+    assert "hunter2" in run.parameters["TASK_ARGUMENTS"]
+    for shown in (repr(run), str(run), repr(call), run._repr_html_(), str(runs_table([run])), f"{run.parameters}"):
+        assert "hunter2" not in shown and "TASK_ARGUMENTS" not in shown
+    assert call.result() == "hunter2"
+    plain = flow.run("hello", parameters={"who": "you"})
+    assert "'who': 'you'" in repr(plain) and "who=you" in plain._repr_html_()
+
+
+def test_installed_packages_of_all_kinds_are_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import importlib
+
+    from fastflow._source import is_there
+
+    for folder, package in (
+        ("env/site-packages", "kept_namespace"),
+        ("user/dist-packages", "kept_by_the_system"),
+        ("work", "lies_around"),
+    ):
+        at = tmp_path / folder / package
+        at.mkdir(parents=True)
+        (at / "part.py").touch()
+        (at.parent / f"{package}_single.py").touch()
+        monkeypatch.syspath_prepend(str(at.parent))
+    found = {}
+    for name in ("kept_namespace", "kept_by_the_system", "lies_around"):
+        for module in (f"{name}.part", f"{name}_single"):
+            importlib.import_module(module)
+            found[module] = is_there(module)
+        found[name] = is_there(name)
+    assert found == {name: "kept" in name for name in found}
+    assert is_there("os.path") and is_there("pytest") and not is_there("programs") and not is_there("nowhere_at_all")
 
 
 def looks_around(outside: str) -> dict[str, Any]:

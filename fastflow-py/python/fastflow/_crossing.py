@@ -40,6 +40,9 @@ _PARAMETER_CHARS_MAX = 16_000
 _DESCRIPTION_BYTES_MAX = 4 << 20
 _RUNNER = Path(runner.__file__)
 
+# Neither iterators, coroutines nor futures let these through: they mean something else to them.
+_NEVER_RAISED = (StopIteration, StopAsyncIteration)
+
 _by_value = threading.Lock()
 
 
@@ -194,7 +197,7 @@ class Crossing:
                 loaded = self._unpickled(run, work)
             except TaskError:
                 loaded = None
-            error = loaded if isinstance(loaded, Exception) else None
+            error = loaded if isinstance(loaded, Exception) and not isinstance(loaded, _NEVER_RAISED) else None
         if error is None:
             error = _builtin(found)
         if error is None:
@@ -209,7 +212,9 @@ def _builtin(found: dict[str, Any]) -> Exception | None:
     """An exception of a built-in type, as it was."""
     kind = getattr(builtins, str(found.get("type")), None) if found.get("module") == "builtins" else None
     args: Any = found.get("args")
-    if not isinstance(kind, type) or not issubclass(kind, Exception) or runner.kind_of(args) is not list:
+    if not isinstance(kind, type) or not issubclass(kind, Exception) or issubclass(kind, _NEVER_RAISED):
+        return None
+    if runner.kind_of(args) is not list:
         return None
     try:
         return kind(*[runner.decode_argument(each) for each in args])

@@ -12,6 +12,7 @@ from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
+from . import _as_loaded
 from .errors import InvalidError
 
 _Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -39,30 +40,62 @@ def of_function(function: FunctionType, *, decorated: bool) -> Definition:
     line = function.__code__.co_firstlineno
     for node in ast.walk(tree):
         if isinstance(node, _Function) and node.name == function.__name__ and _first_line(node) == line:
-            return _definition(file, node, lines, decorated=decorated)
-    raise InvalidError(f"{file} has changed since `{function.__name__}` was loaded from it; load it again")
+            if _as_loaded.is_function(function, node, "".join(lines)):
+                return _definition(file, node, lines, decorated=decorated)
+    raise _changed(function.__name__, file)
 
 
 def of_class(kind: type) -> Definition:
     """The definition of a class of a module, with its decorators."""
     module = sys.modules.get(kind.__module__)
-    for file in _files(kind, getattr(module, "__file__", None)):
+    module_file = getattr(module, "__file__", None)
+    files = _files(kind, module_file)
+    found: dict[str, Definition] = {}
+    for file in files:
         tree, lines = _parsed(file, vars(module) if module else {}, kind.__name__)
-        found = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__]
-        if found:
-            return _definition(file, found[-1], lines, decorated=True)
-    raise _no_source(kind.__name__, kind.__module__)
+        nodes = [node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == kind.__name__]
+        for node in nodes[-1:]:
+            if _as_loaded.is_class(kind, node, file, "".join(lines)):
+                found[ast.dump(node)] = _definition(file, node, lines, decorated=True)
+            elif file == module_file:
+                raise _changed(kind.__name__, file)
+    if not found:
+        raise _no_source(kind.__name__, kind.__module__)
+    if len(found) > 1:
+        raise InvalidError(
+            f"several cells of this notebook define a class `{kind.__name__}`, and which of them made this one is not "
+            "to be told: give it another name, or restart the kernel"
+        )
+    return next(iter(found.values()))
+
+
+def _changed(name: str, file: str) -> InvalidError:
+    return InvalidError(f"{file} has changed since `{name}` was loaded from it; load it again")
 
 
 def _files(kind: type, module_file: str | None) -> list[str]:
     """Files that may define a class; in a notebook, cells know of their functions only."""
     functions = [each for each in vars(kind).values() if isinstance(each, FunctionType)]
-    files = [each.__code__.co_filename for each in functions if each.__qualname__.startswith(f"{kind.__name__}.")]
-    if module_file is not None:
-        files.append(module_file)
-    else:
-        files.extend(reversed(list(linecache.cache)))
-    return [file for file in files if linecache.getlines(file)]
+    # What a decorator has made of a method, or added to it, is of the file of the decorator.
+    own = [
+        each.__code__.co_filename
+        for each in functions
+        if each.__qualname__ == f"{kind.__qualname__}.{each.__code__.co_name}" and not hasattr(each, "__wrapped__")
+    ]
+    files = [file for file in dict.fromkeys(own) if linecache.getlines(file)]
+    if files:
+        return files
+    return _cells() if module_file is None else [module_file]
+
+
+def _cells() -> list[str]:
+    """The cells of this kernel, which ``linecache`` knows as files, among those of libraries."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    numbers: dict[str, int] = getattr(getattr(shell, "compile", None), "_filename_map", {})
+    functions = [each for each in vars(sys.modules["__main__"]).values() if isinstance(each, FunctionType)]
+    own = [each.__code__.co_filename for each in functions if each.__module__ == "__main__"]
+    return [file for file in dict.fromkeys([*numbers, *own]) if file in linecache.cache]
 
 
 def _no_source(name: str, file: str) -> InvalidError:
@@ -85,7 +118,7 @@ def _parsed(file: str, names: dict[str, Any], name: str) -> tuple[ast.Module, li
     try:
         return _tree("".join(lines)), lines
     except SyntaxError as error:
-        raise InvalidError(f"{file} has changed since `{name}` was loaded from it; load it again") from error
+        raise _changed(name, file) from error
 
 
 def _first_line(node: _Function | ast.ClassDef) -> int:

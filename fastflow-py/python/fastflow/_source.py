@@ -99,10 +99,14 @@ class _Gathered:
             "from __future__ import annotations\n",
             *(f"{line}\n" for line in self._imports),
             *(f"{name} = {value}\n" for name, value in self._constants.items()),
-            *(f"\n\n{each.text}" for each in definitions),
-            *(f"\n{name} = {target}\n" for name, target in self._aliases.items()),
+            *(f"\n\n{each.text}{self._aliases_of(each)}" for each in definitions),
         ]
         return "".join(parts)
+
+    def _aliases_of(self, definition: Definition) -> str:
+        """Its other names, where it has just been defined: what follows may need them at once, as a default."""
+        names = [name for name, target in self._aliases.items() if self._definitions[target] is definition]
+        return "".join(f"\n{name} = {self._aliases[name]}\n" for name in names)
 
     def add_function(self, function: FunctionType, *, decorated: bool) -> None:
         self._begun.add(function.__name__)
@@ -227,11 +231,25 @@ def is_there(module: str) -> bool:
         return False
     if top in sys.stdlib_module_names:
         return True
-    file = getattr(sys.modules.get(top), "__file__", None)
-    if file is None:
-        return False
-    folders = {sysconfig.get_path(which) for which in ("purelib", "platlib")}
-    return any(Path(folder) in Path(file).parents for folder in folders)
+    while module:
+        places = _places(sys.modules.get(module))
+        if places:
+            folders = _folders_of_packages()
+            return all(not folders.isdisjoint(Path(place).parents) for place in places)
+        module = module.rpartition(".")[0]
+    return False
+
+
+def _places(module: ModuleType | None) -> list[str]:
+    """Where a module lies; parts of a namespace package can lie in several folders."""
+    file = getattr(module, "__file__", None)
+    return [file] if isinstance(file, str) else list(getattr(module, "__path__", ()))
+
+
+def _folders_of_packages() -> set[Path]:
+    """Where packages are installed: those of this environment, of the system and of the user."""
+    folders = {Path(sysconfig.get_path(which)) for which in ("purelib", "platlib")}
+    return folders | {path for path in map(Path, sys.path) if path.name in ("site-packages", "dist-packages")}
 
 
 def _literal(value: Any, depth: int = 0) -> str | None:

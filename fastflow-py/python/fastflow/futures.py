@@ -67,6 +67,8 @@ class FlowExecutor(Executor):
         self._lock = threading.Lock()
         self._is_shut_down = False
         self._waiter = _Waiter(max_in_flight)
+        # Who drops an executor has none to shut down: its thread ends once what was submitted has ended.
+        weakref.finalize(self, self._waiter.finish, cancel_futures=False).atexit = False
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Runs a function isolated.

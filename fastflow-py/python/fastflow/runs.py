@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 _R = TypeVar("_R", bound="RunData")
 
 _PAGE_ROWS = 1000
+# How the arguments of a task are named; the module that decides it is not needed to read runs.
+_ARGUMENTS_NAME = "TASK_ARGUMENTS"
 
 
 class Status(str, Enum):
@@ -282,11 +284,18 @@ def _attempt(record: dict[str, Any]) -> Attempt:
     return Attempt(**record)
 
 
+class _Parameters(dict[str, str]):
+    """Parameters, whose text leaves out the arguments of tasks: they are for the function, not for whoever looks on."""
+
+    def __repr__(self) -> str:
+        return repr({name: value for name, value in self.items() if name != _ARGUMENTS_NAME})
+
+
 def _fields(record: dict[str, Any]) -> dict[str, Any]:
     record["id"] = UUID(record["id"])
     record["chain"] = UUID(record["chain"])
     record["status"] = Status(record["status"])
-    record["parameters"] = MappingProxyType(record["parameters"])
+    record["parameters"] = MappingProxyType(_Parameters(record["parameters"]))
     record["failure"] = _failure(record["failure"])
     return record
 

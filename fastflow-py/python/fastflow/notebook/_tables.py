@@ -9,7 +9,7 @@ from enum import Enum
 from itertools import islice
 from typing import Any, cast
 
-from ..runs import Attempt, RunData, Status
+from ..runs import _ARGUMENTS_NAME, Attempt, RunData, Status
 from ._html import Html, element, joined
 from ._style import framed
 from ._text import duration, instant, since
@@ -43,13 +43,18 @@ def run_card(run: RunData) -> Html:
     return framed(head(run), _facts(run))
 
 
+def _parameters(run: RunData) -> str:
+    """Parameters, without the arguments of a task: they are for the function, not for whoever looks on."""
+    return cell({name: value for name, value in run.parameters.items() if name != _ARGUMENTS_NAME})
+
+
 def _facts(run: RunData) -> Html:
     """What is to be said of a run, one row a fact."""
     rows: list[tuple[str, object]] = []
     if run.failure is not None:
         rows.append(("failure", run.failure.message))
-    if run.parameters:
-        rows.append(("parameters", cell(run.parameters)))
+    if parameters := _parameters(run):
+        rows.append(("parameters", parameters))
     rows += [("executor", run.executor), ("origin", run.origin), ("created", instant(run.created_at))]
     if run.schedule is not None:
         rows.append(("schedule", run.schedule))
@@ -67,7 +72,7 @@ def runs_table(runs: Iterable[RunData]) -> Html:
         [
             badge(run.status),
             run.pipeline,
-            cell(run.parameters),
+            _parameters(run),
             instant(run.created_at),
             "" if run.started_at is None else duration(since(run.started_at, run.finished_at)),
             "" if run.failure is None else _shortened(run.failure.message),
