@@ -232,6 +232,15 @@ class Source:
 class LogLine:
     """One line of a run's log."""
 
+    def __new__(
+        cls,
+        raw: bytes,
+        time: datetime,
+        stream: str,
+        place: tuple[str, int, int],
+        continues: bool,
+        dropped: tuple[int, int] | None,
+    ) -> LogLine: ...
     @property
     def text(self) -> str:
         """The text without its newline; what is not UTF-8 in it is U+FFFD."""
