@@ -62,7 +62,8 @@ async fn one_key_is_one_run_whichever_process_submits_it() {
         assert_eq!(other, first, "every process got the same run for a key");
     }
     let path = place.data().join("fastflow.db");
-    let store = SqliteStore::open(path, SqliteOptions::default(), Arc::new(SystemClock::new())).await.unwrap();
+    let store =
+        SqliteStore::open(path, SqliteOptions::default(), Arc::new(SystemClock::new())).await.unwrap();
     let events = store.events(EventId::default(), 1000.try_into().unwrap()).await.unwrap();
     let ids: Vec<u64> = events.iter().map(|event| event.id.0).collect();
     assert_eq!(ids, (1..=KEYS as u64).collect::<Vec<_>>(), "one event each, and no gap");
