@@ -16,6 +16,8 @@ bench: ## The benchmarks, each against a floor measured in the same run
 	cargo bench --package fastflow-benches --locked
 	cargo run --release --locked --package fastflow-benches --bin load -- all --uv "$$(tools/setup-uv)"
 	cargo run --release --locked --package fastflow-benches --features sources --bin sync-load -- all --uv "$$(tools/setup-uv)"
+	cargo build --release --locked --package fastflow-benches --bin crossing
+	"$$(tools/setup-python)" benches/python/crossing.py "$${CARGO_TARGET_DIR:-target}/release/crossing"
 
 clean: ## Remove what was built and what the demo left; the tools in .tools stay
 	@chmod -R u+w target/demo target/embed 2>/dev/null || true

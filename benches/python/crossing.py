@@ -22,6 +22,7 @@ LINES = 100_000
 SUBMITS = 500
 AWAITS = 1_000
 ROUNDS = 7
+STARTS = 3
 PROGRAM = f'for number in range({LINES}):\n    print(f"line {{number}} of a log that is read in Python")\n'
 
 
@@ -75,6 +76,13 @@ async def awaits(pipelines: Path, data_dir: Path, run: fastflow.Run) -> tuple[fl
         return together, time.perf_counter() - began
 
 
+def start(code: str) -> float:
+    """The seconds until an interpreter has ended that does this."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-I", "-c", code], check=True)
+    return time.perf_counter() - began
+
+
 def median(values: list[float]) -> float:
     return statistics.median(values)
 
@@ -104,6 +112,9 @@ def main() -> None:
             together, alone = asyncio.run(awaits(pipelines, data_dir, run))
             note("awaits", together)
             note("awaits alone", alone)
+            for _ in range(STARTS):
+                note("nothing", start("pass"))
+                note("import", start("import fastflow"))
         report({name: median(values) for name, values in times.items()})
 
 
@@ -117,6 +128,9 @@ def report(medians: dict[str, float]) -> None:
     each, floor = (1e6 * medians[name] / SUBMITS for name in ("submit", "submit rust"))
     met = "met" if ratio <= 1.2 else "NOT met"
     print(f"submit: {each:,.0f} us, floor {floor:,.0f} us, {ratio:.2f}x; at most 1.2x: {met}")
+    millis = 1e3 * (medians["import"] - medians["nothing"])
+    met = "met" if millis < 50 else "NOT met"
+    print(f"import: {millis:.1f} ms more than nothing; less than 50: {met}")
     each, floor = (1e6 * medians[name] / AWAITS for name in ("awaits", "awaits alone"))
     print(f"{AWAITS} awaits at one time: {each:,.0f} us each; one after the other: {floor:,.0f} us each")
 

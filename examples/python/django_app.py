@@ -39,15 +39,26 @@ def flow() -> fastflow.Flow:
         return opened()
 
 
+STATUSES: dict[type[fastflow.FastflowError], int] = {
+    fastflow.NotFoundError: 404,
+    fastflow.InvalidError: 400,
+    fastflow.ConflictError: 409,
+}
+REFUSALS = tuple(STATUSES)
+
+
+def refused(error: fastflow.FastflowError) -> HttpResponse:
+    """What the client has to mend, and no fault of this server."""
+    return JsonResponse({"error": str(error)}, status=STATUSES[type(error)])
+
+
 @require_POST
 def submit(request: HttpRequest, name: str) -> HttpResponse:
     """Accepts a run. It survives the death of this worker."""
     try:
         run = flow().run(name, parameters=request.POST.dict(), key=request.headers.get("Idempotency-Key"))
-    except fastflow.NotFoundError as error:
-        return JsonResponse({"error": str(error)}, status=404)
-    except fastflow.InvalidError as error:
-        return JsonResponse({"error": str(error)}, status=400)
+    except REFUSALS as error:
+        return refused(error)
     return JsonResponse({"id": str(run.id), "status": run.status, "worker": os.getpid()}, status=202)
 
 
@@ -56,15 +67,19 @@ def read(request: HttpRequest, id: str) -> HttpResponse:
     """A run, with what went wrong."""
     try:
         run = flow().runs.get(id)
-    except fastflow.NotFoundError as error:
-        return JsonResponse({"error": str(error)}, status=404)
+    except REFUSALS as error:
+        return refused(error)
     failure = run.failure.message if run.failure else None
     return JsonResponse({"id": id, "status": run.status, "failure": failure, "worker": os.getpid()})
 
 
 @require_GET
-def logs(request: HttpRequest, id: str) -> StreamingHttpResponse:
+def logs(request: HttpRequest, id: str) -> HttpResponse | StreamingHttpResponse:
     """The log of a run, live."""
+    try:
+        flow().runs.get(id)  # once the answer has begun, its status cannot be changed any more
+    except REFUSALS as error:
+        return refused(error)
     return StreamingHttpResponse((line.text + "\n" for line in flow().runs.logs(id)), content_type="text/plain")
 
 

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from uuid import UUID
 
 import fastflow
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import PlainTextResponse, StreamingResponse
 
 PIPELINES = os.environ.get("PIPELINES", "./pipelines")
@@ -39,6 +39,18 @@ def flow_of(request: Request) -> fastflow.AsyncFlow:
 async def not_found(request: Request, error: Exception) -> PlainTextResponse:
     """What is not there is answered as such."""
     return PlainTextResponse(str(error), status_code=404)
+
+
+@app.exception_handler(fastflow.InvalidError)
+async def invalid(request: Request, error: Exception) -> PlainTextResponse:
+    """What can never work is the client's to mend."""
+    return PlainTextResponse(str(error), status_code=400)
+
+
+@app.exception_handler(fastflow.ConflictError)
+async def conflict(request: Request, error: Exception) -> PlainTextResponse:
+    """What does not go with the state that something is in, such as to cancel a run that has ended."""
+    return PlainTextResponse(str(error), status_code=409)
 
 
 @app.post("/pipelines/{name}/runs", status_code=202)
@@ -75,8 +87,5 @@ async def logs(id: UUID, request: Request) -> StreamingResponse:
 @app.post("/runs/{id}/cancel", status_code=202)
 async def cancel(id: UUID, request: Request) -> dict[str, str]:
     """Asks for the end of a run."""
-    try:
-        run = await flow_of(request).runs.cancel(id)
-    except fastflow.ConflictError as error:
-        raise HTTPException(409, str(error)) from error
+    run = await flow_of(request).runs.cancel(id)
     return {"id": str(run.id), "status": run.status}

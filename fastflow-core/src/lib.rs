@@ -64,7 +64,7 @@ pub mod builder;
 pub mod orchestrator;
 mod submission;
 
-#[cfg(feature = "testing")]
+#[cfg(feature = "test-kit")]
 pub mod testing;
 
 pub use builder::OrchestratorBuilder;

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     mem::ManuallyDrop,
+    os::fd::{AsRawFd, RawFd},
     path::PathBuf,
     sync::{
         Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -11,12 +12,13 @@ use std::{
     time::Duration,
 };
 
-use fastflow_core::{Error, ErrorKind, Orchestrator, Shutdown};
+use fastflow_core::{Error, ErrorKind, HostInfo, Orchestrator, Shutdown, hosting::HostPlace};
 use pyo3::{exceptions::PyRuntimeError, prelude::*, types::PyDict};
 use tokio::{
     runtime::{Builder, Handle, Runtime},
     sync::watch,
 };
+use tracing::Dispatch;
 
 use crate::{
     code::Code,
@@ -27,6 +29,7 @@ use crate::{
     packages::Packages,
     pipelines::Pipelines,
     process::Process,
+    record::Fields,
     runs::Runs,
     schedules::Schedules,
     secrets::Secrets,
@@ -43,6 +46,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(2);
 pub(crate) struct Shared {
     process: Process,
     config: Config,
+    dispatch: Dispatch,
     /// Kept, and not dropped, in a forked child: the threads that would have to end are not there.
     parts: ManuallyDrop<Parts>,
     mailboxes: Py<PyAny>,
@@ -93,6 +97,7 @@ impl Drop for Shared {
         if let Some(runtime) = self.take_runtime() {
             runtime.shutdown_background();
         }
+        self.config.end_services();
         // SAFETY: this is the only place that drops it, and nothing uses it afterwards.
         unsafe { ManuallyDrop::drop(&mut self.parts) }
     }
@@ -115,16 +120,6 @@ impl Shared {
         if there { Ok(self.parts.handle.clone()) } else { Err(error::closed(py)) }
     }
 
-    /// Drops what may want the runtime when it goes. In a forked child it is kept: its threads are not there.
-    pub(crate) fn discard<T>(&self, value: T) {
-        if self.process.is_current() {
-            let _entered = self.parts.handle.enter();
-            drop(value);
-        } else {
-            std::mem::forget(value);
-        }
-    }
-
     /// Carries a future out in this thread, which must not hold the interpreter. `None` when the flow ends first.
     pub(crate) fn block_on<T>(&self, future: impl Future<Output = T>) -> Option<T> {
         let inside = {
@@ -134,13 +129,16 @@ impl Shared {
             Inside(&self.parts.blocked)
         };
         let mut stopping = self.parts.stopping.subscribe();
-        let answer = self.parts.handle.block_on(async {
+        let waiting = async {
             tokio::select! {
                 biased;
                 answer = future => Some(answer),
                 _ = stopping.wait_for(|stopping| *stopping) => None,
             }
-        });
+        };
+        // What is said in this thread is heard by the log of the flow, too.
+        let answer =
+            tracing::dispatcher::with_default(&self.dispatch, || self.parts.handle.block_on(waiting));
         drop(inside);
         answer
     }
@@ -198,6 +196,11 @@ pub(crate) struct StreamOptions {
     pub(crate) timeout: Option<f64>,
 }
 
+/// Has what is said in this thread, which is one of the flow's, heard by its log until the thread ends.
+fn hear(dispatch: &Dispatch) {
+    std::mem::forget(tracing::dispatcher::set_default(dispatch));
+}
+
 /// One orchestrator with a runtime of its own.
 #[pyclass(frozen, module = "fastflow._fastflow", weakref)]
 pub(crate) struct Engine {
@@ -211,9 +214,14 @@ impl Engine {
     fn new(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
         let config = Config::read(options)?;
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(WORKERS_MAX);
+        let dispatch = config.dispatch();
         let runtime = Builder::new_multi_thread()
             .worker_threads(workers)
             .thread_name("fastflow")
+            .on_thread_start({
+                let dispatch = dispatch.clone();
+                move || hear(&dispatch)
+            })
             .enable_all()
             .build()
             .map_err(|error| {
@@ -229,7 +237,9 @@ impl Engine {
             blocked: Blocked::default(),
         };
         let parts = ManuallyDrop::new(parts);
-        Ok(Self { shared: Arc::new(Shared { process: Process::current(), config, parts, mailboxes }) })
+        Ok(Self {
+            shared: Arc::new(Shared { process: Process::current(), config, dispatch, parts, mailboxes }),
+        })
     }
 
     /// Opens the data directory, and hosts as it was told to.
@@ -237,8 +247,10 @@ impl Engine {
         let shared = Arc::clone(&self.shared);
         Operation::of(&self.shared, async move {
             let flow = shared.config.builder()?.build().await?;
-            flow.start().await?;
-            shared.parts.flow.set(flow).map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))
+            // Known before it hosts: whoever forks meanwhile must be able to let go of its locks.
+            let opened = shared.parts.flow.set(flow.clone());
+            opened.map_err(|_| Error::new(ErrorKind::Conflict, "a flow is opened once"))?;
+            flow.start().await
         })
     }
 
@@ -248,7 +260,7 @@ impl Engine {
     fn close(&self, drain: Option<f64>, grace: f64) -> PyResult<Operation> {
         let how = match drain {
             Some(patience) => Shutdown::Drain { patience: seconds(patience)?, grace: seconds(grace)? },
-            None => Shutdown::Detach,
+            None => self.shared.config.shutdown(seconds(grace)?),
         };
         let shared = Arc::clone(&self.shared);
         Ok(Operation::of(&self.shared, async move {
@@ -279,6 +291,12 @@ impl Engine {
             drop(waiting);
             runtime.shutdown_timeout(STOP_LIMIT);
         });
+        self.shared.config.end_services();
+    }
+
+    /// Whether the flow belongs to this process, and its threads with it.
+    fn is_own(&self) -> bool {
+        self.shared.process.is_current()
     }
 
     /// Whether the flow belongs to this process, and was not stopped.
@@ -290,6 +308,17 @@ impl Engine {
     #[getter]
     fn data_dir(&self) -> PathBuf {
         self.shared.config.data_dir.clone()
+    }
+
+    /// Who hosts the data directory now.
+    fn host(&self) -> Operation {
+        self.shared.call(|flow| async move { flow.host().await })
+    }
+
+    /// The descriptors whose locks a forked child shares with this process, for the child to open something else there.
+    fn inherited_locks(&self) -> Vec<RawFd> {
+        let locks = self.shared.parts.flow.get().map(Orchestrator::inherited_locks).unwrap_or_default();
+        locks.iter().map(AsRawFd::as_raw_fd).collect()
     }
 
     /// Code that is in no source.
@@ -338,5 +367,12 @@ impl Engine {
     #[getter]
     fn source(&self) -> Source {
         Source::new(&self.shared)
+    }
+}
+
+impl Record for HostInfo {
+    fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+        let fields = Fields::new(py).with("pid", self.pid)?.with("since", self.since)?;
+        Ok(fields.with("is_here", self.place == HostPlace::Here)?.done())
     }
 }

@@ -26,14 +26,45 @@ pub(crate) fn raised(py: Python<'_>, error: &Error) -> PyErr {
             return failed;
         }
     }
-    exception(py, class, &error.chain(), Some(&context))
+    exception(py, class, &with_remedy(error), Some(&context))
+}
+
+/// What is wrong, and how to mend it where that is a call of this package.
+fn with_remedy(error: &Error) -> String {
+    let value = |wanted| error.context().find_map(|(key, value)| (key == wanted).then_some(value));
+    match (value("executor"), value("registered")) {
+        (Some(name @ ("docker" | "podman")), Some(_)) => format!(
+            "{}: open the flow with it, as in open(..., executors=[\"process\", \"{name}\"]); the first is the default",
+            error.chain()
+        ),
+        (Some(name @ "process"), Some(_)) => {
+            format!("{}: open the flow with it, as in open(..., executors=[..., \"{name}\"])", error.chain())
+        }
+        _ => error.chain(),
+    }
+}
+
+/// The kind of an error that an executor in Python has raised.
+pub(crate) fn kind(name: &str) -> ErrorKind {
+    match name {
+        "not_found" => ErrorKind::NotFound,
+        "already_exists" => ErrorKind::AlreadyExists,
+        "conflict" => ErrorKind::Conflict,
+        "invalid" => ErrorKind::Invalid,
+        "unsupported" => ErrorKind::Unsupported,
+        "denied" => ErrorKind::Denied,
+        "unavailable" => ErrorKind::Unavailable,
+        "storage_full" => ErrorKind::StorageFull,
+        "corrupt" => ErrorKind::Corrupt,
+        _ => ErrorKind::Internal,
+    }
 }
 
 /// What a forked child gets for using the flow of its parent.
 pub(crate) fn forked(py: Python<'_>, parent: u32) -> PyErr {
     let message = format!(
-        "this flow was opened by process {parent}, and a fork does not copy the threads that work for it: open one \
-         in each process after the fork, or start processes with the method `spawn`"
+        "this flow was opened by process {parent}, and a fork does not copy the threads that work for it: fork before \
+         a flow is opened, or start processes with the method `spawn` or `forkserver`"
     );
     exception(py, "ForkError", &message, None)
 }

@@ -17,18 +17,23 @@ mod config;
 mod engine;
 mod error;
 mod events;
+mod executor;
+mod logging;
 mod mailbox;
 mod operation;
 mod packages;
 mod pipelines;
 mod process;
+mod queue;
 mod record;
 mod runs;
 mod schedule_record;
 mod schedules;
 mod secrets;
+mod shim;
 mod source;
 mod stream;
+mod testing;
 
 use pyo3::prelude::*;
 
@@ -40,6 +45,13 @@ fn _fastflow(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<operation::Operation>()?;
     module.add_class::<stream::Stream>()?;
     module.add_class::<runs::Runs>()?;
+    module.add_class::<executor::ExecutorPort>()?;
+    module.add_class::<executor::Call>()?;
+    module.add_class::<shim::Shim>()?;
+    module.add_class::<logging::LogPort>()?;
+    module.add_class::<testing::ManualClock>()?;
+    module.add_function(wrap_pyfunction!(testing::executor_cases, module)?)?;
+    module.add_function(wrap_pyfunction!(testing::run_executor_case, module)?)?;
     module.add_class::<code::Code>()?;
     module.add_class::<pipelines::Pipelines>()?;
     module.add_class::<schedules::Schedules>()?;

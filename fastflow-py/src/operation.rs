@@ -13,7 +13,7 @@ use pyo3::{exceptions::PyRuntimeError, prelude::*};
 use crate::{engine::Shared, error, mailbox, process::Owned};
 
 /// How often a blocked call looks whether somebody pressed Ctrl-C.
-const SIGNALS_EVERY: Duration = Duration::from_millis(50);
+pub(crate) const SIGNALS_EVERY: Duration = Duration::from_millis(50);
 
 /// Makes the Python value of a result, once a thread of Python's fetches it.
 pub(crate) type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send>;

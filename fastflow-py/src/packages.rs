@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use fastflow_core::{
-    RunId,
+    PipelineName, RunId,
     environment::{AuditOutcome, Finding, Package, PackageHash, PackageOrigin, SkippedPackage},
     orchestrator::SbomOf,
     store::{Audit, EnvironmentPackages, PackageInEnvironment, PackageQuery, PackageUse},
@@ -102,7 +102,7 @@ impl Record for EnvironmentPackages {
 
 impl Record for PackageUse {
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let pipelines: Vec<&str> = self.pipelines.iter().map(|name| name.as_str()).collect();
+        let pipelines: Vec<&str> = self.pipelines.iter().map(PipelineName::as_str).collect();
         let runs: Vec<String> = self.runs.items.iter().map(ToString::to_string).collect();
         Ok(Fields::new(py)
             .with("environments", all(py, &self.environments, in_environment)?)?

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use fastflow_core::{
+    ExecutorName,
     environment::EnvironmentState,
     orchestrator::PipelineInfo,
     pipeline::{Diagnostic, ParameterDeclaration, Pipeline, Undeclared},
@@ -85,7 +86,7 @@ fn definition(py: Python<'_>, pipeline: &Pipeline) -> PyResult<Py<PyAny>> {
         .with("tags", &definition.tags)?
         .with("enabled", definition.enabled)?
         .with("entry", &pipeline.program.entry)?
-        .with("executor", definition.executor.as_ref().map(|executor| executor.as_str()))?
+        .with("executor", definition.executor.as_ref().map(ExecutorName::as_str))?
         .with("parameters", declared)?
         .with("takes_undeclared", definition.parameters.undeclared == Undeclared::Allow)?
         .with("unsupported", unsupported)?

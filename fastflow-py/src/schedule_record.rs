@@ -3,7 +3,7 @@
 use fastflow_core::{
     ScheduleId, Timestamp,
     orchestrator::Upcoming,
-    pipeline::{CatchUp, FoldRule, GapRule, Moment, Overlap, SchedulePolicy, ScheduleRule},
+    pipeline::{CatchUp, ConfigName, FoldRule, GapRule, Moment, Overlap, SchedulePolicy, ScheduleRule},
     schedule::{Occasion, ScheduleOwner, Tick},
     store::ScheduleRecord,
 };
@@ -58,7 +58,7 @@ impl Record for ScheduleRecord {
             .with("start", schedule.window.start.map(|at| moment(py, at)).transpose()?)?
             .with("end", schedule.window.end.map(|at| moment(py, at)).transpose()?)?
             .with("enabled", schedule.enabled)?
-            .with("config", schedule.config.as_ref().map(|config| config.as_str()))?
+            .with("config", schedule.config.as_ref().map(ConfigName::as_str))?
             .with("parameters", parameters)?
             .with("priority", schedule.priority)?
             .with("next_at", self.next.map(|next| next.nominal))?
@@ -111,7 +111,7 @@ fn policy<'py>(fields: Fields<'py>, policy: &SchedulePolicy) -> PyResult<Fields<
         .with("catch_up", catch_up)?
         .with("catch_up_window", policy.catch_up_window.duration())?
         .with("jitter", policy.jitter.duration())?
-        .with("blackouts", policy.blackouts.iter().map(|name| name.as_str()).collect::<Vec<_>>())?
+        .with("blackouts", policy.blackouts.iter().map(ConfigName::as_str).collect::<Vec<_>>())?
         .with("gap", gap)?
         .with("fold", fold)
 }

@@ -65,9 +65,9 @@ impl Source {
     }
 
     /// What happens to it from now on.
-    #[pyo3(signature = (*, then = None, timeout = None))]
-    fn events(&self, py: Python<'_>, then: Option<Py<PyAny>>, timeout: Option<f64>) -> PyResult<Stream> {
-        let options = StreamOptions { then, timeout };
+    #[pyo3(signature = (*, then, timeout = None))]
+    fn events(&self, py: Python<'_>, then: Py<PyAny>, timeout: Option<f64>) -> PyResult<Stream> {
+        let options = StreamOptions { then: Some(then), timeout };
         self.shared.stream(py, |flow| flow.source().events().map(Ok).boxed(), options)
     }
 }

@@ -43,14 +43,6 @@ pub(crate) struct Stream {
     timeout: Option<f64>,
 }
 
-impl Drop for Stream {
-    /// Whoever reads ahead for it is told that nobody reads any more.
-    fn drop(&mut self) {
-        let nothing = Arc::new(tokio::sync::Mutex::new(futures::stream::empty().boxed()));
-        self.shared.discard(std::mem::replace(&mut self.source, Owned::new(nothing)));
-    }
-}
-
 impl Stream {
     /// Of these items, each given to `then`; with so many seconds for each wait. To be called within the runtime.
     pub(crate) fn of<T: Record>(

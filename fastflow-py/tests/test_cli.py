@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import fastflow
 import pytest
@@ -47,6 +48,11 @@ def command(place: Path) -> Commands:
 def lines(text: str) -> list[dict[str, object]]:
     """What was printed for programs, an object a line."""
     return [json.loads(line) for line in text.splitlines()]
+
+
+def errors(text: str) -> list[dict[str, Any]]:
+    """What programs are told is wrong."""
+    return [json.loads(line)["error"] for line in text.splitlines()]
 
 
 def test_a_run_is_followed_and_its_streams_and_its_exit_code_come_out(command: Commands) -> None:
@@ -256,7 +262,7 @@ def test_completion_is_a_script_of_the_shell(command: Commands, shell: str, tmp_
     script = command("completion", shell)
     assert script.returncode == 0 and "fastflow" in script.stdout and "rerun" in script.stdout
     if shutil.which(shell) is None:
-        pytest.skip(f"SKIPPED: completion: {shell} is not installed")
+        pytest.skip(f"completion: {shell} is not installed")
     check = tmp_path / f"completion.{shell}"
     check.write_text(script.stdout)
     read = [shell, "--no-execute" if shell == "fish" else "-n", str(check)]
@@ -302,6 +308,49 @@ def test_an_application_hosts_while_the_command_reads_and_asks(command: Commands
         assert next(line for line in flow.runs.logs(detached["id"]) if line.text == "begun")
         assert command.json("schedule", "next") == []
     assert command("cancel", detached["id"]).returncode == 0
+
+
+def test_an_open_run_of_an_executor_that_is_not_here_can_be_cancelled(command: Commands, place: Path) -> None:
+    with fastflow.open(place / "pipelines", executors={"mine": fastflow.Process()}) as flow:
+        queued = flow.run("ends", delay=3600)
+        running = flow.run("waits")
+        assert next(line for line in running.logs() if line.text == "begun")
+    locked = command("run", "ends")
+    assert locked.returncode == 125 and "cancel the run" in locked.stderr, locked.stderr
+    ended = command("cancel", str(queued.id))
+    assert (ended.returncode, ended.stdout) == (0, f"CANCELLED ends {queued.id}\n"), ended.stderr
+    asked = command("cancel", str(running.id), "--json")
+    assert (asked.returncode, asked.stdout) == (5, "[]\n"), asked.stderr
+    assert [each["context"] for each in errors(asked.stderr)] == [{"run": str(running.id)}]
+    with fastflow.open(place / "pipelines", executors={"mine": fastflow.Process()}) as flow:
+        assert flow.runs.wait(running.id, timeout=60).status is fastflow.Status.CANCELLED
+    assert command("run", "ends").returncode == 0
+
+
+def test_each_run_that_cannot_be_cancelled_is_told_to_programs(command: Commands) -> None:
+    assert command("run", "ends").returncode == 0
+    done = command("cancel", "latest", "0000", "?", "--json")
+    assert [each["kind"] for each in errors(done.stderr)] == ["conflict", "not_found", "invalid"]
+    assert (done.returncode, done.stdout) == (2, "[]\n")
+
+
+def test_no_pipeline_is_made_that_could_never_run(tmp_path: Path) -> None:
+    for name in ("code.mine", "Code.mine"):
+        refused = Commands(tmp_path)("init", name)
+        assert refused.returncode == 2 and name in refused.stderr
+    assert not (tmp_path / "pipelines").exists()
+
+
+def test_a_host_with_stored_secrets_is_given_their_master_key(command: Commands, place: Path) -> None:
+    key = place / "keys" / "master.key"
+    fastflow.generate_master_key(key)
+    with fastflow.open(place / "pipelines", master_key=fastflow.MasterKeyFile(key)) as flow:
+        flow.secrets.set("PASSWORD", "a secret of some length")
+    without = command("run", "ends")
+    assert without.returncode == 125 and "key" in without.stderr
+    assert command("run", "ends", env={"FASTFLOW_MASTER_KEY_FILE": str(key)}).returncode == 0
+    # What only reads needs none.
+    assert len(command.json("runs")) == 1
 
 
 def test_the_command_hosts_until_ctrl_c(command: Commands) -> None:

@@ -101,7 +101,7 @@ def test_200_futures_have_one_thread_and_no_more_runs_than_they_may(flow: fastfl
         while not all(future.done() for future in futures):
             unfinished = flow.runs.list(status=[fastflow.Status.PENDING, fastflow.Status.RUNNING])
             most_runs = max(most_runs, len(list(unfinished)))
-            of_ours = [thread for thread in threading.enumerate() if thread.name.startswith("fastflow")]
+            of_ours = [thread for thread in threading.enumerate() if thread.name == "fastflow-futures"]
             most_threads = max(most_threads, len(of_ours))
     assert [future.result() for future in futures] == [(number + 10) ** 2 for number in range(200)]
     assert 0 < most_runs <= 10

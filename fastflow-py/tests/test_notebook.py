@@ -266,7 +266,8 @@ def test_importing_the_package_imports_nothing_of_notebooks() -> None:
 def test_an_exit_does_not_wait_for_what_is_viewed(folder: Path, gate: Path) -> None:
     code = opened(folder) + "\n" + submitted(gate) + "\nfrom fastflow.notebook import View"
     # What is registered before the view is called after it has ended: no thread of it meets the end of the interpreter.
-    code += "\nimport atexit\nview = View(run)\natexit.register(lambda: print(view.is_live))\nfor line in run.logs():\n    if line.text == 'began': break"
+    code += "\nimport atexit\nview = View(run)\natexit.register(lambda: print(view.is_live))"
+    code += "\nfor line in run.logs():\n    if line.text == 'began': break"
     code += "\ntry:\n    view.wait(timeout=0.2)\nexcept TimeoutError:\n    print(view.is_live)"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "True\nFalse\n", "")

@@ -48,7 +48,8 @@ def test_a_cell_runs_isolated_and_is_shown(kernel: Kernel, prelude: str) -> None
 
 
 def test_a_cell_has_the_packages_that_it_names(kernel: Kernel) -> None:
-    cell = kernel.execute("%%fastflow --with 'tabulate>=0.9' --as tables\nimport tabulate; print('has', tabulate.__name__)")
+    code = "import tabulate\nprint('has', tabulate.__name__)"
+    cell = kernel.execute(f"%%fastflow --with 'tabulate>=0.9' --as tables\n{code}")
     assert "has tabulate" in cell.html() and "SUCCESS" in cell.html()
 
 
@@ -86,6 +87,17 @@ def test_the_flow_is_found_by_its_name_whatever_its_face(kernel: Kernel, tmp_pat
         f"import fastflow\nmine = await fastflow.open('{tmp_path}/pipelines', data_dir='{tmp_path}/data')"
     )
     cell = kernel.execute("%%fastflow --flow mine\nprint('there')")
+    assert "there" in cell.html() and "SUCCESS" in cell.html()
+
+
+def test_a_flow_is_opened_with_executors(kernel: Kernel, tmp_path: Path) -> None:
+    missing = kernel.finish(kernel.start("%%fastflow --executor docker\npass"))
+    assert "UsageError" in missing.text() and 'executors=["process", "docker"]' in missing.text()
+    kernel.execute("%fastflow close")
+    opened = f"%fastflow open '{tmp_path}/pipelines' --data-dir '{tmp_path}/data'"
+    kernel.execute(f"{opened} --executor docker")
+    assert kernel.execute("flow.run_code('pass', delay=3600).executor").result() == "'docker'"
+    cell = kernel.execute("%%fastflow --executor process\nprint('there')")
     assert "there" in cell.html() and "SUCCESS" in cell.html()
 
 

@@ -36,11 +36,12 @@ def engine(kind: str) -> str:
     """The address of a private engine."""
     host = os.environ.get(f"FASTFLOW_TEST_{kind.upper()}")
     if host is None or IMAGE is None:
-        pytest.skip(f"FASTFLOW_TEST_{kind.upper()} and FASTFLOW_TEST_IMAGE, which tools/setup-engines prints, are not set")
+        pytest.skip(f"{kind}: start the engines with `tools/setup-engines`, which says where they are")
     return host
 
 
 def test_each_wrong_option_is_refused_by_one_clear_message(pipelines: Path, data_dir: Path) -> None:
+    many: Any = object()
     wrong: dict[str, tuple[dict[str, Any], type[Exception] | tuple[type[Exception], ...], tuple[str, ...]]] = {
         "executor": ({"executor": "dokcer"}, ValueError, ("'dokcer'", "'docker'")),
         "kind": ({"executor": 3}, TypeError, ("a Docker", "3")),
@@ -52,6 +53,9 @@ def test_each_wrong_option_is_refused_by_one_clear_message(pipelines: Path, data
         "host": ({"executor": fastflow.Docker(host="ssh://me:hunter2@x")}, ValueError, ("unix:///", "executors")),
         "pull": ({"executor": fastflow.Docker(pull="often")}, ValueError, ("`pull`", "'missing'", "'often'")),
         "tmp": ({"executor": fastflow.Podman(tmp_size="64 parsecs")}, ValueError, ("byte size", "64 parsecs")),
+        "files": ({"executor": fastflow.Docker(max_open_files=many)}, TypeError, ("`executors`", "max_open_files")),
+        "subfolder": ({"git": fastflow.Git("x", subfolder=many)}, TypeError, ("`git`", "subfolder")),
+        "kept": ({"retention": fastflow.Retention(max_runs_per_pipeline=-1)}, ValueError, ("retention", "max_runs")),
         "memory": ({"memory_budget": "2 apples"}, ValueError, ("byte size", "2 apples", "memory_budget")),
         "negative": ({"memory_budget": -1}, (TypeError, ValueError), ("memory_budget",)),
         "cpu": ({"cpu_budget": 0}, ValueError, ("cores", "cpu_budget")),
@@ -85,7 +89,7 @@ def test_each_wrong_option_is_refused_by_one_clear_message(pipelines: Path, data
     }
     for name, (options, kind, words) in wrong.items():
         with pytest.raises(kind) as refused:
-            fastflow.open(pipelines, data_dir=data_dir, **options).start()
+            fastflow.open(None if name == "subfolder" else pipelines, data_dir=data_dir, **options).start()
         for word in words:
             assert word in str(refused.value), (name, str(refused.value))
         assert "hunter2" not in str(refused.value), name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zipfile
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import fastflow
 import pytest
 from fastflow import AuditOutcome, EnvironmentPackages, PackageOrigin, Run
 from folders import write
+from programs import LOOK_EVERY_SECONDS, wait_until
 
 
 def wheel(folder: Path, name: str, version: str) -> str:
@@ -33,10 +35,16 @@ def pipelines(tmp_path: Path) -> Path:
     return tmp_path / "own"
 
 
+def recorded(flow: fastflow.Flow) -> None:
+    """Waits until everything that was used is recorded, which happens behind the runs."""
+    wait_until(lambda: flow.packages.used("tiny").unknown_environments == 0, "each environment is recorded")
+
+
 @pytest.fixture
 def ended(flow: fastflow.Flow) -> dict[str, Run]:
     """A run of each."""
     runs = flow.runs.wait_all([flow.run(name) for name in ("old", "new", "bare")])
+    recorded(flow)
     return {run.pipeline: run.raise_for_failure() for run in runs}
 
 
@@ -89,6 +97,7 @@ def test_an_audit_without_its_tool(
 ) -> None:
     with fastflow.open(pipelines, data_dir=data_dir) as flow:
         id = environment(flow.run("old").wait())
+        recorded(flow)
         assert flow.packages.audits() == []
     monkeypatch.setenv("PATH", str(tmp_path))
     with fastflow.open(pipelines, data_dir=data_dir) as flow:
@@ -108,9 +117,15 @@ def test_what_is_not_there(flow: fastflow.Flow, ended: dict[str, Run]) -> None:
         flow.packages.used("tiny", versions="new")
 
 
+async def recorded_as_well(flow: fastflow.AsyncFlow) -> None:
+    while (await flow.packages.used("tiny")).unknown_environments:
+        await asyncio.sleep(LOOK_EVERY_SECONDS)
+
+
 async def test_with_asyncio(pipelines: Path, data_dir: Path) -> None:
     async with fastflow.open(pipelines, data_dir=data_dir) as flow:
         run = await (await flow.run("old")).wait()
+        await asyncio.wait_for(recorded_as_well(flow), 60)
         found: EnvironmentPackages = await flow.packages.of_run(run.id)
         assert await flow.packages.of_environment(found.environment) == found
         assert (await flow.packages.used("tiny")).runs == (run.id,)

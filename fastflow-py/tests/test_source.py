@@ -15,7 +15,7 @@ from fastflow import ChangeKind, Status, SyncFailureKind, SyncOutcome
 from programs import Program, free_port
 
 if shutil.which("git") is None:
-    pytest.skip("git is not installed, which tools/setup-git does", allow_module_level=True)
+    pytest.skip("git: install it with `tools/setup-git`", allow_module_level=True)
 
 AUTHOR = {"GIT_AUTHOR_NAME": "Ada", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "Ada", "GIT_COMMITTER_EMAIL": "a@b"}
 

@@ -129,6 +129,20 @@ def test_the_decorated_function_calls_itself(flow: fastflow.Flow, monkeypatch: p
     assert factorial(20) == math.factorial(20)
 
 
+floor_task: Any = None
+
+
+def uses_a_task(number: float) -> int:
+    found: int = floor_task(number)
+    return found
+
+
+def test_a_task_that_another_uses_is_its_function_there(flow: fastflow.Flow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(globals(), "floor_task", flow.task(math.floor))
+    assert flow.task(uses_a_task)(2.5) == 2
+    assert len(list(flow.runs.list())) == 1
+
+
 @pytest.mark.parametrize(
     "value",
     [None, True, 0, -(2**70), 1.5, "", "a\0ä€😀\ud800", [], {"a": [{"": None}]}, [[[1]]], "x" * 100_000],
@@ -235,7 +249,8 @@ def kills_itself() -> None:
 def writes_a_result_and_dies(kind: str) -> None:
     name = "fastflow_task_result.json"
     if kind == "link":
-        os.symlink("/etc/passwd", name)
+        Path("another.json").write_text('{"kind": "value", "value": "of a file that could be any of the host"}')
+        os.symlink("another.json", name)
     elif kind == "pipe":
         os.mkfifo(name)
     elif kind == "folder":

@@ -12,6 +12,7 @@ mod order;
 mod outcome;
 pub mod process;
 mod refusal;
+pub mod sandbox;
 mod secrets;
 mod settle;
 

@@ -235,7 +235,12 @@ async fn work(ports: &Arc<Ports>) -> Result<Host> {
     ports.signals.work(true);
     let open = ports.store.take_over().await?;
     for run in &open {
-        ports.executors.get(&run.spec.executor).map_err(|error| error.with("open_run", run.id))?;
+        ports.executors.get(&run.spec.executor).map_err(|error| {
+            // Without a way out that needs no host, one such run would lock everybody out.
+            error
+                .with("open_run", run.id)
+                .with("help", "register this executor, or cancel the run from a process that does not host")
+        })?;
     }
     for (name, executor) in &ports.executors.by_name {
         // One that cannot be reached now may be back when it is needed; its runs wait for it.

@@ -1,13 +1,13 @@
 //! Durable state: runs, their attempts, the event sequence, schedules with their ledger, and the catalog of pipelines.
 
-#[cfg(any(feature = "sqlite", feature = "testing"))]
+#[cfg(any(feature = "sqlite", feature = "test-kit"))]
 pub(crate) mod accept;
-#[cfg(any(feature = "sqlite", feature = "testing"))]
+#[cfg(any(feature = "sqlite", feature = "test-kit"))]
 pub(crate) mod follow;
-#[cfg(any(feature = "sqlite", feature = "testing"))]
+#[cfg(any(feature = "sqlite", feature = "test-kit"))]
 pub(crate) mod keep;
 mod packages;
-#[cfg(any(feature = "sqlite", feature = "testing"))]
+#[cfg(any(feature = "sqlite", feature = "test-kit"))]
 pub(crate) mod record;
 mod schedule;
 mod secrets;

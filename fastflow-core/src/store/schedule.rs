@@ -3,9 +3,9 @@
 use std::num::NonZeroU32;
 
 use super::Created;
-#[cfg(any(feature = "sqlite", feature = "testing"))]
+#[cfg(any(feature = "sqlite", feature = "test-kit"))]
 use super::record::whole_micros;
-#[cfg(any(feature = "sqlite", feature = "testing"))]
+#[cfg(any(feature = "sqlite", feature = "test-kit"))]
 use crate::{Error, ErrorKind};
 use crate::{
     RunId, ScheduleId, Timestamp,
@@ -156,7 +156,7 @@ pub struct Fire {
     pub next: Option<NextTick>,
 }
 
-#[cfg(any(feature = "sqlite", feature = "testing"))]
+#[cfg(any(feature = "sqlite", feature = "test-kit"))]
 impl Fire {
     /// Whether it is one: what is written must not depend on what a store happens to check.
     pub(crate) fn check(&self) -> crate::Result<()> {

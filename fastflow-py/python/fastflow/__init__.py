@@ -20,7 +20,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ._fastflow import LogLine, __version__
-from .code import CodeOptions
 from .errors import (
     AlreadyExistsError,
     ClosedError,
@@ -40,100 +39,109 @@ from .errors import (
     UnavailableError,
     UnsupportedError,
 )
-from .events import Event
-from .executors import Docker, Executor, Podman, Process, PullPolicy
 from .flow import AsyncFlow, Flow, Opening, open
-from .git import Git, GitHubApp, GitLimits, InsecureScheme
-from .master_keys import MasterKey, MasterKeyCommand, MasterKeyFile, MasterKeyVariable, generate_master_key
-from .options import Audits, Blackout, Retention, Weekday
-from .packages import (
-    AsyncPackages,
-    Audit,
-    AuditOutcome,
-    EnvironmentPackages,
-    Finding,
-    Package,
-    PackageInEnvironment,
-    PackageOrigin,
-    Packages,
-    PackageUse,
-    SkippedPackage,
-)
-from .pipelines import (
-    AsyncPipelines,
-    Counters,
-    DailyStatistics,
-    Diagnostic,
-    Environment,
-    EnvironmentState,
-    ParameterDeclaration,
-    ParameterType,
-    Pipeline,
-    PipelineDefinition,
-    Pipelines,
-    Severity,
-)
-from .runs import (
-    AsyncRun,
-    AsyncRuns,
-    Attempt,
-    ExitReport,
-    Failure,
-    FailureKind,
-    Run,
-    RunData,
-    Runs,
-    Setup,
-    Status,
-    UsageSample,
-)
-from .schedules import (
-    AsyncSchedules,
-    CronExplanation,
-    FoldRule,
-    GapRule,
-    Overlap,
-    Schedule,
-    ScheduleOwner,
-    Schedules,
-    Tick,
-    TickOutcome,
-    Upcoming,
-    explain_cron,
-)
-from .secret_stores import CommandSecrets, DirectorySecrets, EnvironmentSecrets, SecretStore
-from .secrets import (
-    AsyncSecrets,
-    MasterKeyUse,
-    Rotation,
-    SecretInfo,
-    Secrets,
-    SecretScope,
-    SecretVersion,
-    SetSecret,
-    UnreadableSecret,
-    WantedSecret,
-)
-from .source import (
-    AsyncSource,
-    ChangeKind,
-    Commit,
-    EnvironmentBegun,
-    EnvironmentEnded,
-    EnvironmentProgress,
-    PipelineChange,
-    Probe,
-    Source,
-    SourceEvent,
-    SourceStatus,
-    Sync,
-    SyncEnded,
-    SyncFailure,
-    SyncFailureKind,
-    SyncOutcome,
-    SyncStarted,
-    SyncTrigger,
-)
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from .code import CodeOptions
+    from .events import Event
+    from .executor import Execution, Executor
+    from .executors import BuiltInExecutor, Docker, Podman, Process, PullPolicy
+    from .git import Git, GitHubApp, GitLimits, InsecureScheme
+    from .hosting import HostInfo, Hosting
+    from .master_keys import MasterKey, MasterKeyCommand, MasterKeyFile, MasterKeyVariable, generate_master_key
+    from .options import Audits, Blackout, Retention, Weekday
+    from .packages import (
+        AsyncPackages,
+        Audit,
+        AuditOutcome,
+        EnvironmentPackages,
+        Finding,
+        Package,
+        PackageInEnvironment,
+        PackageOrigin,
+        Packages,
+        PackageUse,
+        SkippedPackage,
+    )
+    from .pipelines import (
+        AsyncPipelines,
+        Counters,
+        DailyStatistics,
+        Diagnostic,
+        Environment,
+        EnvironmentState,
+        ParameterDeclaration,
+        ParameterType,
+        Pipeline,
+        PipelineDefinition,
+        Pipelines,
+        Severity,
+    )
+    from .runs import (
+        AsyncRun,
+        AsyncRuns,
+        Attempt,
+        ExitReport,
+        Failure,
+        FailureKind,
+        Run,
+        RunData,
+        Runs,
+        Setup,
+        Status,
+        UsageSample,
+    )
+    from .schedules import (
+        AsyncSchedules,
+        CronExplanation,
+        FoldRule,
+        GapRule,
+        Overlap,
+        Schedule,
+        ScheduleOwner,
+        Schedules,
+        Tick,
+        TickOutcome,
+        Upcoming,
+        explain_cron,
+    )
+    from .secret_stores import CommandSecrets, DirectorySecrets, EnvironmentSecrets, SecretStore
+    from .secrets import (
+        AsyncSecrets,
+        MasterKeyUse,
+        Rotation,
+        SecretInfo,
+        Secrets,
+        SecretScope,
+        SecretVersion,
+        SetSecret,
+        UnreadableSecret,
+        WantedSecret,
+    )
+    from .source import (
+        AsyncSource,
+        ChangeKind,
+        Commit,
+        EnvironmentBegun,
+        EnvironmentEnded,
+        EnvironmentProgress,
+        PipelineChange,
+        Probe,
+        Source,
+        SourceEvent,
+        SourceStatus,
+        Sync,
+        SyncEnded,
+        SyncFailure,
+        SyncFailureKind,
+        SyncOutcome,
+        SyncStarted,
+        SyncTrigger,
+    )
+    from .task_runs import AsyncTaskRun, TaskRun
+    from .tasks import AsyncTask, Task
 
 __all__ = [
     "AlreadyExistsError",
@@ -145,11 +153,14 @@ __all__ = [
     "AsyncSchedules",
     "AsyncSecrets",
     "AsyncSource",
+    "AsyncTask",
+    "AsyncTaskRun",
     "Attempt",
     "Audit",
     "AuditOutcome",
     "Audits",
     "Blackout",
+    "BuiltInExecutor",
     "ChangeKind",
     "ClosedError",
     "CodeOptions",
@@ -172,6 +183,7 @@ __all__ = [
     "EnvironmentSecrets",
     "EnvironmentState",
     "Event",
+    "Execution",
     "Executor",
     "ExitReport",
     "Failure",
@@ -185,6 +197,8 @@ __all__ = [
     "Git",
     "GitHubApp",
     "GitLimits",
+    "HostInfo",
+    "Hosting",
     "InsecureScheme",
     "InternalError",
     "InvalidError",
@@ -243,7 +257,9 @@ __all__ = [
     "SyncOutcome",
     "SyncStarted",
     "SyncTrigger",
+    "Task",
     "TaskError",
+    "TaskRun",
     "Tick",
     "TickOutcome",
     "TimedOutError",
@@ -260,8 +276,124 @@ __all__ = [
     "open",
 ]
 
-if TYPE_CHECKING:
-    from IPython.core.interactiveshell import InteractiveShell
+# Where the names are that are imported when somebody asks for them: an import of the package takes little with it.
+_LATER = {
+    "code": ("CodeOptions",),
+    "events": ("Event",),
+    "executor": ("Execution", "Executor"),
+    "executors": ("BuiltInExecutor", "Docker", "Podman", "Process", "PullPolicy"),
+    "git": ("Git", "GitHubApp", "GitLimits", "InsecureScheme"),
+    "hosting": ("HostInfo", "Hosting"),
+    "master_keys": ("MasterKey", "MasterKeyCommand", "MasterKeyFile", "MasterKeyVariable", "generate_master_key"),
+    "options": ("Audits", "Blackout", "Retention", "Weekday"),
+    "packages": (
+        "AsyncPackages",
+        "Audit",
+        "AuditOutcome",
+        "EnvironmentPackages",
+        "Finding",
+        "Package",
+        "PackageInEnvironment",
+        "PackageOrigin",
+        "PackageUse",
+        "Packages",
+        "SkippedPackage",
+    ),
+    "pipelines": (
+        "AsyncPipelines",
+        "Counters",
+        "DailyStatistics",
+        "Diagnostic",
+        "Environment",
+        "EnvironmentState",
+        "ParameterDeclaration",
+        "ParameterType",
+        "Pipeline",
+        "PipelineDefinition",
+        "Pipelines",
+        "Severity",
+    ),
+    "runs": (
+        "AsyncRun",
+        "AsyncRuns",
+        "Attempt",
+        "ExitReport",
+        "Failure",
+        "FailureKind",
+        "Run",
+        "RunData",
+        "Runs",
+        "Setup",
+        "Status",
+        "UsageSample",
+    ),
+    "schedules": (
+        "AsyncSchedules",
+        "CronExplanation",
+        "FoldRule",
+        "GapRule",
+        "Overlap",
+        "Schedule",
+        "ScheduleOwner",
+        "Schedules",
+        "Tick",
+        "TickOutcome",
+        "Upcoming",
+        "explain_cron",
+    ),
+    "secret_stores": ("CommandSecrets", "DirectorySecrets", "EnvironmentSecrets", "SecretStore"),
+    "secrets": (
+        "AsyncSecrets",
+        "MasterKeyUse",
+        "Rotation",
+        "SecretInfo",
+        "SecretScope",
+        "SecretVersion",
+        "Secrets",
+        "SetSecret",
+        "UnreadableSecret",
+        "WantedSecret",
+    ),
+    "source": (
+        "AsyncSource",
+        "ChangeKind",
+        "Commit",
+        "EnvironmentBegun",
+        "EnvironmentEnded",
+        "EnvironmentProgress",
+        "PipelineChange",
+        "Probe",
+        "Source",
+        "SourceEvent",
+        "SourceStatus",
+        "Sync",
+        "SyncEnded",
+        "SyncFailure",
+        "SyncFailureKind",
+        "SyncOutcome",
+        "SyncStarted",
+        "SyncTrigger",
+    ),
+    "task_runs": ("AsyncTaskRun", "TaskRun"),
+    "tasks": ("AsyncTask", "Task"),
+}
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> object:
+        """A name of the package that nobody has asked for before."""
+        from importlib import import_module
+
+        for module, names in _LATER.items():
+            if name in names:
+                value = getattr(import_module(f".{module}", __name__), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "load_ipython_extension", "unload_ipython_extension"]
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

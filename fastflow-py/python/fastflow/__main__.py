@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from ._fastflow import cli
@@ -13,7 +13,7 @@ from ._uv import installed_uv
 
 
 @contextmanager
-def _interrupts() -> Iterator[int]:
+def _interrupts() -> Generator[int, None, None]:
     """Writes the numbers of signals to a socket while the command runs, and lets it decide what Ctrl-C does."""
     reading, writing = socket.socketpair()
     writing.setblocking(False)

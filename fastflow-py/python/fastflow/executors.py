@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ._given import PathLike, Size, choice, path, texts
 from ._time import Duration, seconds_or_none
 from .errors import InvalidError
+
+if TYPE_CHECKING:
+    from .executor import Executor
 
 
 class PullPolicy(str, Enum):
@@ -118,16 +121,18 @@ class Podman(_Containers):
     """The file with the credentials for registries; where ``podman login`` leaves it when nothing is said."""
 
 
-Executor = Process | Docker | Podman
-"""An executor with its options."""
+BuiltInExecutor = Process | Docker | Podman
+"""An executor of the package, with its options."""
 
-_BY_NAME: dict[str, type[Executor]] = {"process": Process, "docker": Docker, "podman": Podman}
+_BY_NAME: dict[str, type[BuiltInExecutor]] = {"process": Process, "docker": Docker, "podman": Podman}
 
 
 def named_executors(
-    executor: Executor | str | None, executors: Iterable[Executor | str] | Mapping[str, Executor | str] | None
+    executor: BuiltInExecutor | str | None,
+    executors: Iterable[BuiltInExecutor | str] | Mapping[str, Executor | BuiltInExecutor | str] | None,
 ) -> list[tuple[str, Any]]:
-    """The executors with their names, the default first, as the native half takes them."""
+    """The executors with their names, the default first, as the native half takes them; those that are written in
+    Python as they are."""
     if executor is not None and executors is not None:
         raise InvalidError("give `executor` or `executors`, whose first is the default, and not both")
     if executor is not None:
@@ -137,11 +142,13 @@ def named_executors(
     if isinstance(executors, str):
         raise InvalidError(f"`executors` takes several: write executor={executors!r}, or executors=[{executors!r}]")
     if isinstance(executors, Mapping):
-        by_name = cast("Mapping[str, Executor | str]", executors)
+        by_name = cast("Mapping[str, Executor | BuiltInExecutor | str]", executors)
         return [(name, _record(_given(executor))) for name, executor in by_name.items()]
     named: dict[str, Any] = {}
     for given in map(_given, executors):
-        name = next(name for name, kind in _BY_NAME.items() if type(given) is kind)
+        name = next((name for name, kind in _BY_NAME.items() if type(given) is kind), None)
+        if name is None:
+            raise InvalidError(f"an executor of your own needs a name: write executors={{'mine': {given!r}}}")
         if name in named:
             raise InvalidError(
                 f"two executors are called {name!r}: give them names, as executors={{'first': …, 'second': …}}"
@@ -150,18 +157,23 @@ def named_executors(
     return list(named.items())
 
 
-def _given(executor: Executor | str) -> Executor:
+def _given(executor: Executor | BuiltInExecutor | str) -> Executor | BuiltInExecutor:
     if isinstance(executor, str):
         if executor not in _BY_NAME:
             known = ", ".join(map(repr, _BY_NAME))
             raise InvalidError(f"there is no executor {executor!r}: those that are known by a name are {known}")
         return _BY_NAME[executor]()
     if type(executor) not in _BY_NAME.values():
-        raise TypeError(f"an executor is a name, or a Process, a Docker or a Podman, and not {executor!r}")
+        from .executor import Executor
+
+        if not isinstance(executor, Executor):
+            raise TypeError(
+                f"an executor is a name, a Process, a Docker or a Podman, or an Executor of yours, and not {executor!r}"
+            )
     return executor
 
 
-def _record(executor: Executor) -> dict[str, Any]:
+def _record(executor: Executor | BuiltInExecutor) -> Any:
     match executor:
         case Process():
             return {"cgroups": executor.cgroups, "secrets_folder": path(executor.secrets_folder)}
@@ -178,6 +190,8 @@ def _record(executor: Executor) -> dict[str, Any]:
                 "containers": _containers(executor),
                 "auth_file": path(executor.auth_file),
             }
+        case _:
+            return executor
 
 
 def _engine(containers: _Containers) -> dict[str, Any]:

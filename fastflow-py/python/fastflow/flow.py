@@ -3,37 +3,47 @@
 from __future__ import annotations
 
 import atexit
+import os
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ._fastflow import Engine
-from ._given import PathLike, Size, at_most_one, choice, path, texts
+from ._given import PathLike, at_most_one, choice, path, texts
+from ._service import Service, end_all
 from ._time import Duration, seconds, seconds_or_none
 from ._uv import installed_uv
-from .errors import InvalidError
-from .events import Event, events_after
-from .executors import Executor, named_executors
-from .git import Git, git_record
-from .master_keys import MasterKey, fernet_text, key_record, key_records
-from .options import Audits, Blackout, Retention, blackout_record, retention_record
-from .packages import AsyncPackages, Packages
-from .pipelines import AsyncPipelines, Pipelines
+from .errors import ForkError, InvalidError
 from .running import AsyncRunsCode, RunsCode
-from .runs import AsyncRun, AsyncRuns, Run, Runs
-from .schedules import AsyncSchedules, Schedules
-from .secret_stores import SecretStore, store_record
-from .secrets import AsyncSecrets, Secrets
-from .source import AsyncSource, Source
+
+# What an import of the package does not need is imported by what needs it.
+if TYPE_CHECKING:
+    from ._fastflow import ManualClock
+    from ._given import Size
+    from .events import Event
+    from .executor import Executor
+    from .executors import BuiltInExecutor
+    from .git import Git
+    from .hosting import HostInfo, Hosting
+    from .master_keys import MasterKey
+    from .options import Audits, Blackout, Retention
+    from .packages import AsyncPackages, Packages
+    from .pipelines import AsyncPipelines, Pipelines
+    from .runs import AsyncRun, AsyncRuns, Run, Runs
+    from .schedules import AsyncSchedules, Schedules
+    from .secret_stores import SecretStore
+    from .secrets import AsyncSecrets, Secrets
+    from .source import AsyncSource, Source
 
 ANSWER_TIMEOUT_SECONDS = 60.0
 """How long a call waits for its answer when it does not say. Waiting for runs and for lines has no such limit."""
 
 _EXIT_TIMEOUT_SECONDS = 2.0
 
-_open_engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+_open_engines: weakref.WeakKeyDictionary[Engine, list[Service]] = weakref.WeakKeyDictionary()
+"""With the threads of Python's that work for each."""
 
 
 @atexit.register
@@ -45,7 +55,39 @@ def _close_all() -> None:
                 engine.close().block(_EXIT_TIMEOUT_SECONDS)
             except Exception:  # It ends in any case, and the next flow takes over as after a crash.
                 pass
-            engine.stop()
+            _stop(engine)
+
+
+def _stop(engine: Engine) -> None:
+    """Ends the threads that work for a flow."""
+    engine.stop()
+    if engine.is_own():
+        end_all(_open_engines.pop(engine, ()))
+
+
+class _Ancestry:
+    """What this process was forked from."""
+
+    had_a_flow_open = False
+    """Whether that process, or one that it was forked from, had a flow open at that moment."""
+
+
+def _after_fork() -> None:
+    """Lets a forked child hold no lock of its parent: as long as it did, nobody could take the place of its parent."""
+    engines = list(_open_engines)
+    _open_engines.clear()
+    if engines:
+        # SQLite's own view of who has locked what was copied, too, and is wrong here for as long as this process lives.
+        _Ancestry.had_a_flow_open = True
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for engine in engines:
+            for lock in engine.inherited_locks():
+                # Closed, its number would be free for another file, which what is left of the store would take for its own.
+                os.dup2(nothing, lock, inheritable=False)
+        os.close(nothing)
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def open(
@@ -53,8 +95,11 @@ def open(
     *,
     git: Git | None = None,
     data_dir: PathLike | None = None,
-    executor: Executor | str | None = None,
-    executors: Iterable[Executor | str] | Mapping[str, Executor | str] | None = None,
+    hosting: Hosting | str = "when_free",
+    executor: BuiltInExecutor | str | None = None,
+    executors: Iterable[BuiltInExecutor | str]
+    | Mapping[str, Executor | BuiltInExecutor | str]
+    | None = None,
     master_key: MasterKey | None = None,
     older_master_keys: Iterable[MasterKey] = (),
     fernet_key: str | bytes | None = None,
@@ -67,7 +112,7 @@ def open(
     retention: Retention | None = None,
     sync_interval: Duration | None = None,
     preheat: int | None = None,
-    audits: Audits | str = Audits.ON_REQUEST,
+    audits: Audits | str = "on_request",
     default_python: str | None = None,
     inherit_env: Iterable[str] = (),
     uv: PathLike | None = None,
@@ -81,10 +126,11 @@ def open(
         pipelines: the folder of pipelines.
         git: a repository of pipelines, in the place of a folder.
         data_dir: where everything is kept; ``.fastflow`` beside the folder of pipelines when nothing is said.
+        hosting: whether this process hosts, where several have the data directory open.
         executor: the executor, by its name (``"process"``, ``"docker"``, ``"podman"``) or with its options; processes of
             this machine when nothing is said.
         executors: several of them; the first is the default, and pipelines name the others. A mapping gives them names
-            of their own.
+            of their own, which those that are classes of yours need; see :class:`Executor`.
         master_key: the key that secrets are sealed with. Without one there are no stored secrets.
         older_master_keys: keys of earlier: what is sealed with them can be opened.
         fernet_key: the ``ENCRYPTION_KEY`` of an older Fast-Flow, with which ``encrypted_env`` of its pipelines is read.
@@ -106,6 +152,7 @@ def open(
         timeout: how long calls wait for their answers when they do not say.
 
     Raises:
+        ConflictError: another process hosts, and this one must.
         InvalidError: an option is wrong. Those that only the data directory or a program can tell are told when it is
             opened.
 
@@ -113,10 +160,18 @@ def open(
     ...     flow.run("hello").wait().status
     <Status.SUCCESS: 'SUCCESS'>
     """
+    from .executors import named_executors
+    from .git import git_record
+    from .hosting import Hosting
+    from .master_keys import fernet_text, key_record, key_records
+    from .options import Audits, blackout_record, retention_record
+    from .secret_stores import store_record
+
     options: dict[str, Any] = {
         "pipelines": path(pipelines),
         "git": git_record(git),
         "data_dir": _data_dir(pipelines, git, data_dir),
+        "hosting": choice(Hosting, hosting, "hosting").value,
         "executors": named_executors(executor, executors),
         "master_key": key_record(master_key),
         "older_master_keys": key_records(older_master_keys),
@@ -134,6 +189,7 @@ def open(
         "default_python": default_python,
         "inherit_env": texts(inherit_env, "inherit_env"),
         "uv": path(uv) if uv is not None else installed_uv(),
+        "test_clock": None,
     }
     return Opening(options, seconds(timeout))
 
@@ -152,12 +208,13 @@ def _data_dir(pipelines: PathLike | None, git: Git | None, data_dir: PathLike | 
 class Opening:
     """A flow that is about to be opened: by ``with``, by ``async with``, or by :meth:`start` and ``await``."""
 
-    __slots__ = ("_flow", "_options", "_timeout")
+    __slots__ = ("_flow", "_options", "_services", "_timeout")
 
     def __init__(self, options: dict[str, Any], timeout: float) -> None:
         self._options = options
         self._timeout = timeout
         self._flow: Flow | AsyncFlow | None = None
+        self._services: tuple[Service, ...] = ()
 
     def start(self, *, timeout: Duration | None = None) -> Flow:
         """Opens it without a ``with``, for a notebook for example; :meth:`Flow.close` closes it."""
@@ -165,7 +222,7 @@ class Opening:
         try:
             engine.open().block(self._timeout if timeout is None else seconds(timeout))
         except BaseException:
-            engine.stop()
+            _stop(engine)
             raise
         return Flow(engine, self._timeout)
 
@@ -185,7 +242,7 @@ class Opening:
         try:
             await engine.open().within(self._timeout)
         except BaseException:
-            engine.stop()
+            _stop(engine)
             raise
         return AsyncFlow(engine, self._timeout)
 
@@ -203,53 +260,94 @@ class Opening:
         if isinstance(self._flow, AsyncFlow):
             await self._flow.close()
 
+    def _for_tests(self, clock: ManualClock, *services: Service) -> Opening:
+        """The same with this clock, and with a store in memory."""
+        self._options["test_clock"] = clock
+        self._services = services
+        return self
+
     def _engine(self) -> Engine:
-        engine = Engine(self._options)
-        _open_engines.add(engine)
+        if _Ancestry.had_a_flow_open:
+            raise ForkError(
+                "this process was forked from one that had a flow open, and can open none: what the database knows of "
+                "its locks was copied. Fork before a flow is opened, or start processes with `spawn` or `forkserver`"
+            )
+        from ._logging import LogService
+
+        log = LogService()
+        services: list[Service] = [log, *self._services]
+        executors: list[tuple[str, object]] = []
+        options: dict[str, Any] = {**self._options, "log": log.port, "executors": executors}
+        for name, executor in self._options["executors"]:
+            if isinstance(executor, dict):
+                executors.append((name, cast("object", executor)))
+                continue
+            from ._executor import ExecutorService
+
+            serving = ExecutorService(executor)
+            services.append(serving)
+            executors.append((name, serving.port))
+        engine = Engine(options)
+        _open_engines[engine] = services
+        for service in services:
+            service.start()
         return engine
 
 
 class Flow(RunsCode):
-    """The orchestrator, hosted by this process.
+    """An orchestrator, hosted by this process or by another one.
 
     >>> flow.run("hello").wait().status
     <Status.SUCCESS: 'SUCCESS'>
     """
 
-    __slots__ = (
-        "__weakref__",
-        "_engine",
-        "_timeout",
-        "packages",
-        "pipelines",
-        "runs",
-        "schedules",
-        "secrets",
-        "source",
-    )
-
-    runs: Runs
-    """The runs: read, wait for, cancel, repeat; their logs and usage."""
-    pipelines: Pipelines
-    """The pipelines: read, statistics."""
-    schedules: Schedules
-    """The schedules: read, make, change; their instants and their ledger."""
-    packages: Packages
-    """The packages: what is installed where, who used it, bills of materials, audits."""
-    secrets: Secrets
-    """The secrets: set, removed, listed, put under a new key."""
-    source: Source
-    """Where pipelines come from: synced, looked at, watched."""
+    __slots__ = ("__weakref__", "_engine", "_timeout")
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
         self._timeout = timeout
-        self.runs = Runs(self, engine.runs)
-        self.pipelines = Pipelines(self, engine.pipelines)
-        self.schedules = Schedules(self, engine.schedules)
-        self.packages = Packages(self, engine.packages)
-        self.secrets = Secrets(self, engine.secrets)
-        self.source = Source(self, engine.source)
+
+    @property
+    def runs(self) -> Runs:
+        """The runs: read, wait for, cancel, repeat; their logs and usage."""
+        from .runs import Runs
+
+        return Runs(self, self._engine.runs)
+
+    @property
+    def pipelines(self) -> Pipelines:
+        """The pipelines: read, statistics."""
+        from .pipelines import Pipelines
+
+        return Pipelines(self, self._engine.pipelines)
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules: read, make, change; their instants and their ledger."""
+        from .schedules import Schedules
+
+        return Schedules(self, self._engine.schedules)
+
+    @property
+    def packages(self) -> Packages:
+        """The packages: what is installed where, who used it, bills of materials, audits."""
+        from .packages import Packages
+
+        return Packages(self, self._engine.packages)
+
+    @property
+    def secrets(self) -> Secrets:
+        """The secrets: set, removed, listed, put under a new key."""
+        from .secrets import Secrets
+
+        return Secrets(self, self._engine.secrets)
+
+    @property
+    def source(self) -> Source:
+        """Where pipelines come from: synced, looked at, watched."""
+        from .source import Source
+
+        return Source(self, self._engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -258,6 +356,12 @@ class Flow(RunsCode):
     def data_dir(self) -> Path:
         """Where everything is kept."""
         return self._engine.data_dir
+
+    def host(self, *, timeout: Duration | None = None) -> HostInfo | None:
+        """Who hosts the data directory now: this flow, another one, or nobody. What is submitted waits for a host."""
+        from .hosting import host_info
+
+        return self._engine.host().then(host_info).block(self._limit(timeout))
 
     def run(
         self,
@@ -304,6 +408,8 @@ class Flow(RunsCode):
         ...         break
         hello SUCCESS
         """
+        from .events import events_after
+
         return events_after(self._engine.events, after, timeout)
 
     def close(self, *, drain: Duration | None = None, grace: Duration = 10.0, timeout: Duration | None = None) -> None:
@@ -317,7 +423,7 @@ class Flow(RunsCode):
             try:
                 self._engine.close(seconds_or_none(drain), seconds(grace)).block(limit)
             finally:
-                self._engine.stop()
+                _stop(self._engine)
 
     def __enter__(self) -> Flow:
         return self
@@ -334,40 +440,53 @@ class Flow(RunsCode):
 class AsyncFlow(AsyncRunsCode):
     """The same as :class:`Flow`, for ``await`` and ``async for``."""
 
-    __slots__ = (
-        "__weakref__",
-        "_engine",
-        "_timeout",
-        "packages",
-        "pipelines",
-        "runs",
-        "schedules",
-        "secrets",
-        "source",
-    )
-
-    runs: AsyncRuns
-    """The runs: read, wait for, cancel, repeat; their logs and usage."""
-    pipelines: AsyncPipelines
-    """The pipelines: read, statistics."""
-    schedules: AsyncSchedules
-    """The schedules: read, make, change; their instants and their ledger."""
-    packages: AsyncPackages
-    """The packages: what is installed where, who used it, bills of materials, audits."""
-    secrets: AsyncSecrets
-    """The secrets: set, removed, listed, put under a new key."""
-    source: AsyncSource
-    """Where pipelines come from: synced, looked at, watched."""
+    __slots__ = ("__weakref__", "_engine", "_timeout")
 
     def __init__(self, engine: Engine, timeout: float) -> None:
         self._engine = engine
         self._timeout = timeout
-        self.runs = AsyncRuns(self, engine.runs)
-        self.pipelines = AsyncPipelines(self, engine.pipelines)
-        self.schedules = AsyncSchedules(self, engine.schedules)
-        self.packages = AsyncPackages(self, engine.packages)
-        self.secrets = AsyncSecrets(self, engine.secrets)
-        self.source = AsyncSource(self, engine.source)
+
+    @property
+    def runs(self) -> AsyncRuns:
+        """The runs: read, wait for, cancel, repeat; their logs and usage."""
+        from .runs import AsyncRuns
+
+        return AsyncRuns(self, self._engine.runs)
+
+    @property
+    def pipelines(self) -> AsyncPipelines:
+        """The pipelines: read, statistics."""
+        from .pipelines import AsyncPipelines
+
+        return AsyncPipelines(self, self._engine.pipelines)
+
+    @property
+    def schedules(self) -> AsyncSchedules:
+        """The schedules: read, make, change; their instants and their ledger."""
+        from .schedules import AsyncSchedules
+
+        return AsyncSchedules(self, self._engine.schedules)
+
+    @property
+    def packages(self) -> AsyncPackages:
+        """The packages: what is installed where, who used it, bills of materials, audits."""
+        from .packages import AsyncPackages
+
+        return AsyncPackages(self, self._engine.packages)
+
+    @property
+    def secrets(self) -> AsyncSecrets:
+        """The secrets: set, removed, listed, put under a new key."""
+        from .secrets import AsyncSecrets
+
+        return AsyncSecrets(self, self._engine.secrets)
+
+    @property
+    def source(self) -> AsyncSource:
+        """Where pipelines come from: synced, looked at, watched."""
+        from .source import AsyncSource
+
+        return AsyncSource(self, self._engine.source)
 
     def _limit(self, timeout: Duration | None) -> float:
         return self._timeout if timeout is None else seconds(timeout)
@@ -376,6 +495,12 @@ class AsyncFlow(AsyncRunsCode):
     def data_dir(self) -> Path:
         """Where everything is kept."""
         return self._engine.data_dir
+
+    async def host(self, *, timeout: Duration | None = None) -> HostInfo | None:
+        """Who hosts the data directory now. See :meth:`Flow.host`."""
+        from .hosting import host_info
+
+        return await self._engine.host().then(host_info).within(self._limit(timeout))
 
     async def run(
         self,
@@ -403,6 +528,8 @@ class AsyncFlow(AsyncRunsCode):
 
     def events(self, *, after: Event | int | None = None, timeout: Duration | None = None) -> AsyncIterator[Event]:
         """Each change of a run's state, for ``async for``. See :meth:`Flow.events`."""
+        from .events import events_after
+
         return events_after(self._engine.events, after, timeout)
 
     async def close(
@@ -414,7 +541,7 @@ class AsyncFlow(AsyncRunsCode):
             try:
                 await self._engine.close(seconds_or_none(drain), seconds(grace)).within(limit)
             finally:
-                self._engine.stop()
+                _stop(self._engine)
 
     async def __aenter__(self) -> AsyncFlow:
         return self

@@ -131,7 +131,7 @@ class _Waiter:
             if not future.set_running_or_notify_cancel():
                 return
             try:
-                submitted = await task._submit(call)
+                submitted = await task._submit(task._flight(call))
                 error = await submitted.exception()
                 value = None if error is not None else await submitted.result()
             except Exception as failed:

@@ -203,8 +203,8 @@ def _audits(records: list[dict[str, Any]]) -> list[Audit]:
 class Packages:
     """The packages of the environments of a flow.
 
-    An environment is recorded when the first attempt in it has started, and stays recorded when it is removed from the
-    disk.
+    An environment is recorded soon after the first attempt in it has started, and stays recorded when it is removed from
+    the disk.
 
     >>> run = flow.run("hello").wait()
     >>> flow.packages.of_run(run.id).environment == run.attempts()[-1].setup.environment

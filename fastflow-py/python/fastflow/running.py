@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
 
-from .code import CodeOptions, Prepared, folder, script, snippet
-from .runs import _texts
-
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
@@ -15,6 +12,7 @@ if TYPE_CHECKING:
     from ._fastflow import Engine
     from ._given import PathLike
     from ._time import Duration
+    from .code import CodeOptions, Prepared
     from .flow import AsyncFlow, Flow
     from .runs import AsyncRun, AsyncRuns, Run, Runs
     from .tasks import AsyncTask, Task
@@ -29,8 +27,10 @@ class RunsCode:
     __slots__ = ()
 
     if TYPE_CHECKING:
-        runs: Runs
         _engine: Engine
+
+        @property
+        def runs(self) -> Runs: ...
 
         def _limit(self, timeout: Duration | None) -> float: ...
 
@@ -63,6 +63,8 @@ class RunsCode:
         >>> [line.text for line in run.logs() if line.stream == "stdout"]
         ['42']
         """
+        from .code import snippet
+
         return self._run_code(snippet(code, name, options), parameters, key, delay, timeout)
 
     def run_script(
@@ -80,6 +82,8 @@ class RunsCode:
         >>> flow.run_script(pipelines / "hello" / "main.py", parameters={"who": "you"}).wait().status
         <Status.SUCCESS: 'SUCCESS'>
         """
+        from .code import script
+
         return self._run_code(script(path, options), parameters, key, delay, timeout)
 
     def run_folder(
@@ -97,6 +101,8 @@ class RunsCode:
         >>> flow.run_folder(pipelines / "hello").wait().pipeline
         'code.hello'
         """
+        from .code import folder
+
         return self._run_code(folder(path, options), parameters, key, delay, timeout)
 
     def _run_code(
@@ -107,6 +113,8 @@ class RunsCode:
         delay: Duration | None,
         timeout: Duration | None,
     ) -> Run:
+        from .runs import _texts
+
         operation = code.submit(self._engine.code, _texts(parameters), key=key, delay=delay)
         return self.runs._run(operation.block(self._limit(timeout)))
 
@@ -160,8 +168,10 @@ class AsyncRunsCode:
     __slots__ = ()
 
     if TYPE_CHECKING:
-        runs: AsyncRuns
         _engine: Engine
+
+        @property
+        def runs(self) -> AsyncRuns: ...
 
         def _limit(self, timeout: Duration | None) -> float: ...
 
@@ -177,6 +187,8 @@ class AsyncRunsCode:
         **options: Unpack[CodeOptions],
     ) -> AsyncRun:
         """Runs the text of a program isolated. See :meth:`Flow.run_code`."""
+        from .code import snippet
+
         return await self._run_code(snippet(code, name, options), parameters, key, delay, timeout)
 
     async def run_script(
@@ -190,6 +202,8 @@ class AsyncRunsCode:
         **options: Unpack[CodeOptions],
     ) -> AsyncRun:
         """Runs a script of one file isolated. See :meth:`Flow.run_script`."""
+        from .code import script
+
         return await self._run_code(script(path, options), parameters, key, delay, timeout)
 
     async def run_folder(
@@ -203,6 +217,8 @@ class AsyncRunsCode:
         **options: Unpack[CodeOptions],
     ) -> AsyncRun:
         """Runs a folder with a ``main.py`` isolated. See :meth:`Flow.run_folder`."""
+        from .code import folder
+
         return await self._run_code(folder(path, options), parameters, key, delay, timeout)
 
     async def _run_code(
@@ -213,6 +229,8 @@ class AsyncRunsCode:
         delay: Duration | None,
         timeout: Duration | None,
     ) -> AsyncRun:
+        from .runs import _texts
+
         operation = code.submit(self._engine.code, _texts(parameters), key=key, delay=delay)
         return self.runs._run(await operation.within(self._limit(timeout)))
 

@@ -86,9 +86,9 @@ class TaskRun(Generic[R]):
         """Waits for the end, and gives what :meth:`result` would raise; None when there is a result."""
         return self._finished(timeout).error
 
-    def done(self) -> bool:
+    def done(self, *, timeout: Duration | None = None) -> bool:
         """Whether it has ended."""
-        return self._outcome is not None or self.run.refresh().is_final
+        return self._outcome is not None or self.run.refresh(timeout=timeout).is_final
 
     def logs(self, *, after: str | LogLine | None = None, timeout: Duration | None = None) -> Iterator[LogLine]:
         """The log of the run, live: what the function prints, among others."""
@@ -141,9 +141,9 @@ class AsyncTaskRun(Generic[R]):
         """Waits for the end, and gives what :meth:`result` would raise; None when there is a result."""
         return (await self._finished(timeout)).error
 
-    async def done(self) -> bool:
+    async def done(self, *, timeout: Duration | None = None) -> bool:
         """Whether it has ended."""
-        return self._outcome is not None or (await self.run.refresh()).is_final
+        return self._outcome is not None or (await self.run.refresh(timeout=timeout)).is_final
 
     def logs(self, *, after: str | LogLine | None = None, timeout: Duration | None = None) -> AsyncIterator[LogLine]:
         """The log of the run, live, for ``async for``."""

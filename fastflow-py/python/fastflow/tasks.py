@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
+import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
@@ -12,31 +13,61 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cas
 from ._crossing import RESULT_BYTES_MAX, Crossing, Serializer
 from ._time import Duration
 from .code import CodeOptions
-from .errors import FastflowError, InvalidError
+from .errors import ConflictError, InvalidError
 from .task_runs import AsyncTaskRun, TaskRun
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from ._crossing import Call
+    from ._fastflow import Operation
     from .flow import AsyncFlow, Flow
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 IN_FLIGHT_MAX = 64
 """How many runs of one ``map`` there are at one time, when nothing is said. How many of them run, the host decides."""
 
 
+class _Flight(Generic[T]):
+    """A call from the instant before it is submitted, so that whatever ends the wait for it finds its run."""
+
+    __slots__ = ("call", "key", "run")
+
+    def __init__(self, call: Call, key: str) -> None:
+        self.call: Call | None = call
+        """What is submitted, until it is: it may be large."""
+        self.key = key
+        """The name of the submission: repeating it gives the run that the first one has made, if it came so far."""
+        self.run: T | None = None
+        """The run, once this process knows of it."""
+
+    def begun(self) -> T:
+        """The run of what was submitted."""
+        assert self.run is not None, "it was submitted"
+        return self.run
+
+
 class _Base(Generic[P, R]):
     """What both faces of a task have in common."""
 
-    def __init__(self, crossing: Crossing, key: str | None = None, delay: Duration | None = None) -> None:
+    def __init__(
+        self,
+        either: Flow | AsyncFlow,
+        crossing: Crossing,
+        key: str | None = None,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+    ) -> None:
         functools.update_wrapper(cast("Callable[..., Any]", self), crossing.function)
         self.__fastflow_function__ = crossing.function
+        self._either = either
         self._crossing = crossing
         self._key = key
         self._delay = delay
+        self._timeout = timeout
 
     def local(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Calls the function here, as if it were no task."""
@@ -48,6 +79,31 @@ class _Base(Generic[P, R]):
 
     def _call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         return self._crossing.call(self._crossing.files(), args, kwargs)
+
+    def _flight(self, call: Call) -> _Flight[Any]:
+        return _Flight(call, self._key or uuid.uuid4().hex)
+
+    def _submission(self, call: Call, key: str | None) -> Operation[dict[str, Any]]:
+        return call.code.submit(self._either._engine.code, call.parameters, key=key, delay=self._delay)
+
+    def _withdraw(self, flights: Iterable[_Flight[Any]]) -> None:
+        """Cancels the runs of calls that nobody waits for any more, those that are half submitted included."""
+        engine, limit = self._either._engine, self._either._limit(None)
+        for flight in flights:
+            try:
+                if flight.run is not None:
+                    id = str(flight.run.id)
+                elif flight.call is not None:
+                    id = self._submission(flight.call, flight.key).block(limit)["id"]
+                else:
+                    continue
+                engine.runs.cancel(id).block(limit)
+            except ConflictError:
+                # It has ended already.
+                continue
+            except Exception:
+                # The flow was closed, say; what made us stop matters more.
+                return
 
     def _calls(self, iterables: tuple[Iterable[Any], ...], max_in_flight: int) -> Iterator[Call]:
         if max_in_flight < 1:
@@ -68,8 +124,8 @@ class _Base(Generic[P, R]):
         merged.update(options)
         return Crossing(
             function=crossing.function,
-            serializer=serializer or crossing.serializer,
-            max_result_bytes=max_result_bytes or crossing.max_result_bytes,
+            serializer=crossing.serializer if serializer is None else serializer,
+            max_result_bytes=crossing.max_result_bytes if max_result_bytes is None else max_result_bytes,
             options=merged,
         )
 
@@ -90,27 +146,46 @@ class Task(_Base[P, R]):
     (3, [1, 3])
     """
 
-    def __init__(self, flow: Flow, crossing: Crossing, key: str | None = None, delay: Duration | None = None) -> None:
-        super().__init__(crossing, key, delay)
+    def __init__(
+        self,
+        flow: Flow,
+        crossing: Crossing,
+        key: str | None = None,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
+    ) -> None:
+        super().__init__(flow, crossing, key, delay, timeout)
         self._flow = flow
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs it isolated, and waits for its result. Who is interrupted while waiting has cancelled the run."""
-        submitted = self.submit(*args, **kwargs)
+        """Runs it isolated, and waits for its result. Who is interrupted, or waits no longer, has cancelled the run."""
+        flight = self._flight(self._call(args, kwargs))
         try:
-            return submitted.result()
-        except KeyboardInterrupt:
-            submitted.cancel()
+            outcome = self._submit(flight)._finished(self._timeout)
+        except BaseException:
+            self._withdraw([flight])
             raise
+        return outcome.get()
 
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> TaskRun[R]:
-        """Runs it isolated, and waits for nothing but that this is written down."""
-        return self._submit(self._call(args, kwargs))
+        """Runs it isolated, and waits for nothing but that this is written down.
 
-    def _submit(self, call: Call) -> TaskRun[R]:
-        flow = self._flow
-        operation = call.code.submit(flow._engine.code, call.parameters, key=self._key, delay=self._delay)
-        return TaskRun(flow.runs._run(operation.block(flow._limit(None))), self._crossing)
+        Who is interrupted meanwhile has cancelled the run, unless it has a ``key``, by which it is found again.
+        """
+        flight = self._flight(self._call(args, kwargs))
+        try:
+            return self._submit(flight)
+        except BaseException:
+            if self._key is None:
+                self._withdraw([flight])
+            raise
+
+    def _submit(self, flight: _Flight[TaskRun[R]]) -> TaskRun[R]:
+        assert flight.call is not None, "it is submitted once"
+        record = self._submission(flight.call, flight.key).block(self._flow._limit(self._timeout))
+        run = flight.run = TaskRun(self._flow.runs._run(record), self._crossing)
+        flight.call = None
+        return run
 
     @overload
     def map(
@@ -137,8 +212,8 @@ class Task(_Base[P, R]):
     ) -> Iterator[R | Exception]:
         """Runs it for each item, as ``map`` does, and gives the results in that order.
 
-        The first runs are submitted at once, and further ones as results are taken. Who stops taking them, or meets an
-        exception, has cancelled those that are left.
+        The first runs are submitted when the first result is asked for, and further ones as results are taken. Who
+        stops taking them (closes the iterator, or drops it), or meets an exception, has cancelled those that are left.
 
         Args:
             iterables: the arguments; with several, the function gets one of each.
@@ -147,32 +222,30 @@ class Task(_Base[P, R]):
             timeout: how long to wait for each result.
         """
         calls = self._calls(iterables, max_in_flight)
-        flying = deque(self._submit(call) for call in itertools.islice(calls, max_in_flight))
-        return self._results(flying, calls, return_exceptions=return_exceptions, timeout=timeout)
+        return self._results(calls, max_in_flight, return_exceptions=return_exceptions, timeout=timeout)
 
     def _results(
-        self,
-        flying: deque[TaskRun[R]],
-        calls: Iterator[Call],
-        *,
-        return_exceptions: bool,
-        timeout: Duration | None,
+        self, calls: Iterator[Call], max_in_flight: int, *, return_exceptions: bool, timeout: Duration | None
     ) -> Iterator[R | Exception]:
+        # All of it is inside of the generator: one that was never asked for anything has nothing to tidy up.
+        flying: deque[_Flight[TaskRun[R]]] = deque()
         try:
+            self._fill(flying, calls, max_in_flight)
             while flying:
-                error = flying[0].exception(timeout)
+                oldest = flying[0].begun()
+                error = oldest.exception(timeout)
                 if error is not None and not return_exceptions:
                     raise error
-                oldest = flying.popleft()
-                flying.extend(self._submit(call) for call in itertools.islice(calls, 1))
+                flying.popleft()
+                self._fill(flying, calls, max_in_flight)
                 yield oldest.result() if error is None else error
         finally:
-            for each in flying:
-                try:
-                    each.cancel()
-                except FastflowError:
-                    # The flow was closed, say; what made us stop matters more.
-                    break
+            self._withdraw(flying)
+
+    def _fill(self, flying: deque[_Flight[TaskRun[R]]], calls: Iterator[Call], max_in_flight: int) -> None:
+        for call in itertools.islice(calls, max_in_flight - len(flying)):
+            flying.append(self._flight(call))
+            self._submit(flying[-1])
 
     def with_options(
         self,
@@ -181,10 +254,20 @@ class Task(_Base[P, R]):
         max_result_bytes: int | None = None,
         key: str | None = None,
         delay: Duration | None = None,
+        timeout: Duration | None = None,
         **options: Unpack[CodeOptions],
     ) -> Task[P, R]:
-        """The same task with other options. ``key`` names the submission, so that repeating it returns its run."""
-        return Task(self._flow, self._replaced(options, serializer, max_result_bytes), key, delay)
+        """The same task with other options.
+
+        Args:
+            serializer: how arguments and results cross.
+            max_result_bytes: the largest result.
+            key: names the submission, so that repeating it returns its run.
+            delay: does not start it before so much time has passed.
+            timeout: how long a call waits for its result, and a submission for being written down.
+            options: what it needs and may use, in the place of what was said before.
+        """
+        return Task(self._flow, self._replaced(options, serializer, max_result_bytes), key, delay, timeout)
 
     def __repr__(self) -> str:
         return f"<fastflow.Task {getattr(self, '__qualname__', '?')}>"
@@ -194,28 +277,55 @@ class AsyncTask(_Base[P, R]):
     """The same as :class:`Task`, for ``await`` and ``async for``."""
 
     def __init__(
-        self, flow: AsyncFlow, crossing: Crossing, key: str | None = None, delay: Duration | None = None
+        self,
+        flow: AsyncFlow,
+        crossing: Crossing,
+        key: str | None = None,
+        delay: Duration | None = None,
+        timeout: Duration | None = None,
     ) -> None:
-        super().__init__(crossing, key, delay)
+        super().__init__(flow, crossing, key, delay, timeout)
         self._flow = flow
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs it isolated, and waits for its result. Who is cancelled while waiting has cancelled the run."""
-        submitted = await self.submit(*args, **kwargs)
+        """Runs it isolated, and waits for its result. Who is cancelled, or waits no longer, has cancelled the run."""
+        flight = self._flight(self._call(args, kwargs))
         try:
-            return await submitted.result()
-        except asyncio.CancelledError:
-            await asyncio.shield(submitted.cancel())
+            outcome = await (await self._submit(flight))._finished(self._timeout)
+        except GeneratorExit:
+            # Nothing can be awaited in a coroutine that is closed.
+            self._withdraw([flight])
             raise
+        except BaseException:
+            await self._withdrawn([flight])
+            raise
+        return outcome.get()
 
     async def submit(self, *args: P.args, **kwargs: P.kwargs) -> AsyncTaskRun[R]:
-        """Runs it isolated, and waits for nothing but that this is written down."""
-        return await self._submit(self._call(args, kwargs))
+        """Runs it isolated, and waits for nothing but that this is written down. See :meth:`Task.submit`."""
+        flight = self._flight(self._call(args, kwargs))
+        try:
+            return await self._submit(flight)
+        except GeneratorExit:
+            if self._key is None:
+                self._withdraw([flight])
+            raise
+        except BaseException:
+            if self._key is None:
+                await self._withdrawn([flight])
+            raise
 
-    async def _submit(self, call: Call) -> AsyncTaskRun[R]:
-        flow = self._flow
-        operation = call.code.submit(flow._engine.code, call.parameters, key=self._key, delay=self._delay)
-        return AsyncTaskRun(flow.runs._run(await operation.within(flow._limit(None))), self._crossing)
+    async def _submit(self, flight: _Flight[AsyncTaskRun[R]]) -> AsyncTaskRun[R]:
+        assert flight.call is not None, "it is submitted once"
+        record = await self._submission(flight.call, flight.key).within(self._flow._limit(self._timeout))
+        run = flight.run = AsyncTaskRun(self._flow.runs._run(record), self._crossing)
+        flight.call = None
+        return run
+
+    async def _withdrawn(self, flights: Iterable[_Flight[Any]]) -> None:
+        # A thread goes on when the loop cancels all of its tasks, as it does at its end; that end waits for threads.
+        work = asyncio.get_running_loop().run_in_executor(None, self._withdraw, list(flights))
+        await asyncio.shield(work)
 
     @overload
     def map(
@@ -247,25 +357,25 @@ class AsyncTask(_Base[P, R]):
     async def _results(
         self, calls: Iterator[Call], max_in_flight: int, *, return_exceptions: bool, timeout: Duration | None
     ) -> AsyncIterator[R | Exception]:
-        flying: deque[AsyncTaskRun[R]] = deque()
+        flying: deque[_Flight[AsyncTaskRun[R]]] = deque()
         try:
-            for call in itertools.islice(calls, max_in_flight):
-                flying.append(await self._submit(call))
+            await self._fill(flying, calls, max_in_flight)
             while flying:
-                error = await flying[0].exception(timeout)
+                oldest = flying[0].begun()
+                error = await oldest.exception(timeout)
                 if error is not None and not return_exceptions:
                     raise error
-                oldest = flying.popleft()
-                for call in itertools.islice(calls, 1):
-                    flying.append(await self._submit(call))
+                flying.popleft()
+                await self._fill(flying, calls, max_in_flight)
                 yield await oldest.result() if error is None else error
         finally:
-            for each in flying:
-                try:
-                    await each.cancel()
-                except FastflowError:
-                    # The flow was closed, say; what made us stop matters more.
-                    break
+            if flying:
+                await self._withdrawn(flying)
+
+    async def _fill(self, flying: deque[_Flight[AsyncTaskRun[R]]], calls: Iterator[Call], max_in_flight: int) -> None:
+        for call in itertools.islice(calls, max_in_flight - len(flying)):
+            flying.append(self._flight(call))
+            await self._submit(flying[-1])
 
     def with_options(
         self,
@@ -274,10 +384,11 @@ class AsyncTask(_Base[P, R]):
         max_result_bytes: int | None = None,
         key: str | None = None,
         delay: Duration | None = None,
+        timeout: Duration | None = None,
         **options: Unpack[CodeOptions],
     ) -> AsyncTask[P, R]:
         """The same task with other options. See :meth:`Task.with_options`."""
-        return AsyncTask(self._flow, self._replaced(options, serializer, max_result_bytes), key, delay)
+        return AsyncTask(self._flow, self._replaced(options, serializer, max_result_bytes), key, delay, timeout)
 
     def __repr__(self) -> str:
         return f"<fastflow.AsyncTask {getattr(self, '__qualname__', '?')}>"

@@ -3,8 +3,7 @@
 use fastflow_core::{Error, ErrorKind, Orchestrator, RunId, run::Run};
 
 use super::{
-    command::Context, exit::Exit, failed::Failed, json, output::Output, place::Place, session::Session, text,
-    which,
+    command::Context, exit::Exit, failed::Failed, json, output::Output, place::Place, session::Session, which,
 };
 
 /// Which runs.
@@ -27,20 +26,27 @@ pub(crate) struct CancelArgs {
 pub(crate) async fn cancel(args: CancelArgs, context: &mut Context) -> Result<Exit, Failed> {
     let place = Place::find(&context.global).with_runs()?;
     // Where nobody hosts, this does meanwhile: a wish alone stops no program.
-    let session = Session::host(context, &place, None).await?;
+    let (session, unhosted) = Session::host_or_reader(context, &place).await?;
     let (mut asked, mut exit) = (Vec::new(), Exit::SUCCESS);
     for run in &args.runs {
         match ask(session.flow(), run).await {
             Ok(id) => asked.push(id),
-            Err(error) => {
-                exit = Exit::of_error(error.kind());
-                context.out.error(&text::plain(&error.chain()));
-            }
+            Err(error) => exit = Failed::from(error).tell(&context.out),
         }
     }
     let mut ended = Vec::new();
     for id in asked {
-        let run = session.flow().runs().wait(id).await?;
+        let run = match &unhosted {
+            None => session.flow().runs().wait(id).await?,
+            Some(why) => {
+                let run = session.flow().runs().get(id).await?;
+                if !run.status().is_terminal() {
+                    exit = Failed::from(asked_only(id, why)).tell(&context.out);
+                    continue;
+                }
+                run
+            }
+        };
         if !context.out.is_json() {
             tell(&run, &mut context.out)?;
         }
@@ -52,6 +58,13 @@ pub(crate) async fn cancel(args: CancelArgs, context: &mut Context) -> Result<Ex
     }
     session.close().await;
     Ok(exit)
+}
+
+/// What is said of a run whose program only a host can stop, where nobody hosts.
+fn asked_only(run: RunId, why: &Error) -> Error {
+    Error::new(ErrorKind::Unavailable, "the run is asked to end, and will once a process hosts")
+        .with("run", run)
+        .because(why.chain())
 }
 
 async fn ask(flow: &Orchestrator, run: &str) -> Result<RunId, Error> {

@@ -44,6 +44,25 @@ impl Session {
         Self::started(builder.hosting(Hosting::WhenFree)).await
     }
 
+    /// The same, for a command that has something to ask also where this one may not host, because of an open run of an
+    /// executor that is not here, for example: with the reason why it may not.
+    ///
+    /// # Errors
+    ///
+    /// As [`reader`](Self::reader), and those of [`host`](Self::host) that say nothing about what is open there.
+    pub(crate) async fn host_or_reader(
+        context: &Context,
+        place: &Place,
+    ) -> Result<(Self, Option<Error>), Error> {
+        match Self::host(context, place, None).await {
+            Ok(session) => Ok((session, None)),
+            Err(error) if error.kind() == ErrorKind::Invalid => {
+                Ok((Self::reader(context, place).await?, Some(error)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Opens the data directory for a command that reads and asks, and never hosts.
     ///
     /// # Errors

@@ -12,12 +12,14 @@ use fastflow_core::{
         process::{CgroupMode, ProcessConfig, ProcessExecutor},
     },
     layout::DataDir,
+    pipeline::ByteSize,
 };
 use fastflow_docker::DockerConfig;
 use fastflow_podman::PodmanConfig;
 use pyo3::prelude::*;
 
 use super::options::{Options, Size, duration, parsed, put, put_read};
+use crate::executor::ExecutorPort;
 
 /// The name of the executor that is there unless others are given. It keeps its state where that one does, so that
 /// both find each other's programs.
@@ -28,15 +30,31 @@ const FOLDER: &str = "executors";
 /// The executors, by name. The first is the default.
 pub(super) struct Executors(Vec<(ExecutorName, Given)>);
 
-/// An executor that is not set up yet, by what is there of it.
-#[derive(FromPyObject)]
+/// An executor that is not set up yet.
 enum Given {
-    #[pyo3(transparent)]
     Process(GivenProcess),
-    #[pyo3(transparent)]
     Docker(GivenDocker),
-    #[pyo3(transparent)]
     Podman(GivenPodman),
+    /// One that is written in Python.
+    Python(Py<ExecutorPort>),
+}
+
+impl<'py> FromPyObject<'_, 'py> for Given {
+    type Error = PyErr;
+
+    /// By what is there of it, so that what is wrong with one is not told of all.
+    fn extract(given: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        if let Ok(port) = given.cast::<ExecutorPort>() {
+            return Ok(Self::Python(port.to_owned().unbind()));
+        }
+        if given.contains("docker")? {
+            return given.extract().map(Self::Docker);
+        }
+        if given.contains("podman")? {
+            return given.extract().map(Self::Podman);
+        }
+        given.extract().map(Self::Process)
+    }
 }
 
 #[derive(FromPyObject)]
@@ -105,6 +123,15 @@ impl Executors {
         Ok(Self(options.checked("executors", read.collect())?))
     }
 
+    /// Lets the threads go that run the methods of those in Python.
+    pub(super) fn end(&self) {
+        for (_, given) in &self.0 {
+            if let Given::Python(port) = given {
+                port.get().lanes().close();
+            }
+        }
+    }
+
     /// Sets them up in the data directory.
     pub(super) fn apply(
         &self,
@@ -136,6 +163,7 @@ impl Executors {
                     let podman = fastflow_podman::executor(given.config()?, containers, clock)?;
                     builder.executor(name.as_str(), podman)
                 }
+                Given::Python(port) => builder.executor(name.as_str(), port.get().executor()),
             };
         }
         Ok(builder)
@@ -145,7 +173,7 @@ impl Executors {
 impl Given {
     fn check(&self) -> Result<()> {
         let containers = match self {
-            Self::Process(_) => return Ok(()),
+            Self::Process(_) | Self::Python(_) => return Ok(()),
             Self::Docker(given) => given.config().map(|_| &given.containers)?,
             Self::Podman(given) => given.config().map(|_| &given.containers)?,
         };
@@ -173,7 +201,7 @@ impl GivenContainers {
         config.user = self.user;
         config.order_dir.clone_from(&self.order_folder);
         config.default_memory_bytes =
-            self.default_memory.as_ref().map(|size| size.read().map(|size| size.bytes())).transpose()?;
+            self.default_memory.as_ref().map(|size| size.read().map(ByteSize::bytes)).transpose()?;
         put(&mut config.default_max_processes, self.default_max_processes);
         put(&mut config.max_open_files, self.max_open_files);
         put_read(&mut config.tmp_bytes, self.tmp_size.as_ref(), |size| Ok(size.read()?.bytes()))?;

@@ -8,25 +8,32 @@ mod secrets;
 mod source;
 mod upkeep;
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
-use fastflow_core::{Orchestrator, OrchestratorBuilder, Result};
+use fastflow_core::{
+    Error, ErrorKind, Hosting, Orchestrator, OrchestratorBuilder, Result, Shutdown, testing::MemoryStore,
+};
 use pyo3::{prelude::*, types::PyDict};
+use tracing::Dispatch;
 
 use self::{
     capacity::Capacity, executors::Executors, options::Options, secrets::Secrets, source::Source,
     upkeep::Upkeep,
 };
+use crate::{logging::LogPort, testing::ManualClock};
 
 /// The options of one flow.
 pub(crate) struct Config {
     pub(crate) data_dir: PathBuf,
+    hosting: Hosting,
     source: Source,
     executors: Executors,
     secrets: Secrets,
     capacity: Capacity,
     upkeep: Upkeep,
     environments: Environments,
+    log: Option<Py<LogPort>>,
+    test_clock: Option<Py<ManualClock>>,
 }
 
 /// How environments are made, and what programs find in theirs.
@@ -42,6 +49,7 @@ impl Config {
         let options = Options::new(options);
         Ok(Self {
             data_dir: options.get("data_dir")?,
+            hosting: options.checked("hosting", hosting(&options.get::<String>("hosting")?))?,
             source: Source::read(&options)?,
             executors: Executors::read(&options)?,
             secrets: Secrets::read(&options)?,
@@ -52,16 +60,53 @@ impl Config {
                 default_python: options.get("default_python")?,
                 inherit_env: options.get("inherit_env")?,
             },
+            log: options.get("log")?,
+            test_clock: options.get("test_clock")?,
         })
     }
 
     /// The builder that these options make. Blocks for some milliseconds where executors are given: they are set up in
     /// the data directory.
     pub(crate) fn builder(&self) -> Result<OrchestratorBuilder> {
-        let builder = self.source.apply(Orchestrator::builder(&self.data_dir));
+        let builder = Orchestrator::builder(&self.data_dir).hosting(self.hosting);
+        let builder = self.source.apply(builder);
         let builder = self.executors.apply(builder, &self.data_dir)?;
         let builder = self.upkeep.apply(self.capacity.apply(self.secrets.apply(builder)));
-        Ok(self.environments.apply(builder))
+        let builder = self.environments.apply(builder);
+        Ok(match &self.test_clock {
+            Some(clock) => builder.clock(clock.get().clock()).store(MemoryStore::new()),
+            None => builder,
+        })
+    }
+
+    /// What becomes of programs when nothing is said: nobody takes over from a store in memory.
+    pub(crate) fn shutdown(&self, grace: Duration) -> Shutdown {
+        match self.test_clock {
+            Some(_) => Shutdown::Drain { patience: Duration::ZERO, grace },
+            None => Shutdown::Detach,
+        }
+    }
+
+    /// Where the runtime's threads say what they have to say.
+    pub(crate) fn dispatch(&self) -> Dispatch {
+        self.log.as_ref().map_or_else(Dispatch::none, |log| log.get().dispatch())
+    }
+
+    /// Lets the threads of Python's go that work for the flow.
+    pub(crate) fn end_services(&self) {
+        self.executors.end();
+        if let Some(log) = &self.log {
+            log.get().end();
+        }
+    }
+}
+
+fn hosting(hosting: &str) -> Result<Hosting> {
+    match hosting {
+        "required" => Ok(Hosting::Required),
+        "when_free" => Ok(Hosting::WhenFree),
+        "never" => Ok(Hosting::Never),
+        _ => Err(Error::new(ErrorKind::Invalid, "not a way to host").with("found", hosting)),
     }
 }
 

@@ -28,8 +28,11 @@ impl<'a, 'py> Options<'a, 'py> {
 
     fn refused(&self, name: &'static str, error: PyErr) -> PyErr {
         let py = self.0.py();
-        let said = error.value(py).to_string();
-        if error.is_instance_of::<PyTypeError>(py) {
+        let mut causes: Vec<_> = std::iter::successors(Some(error), |error| error.cause(py)).collect();
+        // Of what it is a part of, the innermost has a name that the caller knows.
+        causes.drain(..causes.len().saturating_sub(2));
+        let said = causes.iter().map(|error| error.value(py).to_string()).collect::<Vec<_>>().join(": ");
+        if causes.last().is_some_and(|cause| cause.is_instance_of::<PyTypeError>(py)) {
             return PyTypeError::new_err(format!("`{name}` of fastflow.open: {said}"));
         }
         error::raised(py, &Error::new(ErrorKind::Invalid, said).with("option", name))

@@ -18,6 +18,7 @@ pub(super) struct Upkeep {
 /// What is kept, as the package gives it. Times are in seconds.
 #[derive(FromPyObject)]
 #[pyo3(from_item_all)]
+#[expect(clippy::struct_field_names, reason = "they are called so where they are given")]
 struct GivenRetention {
     max_runs_per_pipeline: Option<usize>,
     max_age: Option<f64>,

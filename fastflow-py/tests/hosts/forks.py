@@ -66,21 +66,30 @@ async def awaiting() -> None:
 
 
 def left_open() -> None:
-    """A flow that nobody closes, in a child with a loop of its own."""
+    """A flow that nobody closes; a child may open none, wherever, and ends."""
     flow = fastflow.open(PIPELINES, data_dir=DATA_DIR).start()
     if fork():
-
-        async def use() -> None:
-            async with fastflow.open(PIPELINES, data_dir=DATA_DIR + " of the child") as own:
-                run = await own.run("hello", parameters={"who": "me"})
-                assert (await run.wait(timeout=60)).status is fastflow.Status.SUCCESS
-
-        asyncio.run(use())
+        for data_dir in (DATA_DIR, DATA_DIR + " of the child"):
+            try:
+                fastflow.open(PIPELINES, data_dir=data_dir).start(timeout=1)
+            except fastflow.ForkError:
+                continue
+            sys.exit(1)
         sys.exit(0)
     assert flow.run("hello").wait(timeout=60).status is fastflow.Status.SUCCESS
+
+
+def closed() -> None:
+    """A flow that was closed before the fork: both may open one of the same data directory, and use it."""
+    with fastflow.open(PIPELINES, data_dir=DATA_DIR) as flow:
+        flow.run("hello").wait(timeout=60)
+    fork()
+    with fastflow.open(PIPELINES, data_dir=DATA_DIR) as flow:
+        for _ in range(5):
+            assert flow.run("hello").wait(timeout=60).status is fastflow.Status.SUCCESS
 
 
 if WAY == "awaiting":
     asyncio.run(awaiting())
 else:
-    {"blocking": blocking, "left_open": left_open}[WAY]()
+    {"blocking": blocking, "closed": closed, "left_open": left_open}[WAY]()

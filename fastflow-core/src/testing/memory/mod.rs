@@ -18,7 +18,9 @@ use std::{
 
 use async_trait::async_trait;
 
-pub(crate) use self::world::{Row, World, is_open};
+pub(crate) use self::world::World;
+#[cfg(feature = "testing")]
+pub(crate) use self::world::{Row, is_open};
 use crate::{
     Error, ErrorKind, PipelineName, Result, RunId, ScheduleId, Timestamp,
     environment::EnvironmentId,

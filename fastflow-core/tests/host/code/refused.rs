@@ -69,6 +69,10 @@ fn a_name_is_one_that_a_pipeline_could_have_after_the_prefix() {
     }
 }
 
+/// A value as a pipeline may bring it; nobody opens it.
+const SEALED: &str =
+    "gAAAAABl8n0AAAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0-Pw==";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_pipelines_are_refused_by_name_wherever_they_stand() {
     let place = Place::new();
@@ -83,10 +87,10 @@ async fn settings_of_pipelines_are_refused_by_name_wherever_they_stand() {
         ("restart_interval", json!(60)),
         ("after", json!(["etl"])),
         ("downstream_triggers", json!([{"pipeline": "etl"}])),
-        ("encrypted_env", json!({"A": "x"})),
+        ("encrypted_env", json!({"A": SEALED})),
     ] {
         let given = code("refused", "pass").settings(&settings(json!({field: value})));
-        let words = ["code.refused", "pipeline.json:1:", &format!(" {field}: ")];
+        let words = ["code.refused", "pipeline.json:1:", &format!(" {field}: "), "make this a pipeline"];
         refused(flow.submit(given).await, ErrorKind::Invalid, &words);
     }
     let inline = "# /// script\n# dependencies = []\n# [tool.fastflow]\n# warm = 2\n# ///\n";

@@ -11,7 +11,8 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_cell_magic, magics_class
 
 from ..errors import FastflowError
-from ..flow import AsyncFlow, Flow, open as open_flow
+from ..flow import AsyncFlow, Flow
+from ..flow import open as open_flow
 from ..runs import Run
 from ._kernel import is_kernel
 from ._table import html_of
@@ -70,6 +71,11 @@ def _line_parser() -> argparse.ArgumentParser:
     opening = commands.add_parser("open", help="opens a flow")
     opening.add_argument("pipelines", metavar="PATH", help="the folder of pipelines")
     opening.add_argument("--data-dir", metavar="PATH", help="where everything is kept; .fastflow beside the folder")
+    opening.add_argument(
+        "--executor", dest="executors", metavar="NAME", action="append", default=[],
+        help="where runs may be sent: process, docker or podman; as often as needed, the first is the default, and "
+        "process is always there",
+    )  # fmt: skip
     closing = commands.add_parser("close", help="closes it; its runs go on")
     for each in (opening, closing):
         each.add_argument(
@@ -83,6 +89,11 @@ def _variable(name: str) -> str:
     if not name.isidentifier():
         raise argparse.ArgumentTypeError(f"{name!r} is no name of a variable")
     return name
+
+
+def _with_process(executors: list[str]) -> list[str]:
+    """Those that were named, and processes of this machine: earlier runs may need them."""
+    return executors if "process" in executors else [*executors, "process"]
 
 
 def _parsed(parser: argparse.ArgumentParser, line: str) -> argparse.Namespace:
@@ -116,7 +127,8 @@ class FastflowMagics(Magics):
     def _line(self, options: argparse.Namespace) -> None:
         if options.command == "open":
             self._refuse_two(options.variable)
-            flow = open_flow(options.pipelines, data_dir=options.data_dir).start()
+            executors = _with_process(options.executors)
+            flow = open_flow(options.pipelines, data_dir=options.data_dir, executors=executors).start()
             self._set(options.variable, flow)
             print(f"{options.variable} = {flow!r}")
             return

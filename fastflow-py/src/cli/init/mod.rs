@@ -32,8 +32,16 @@ pub(crate) struct InitArgs {
 ///
 /// # Errors
 ///
-/// `AlreadyExists` when there is one; `Denied`, `StorageFull` by the file system's word.
+/// `Invalid` for a name that no pipeline can have; `AlreadyExists` when there is one; `Denied`, `StorageFull` by the file system's word.
 pub(crate) fn init(args: &InitArgs, context: &mut Context) -> Result<Exit, Failed> {
+    if args.name.is_code() {
+        return Err(Error::new(
+            ErrorKind::Invalid,
+            "names that begin so are those of code that is in no source",
+        )
+        .with("pipeline", &args.name)
+        .into());
+    }
     let folder = Place::find(&context.global).pipelines;
     let made = make(&folder, &args.name, args.template)?;
     let out = &mut context.out;

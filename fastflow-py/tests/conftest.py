@@ -9,27 +9,20 @@ from typing import Any
 import fastflow
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-TESTS = Path(__file__).resolve().parent / "tests"
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
-def pytest_ignore_collect(collection_path: Path) -> bool | None:
-    """Examples in docstrings are those of the package: beside the tests lie programs, which nobody is to import."""
-    is_program = collection_path.suffix == ".py" and not collection_path.name.startswith("test_")
-    return True if is_program and TESTS in collection_path.parents else None
-
-
-def require(suite: str, found: object, why: str) -> None:
-    """Skips a test that lacks something, in the words that `make test` collects at its end."""
-    if not found:
-        pytest.skip(f"{suite}: {why}")
+SUITES = ("docker", "podman")
+"""Suites of their own; whatever else is skipped is a part of the suite `python`."""
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Says once for each suite why tests of it were skipped."""
+    """Says once for each suite why tests of it were skipped, in the words that `make test` collects at its end."""
     reports = terminalreporter.stats.get("skipped", [])
-    for why in sorted({str(report.longrepr[2]).removeprefix("Skipped: ") for report in reports}):
-        terminalreporter.write_line(f"SKIPPED: {why}")
+    reasons = {str(report.longrepr[2]).removeprefix("Skipped: ").removeprefix("SKIPPED: ") for report in reports}
+    for why in sorted(reasons):
+        suite = why.partition(":")[0]
+        terminalreporter.write_line(f"SKIPPED: {why}" if suite in SUITES else f"SKIPPED: python/{why}")
 
 
 @pytest.fixture(scope="session")

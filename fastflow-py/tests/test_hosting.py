@@ -1,0 +1,82 @@
+"""Several flows of one data directory: one hosts, the others submit and read."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import fastflow
+import pytest
+from fastflow import Hosting, Status
+from programs import wait_until
+
+
+def test_one_hosts_and_the_others_submit_and_read(pipelines: Path, data_dir: Path) -> None:
+    with (
+        fastflow.open(pipelines, data_dir=data_dir, hosting=Hosting.REQUIRED) as host,
+        fastflow.open(pipelines, data_dir=data_dir, hosting="never") as guest,
+    ):
+        here, there = host.host(), guest.host()
+        assert here is not None and there is not None
+        assert (here.is_here, there.is_here, here.pid, there.pid) == (True, False, os.getpid(), os.getpid())
+        assert here.since == there.since
+        run = guest.run("hello", parameters={"who": "guest"})
+        assert run.wait(timeout=60).status is Status.SUCCESS
+        assert any(line.text == "hello, guest" for line in run.logs())
+        with pytest.raises(fastflow.ConflictError) as refused:
+            fastflow.open(pipelines, data_dir=data_dir, hosting="required").start()
+        assert refused.value.context["pid"] == str(os.getpid())
+        with pytest.raises(fastflow.ConflictError, match="only the process that hosts"):
+            guest.source.sync()
+
+
+def test_the_next_one_hosts_when_the_first_has_closed(pipelines: Path, data_dir: Path) -> None:
+    first = fastflow.open(pipelines, data_dir=data_dir).start()
+    with fastflow.open(pipelines, data_dir=data_dir) as second:
+        info = second.host()
+        assert info is not None and not info.is_here
+        first.close()
+
+        def hosts() -> bool:
+            info = second.host()
+            return info is not None and info.is_here
+
+        wait_until(hosts, "the second one hosts")
+        assert second.run("hello").wait(timeout=60).status is Status.SUCCESS
+
+
+def test_without_a_host_what_is_submitted_waits(pipelines: Path, data_dir: Path) -> None:
+    with fastflow.open(pipelines, data_dir=data_dir):
+        pass
+    with fastflow.open(pipelines, data_dir=data_dir, hosting=Hosting.NEVER) as guest:
+        assert guest.host() is None
+        run = guest.run("hello")
+        assert run.status is Status.PENDING
+        with fastflow.open(pipelines, data_dir=data_dir):
+            assert run.wait(timeout=60).status is Status.SUCCESS
+
+
+def test_a_way_to_host_that_nobody_knows_is_refused(pipelines: Path, data_dir: Path) -> None:
+    with pytest.raises(fastflow.InvalidError, match="'when_free'"):
+        fastflow.open(pipelines, data_dir=data_dir, hosting="sometimes")
+
+
+async def test_an_async_flow_knows_its_host(pipelines: Path, data_dir: Path) -> None:
+    async with fastflow.open(pipelines, data_dir=data_dir) as flow:
+        info = await flow.host()
+        assert info is not None and info.is_here
+
+
+def test_a_log_may_be_left_half_read(pipelines: Path, data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ignored: list[object] = []
+    monkeypatch.setattr("sys.unraisablehook", ignored.append)
+    with (
+        fastflow.open(pipelines, data_dir=data_dir) as host,
+        fastflow.open(pipelines, data_dir=data_dir, hosting="never") as guest,
+    ):
+        run = host.run("hello").wait(timeout=60)
+        for flow in (host, guest):
+            lines = iter(flow.runs.logs(run.id))
+            assert next(lines).text
+            del lines
+    assert ignored == []
