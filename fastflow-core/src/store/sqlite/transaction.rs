@@ -14,19 +14,16 @@ use super::{
 };
 use crate::{ErrorKind, Result, store::EventId};
 
-/// What changes when another connection has written, and the newest event, by one look at the database.
-macro_rules! look {
-    () => {
-        "SELECT data_version, coalesce((SELECT max(id) FROM events), 0) FROM pragma_data_version"
-    };
-}
-const LOOK: &str = look!();
-const BEGIN: &str = concat!("BEGIN IMMEDIATE;", look!());
+/// What changes when another connection has written.
+const VERSION: &str = "PRAGMA data_version";
+const BEGIN: &str = "BEGIN IMMEDIATE; PRAGMA data_version";
+/// The same with the newest event, by one look at the database.
+const LOOK: &str = "SELECT data_version, coalesce((SELECT max(id) FROM events), 0) FROM pragma_data_version";
 
 impl Writer {
     /// Begins a transaction in which nobody else writes, and in which what is in memory is true.
     pub(super) async fn begin(&mut self) -> Result<(), Fault> {
-        let begun = self.look_by(BEGIN).await;
+        let begun = self.compare(BEGIN).await;
         if begun.is_err() {
             self.roll_back().await;
         }
@@ -43,23 +40,27 @@ impl Writer {
     /// Looks whether another process has written.
     pub(super) async fn look(&mut self) -> Result<(), Fault> {
         self.check_file()?;
-        self.look_by(LOOK).await
+        self.compare(VERSION).await
     }
 
-    async fn look_by(&mut self, text: &'static str) -> Result<(), Fault> {
+    /// Forgets and tells what must be when the version is another one than it was.
+    async fn compare(&mut self, text: &'static str) -> Result<(), Fault> {
         let connection = self.connection().await?;
-        let row = sqlx::query(text).fetch_one(connection).await.map_err(|error| self.fault(&error))?;
+        let version = sqlx::query_scalar(text).fetch_one(connection).await;
+        let version: i64 = version.map_err(|error| self.fault(&error))?;
+        if self.version == Some(version) {
+            return Ok(());
+        }
+        let connection = self.connection().await?;
+        let row = sqlx::query(LOOK).fetch_one(connection).await.map_err(|error| self.fault(&error))?;
         let mut columns = Columns::of(&row);
         let read = (|| Ok((columns.int()?, EventId(columns.count()?))))();
         let (version, newest) = read.map_err(|error: crate::Error| self.damaged(&error))?;
-        if self.version.replace(version) != Some(version) {
-            self.forget_what_moves();
-            if let Some(known) = self.known.replace(newest) {
-                // What others have written comes after what was known, and before anything of ours.
-                self.shared
-                    .elsewhere
-                    .send_modify(|after| *after = Some(after.map_or(known, |at| at.min(known))));
-            }
+        self.version = Some(version);
+        self.forget_what_moves();
+        if let Some(known) = self.known.replace(newest) {
+            // What others have written comes after what was known, and before anything of ours.
+            self.shared.elsewhere.send_modify(|after| *after = Some(after.map_or(known, |at| at.min(known))));
         }
         Ok(())
     }
