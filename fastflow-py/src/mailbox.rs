@@ -296,5 +296,5 @@ pub(crate) fn flow_ended(py: Python<'_>, shared: &Shared) {
 
 fn all<'py>(mailboxes: &Bound<'py, PyAny>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, Mailbox>)>> {
     let items = mailboxes.call_method0("items")?.try_iter()?;
-    items.map(|item| item?.extract().map_err(PyErr::from)).collect()
+    items.map(|item| item?.extract()).collect()
 }

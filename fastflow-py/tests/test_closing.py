@@ -73,7 +73,6 @@ async def test_opening_and_closing_in_one_loop_leaves_nothing_behind(
     await once()
     before, _ = at_rest()
     closed = [await once() for _ in range(CYCLES)]
-    # Threads of the loop's own pool, which `asyncio.to_thread` makes, may have come meanwhile; files may not.
     wait_until(lambda: at_rest()[0] <= before, "files are as many as before")
     assert all(repr(flow) for flow in closed)
 

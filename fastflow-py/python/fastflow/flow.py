@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._fastflow import Engine
 from ._given import PathLike, at_most_one, choice, path, texts
-from ._service import Service, end_all
+from ._service import Service, end_all, started
 from ._time import Duration, seconds, seconds_or_none
 from ._uv import installed_uv
 from .errors import ForkError, InvalidError
@@ -66,10 +67,36 @@ def _stop(engine: Engine) -> None:
 
 
 async def _stop_async(engine: Engine) -> None:
-    """The same, while the loop goes on: threads may take some seconds to end."""
+    """The same, while the loop goes on: threads may take some seconds to end.
+
+    The loop is woken through a pipe of its own. What `asyncio.to_thread` wakes it with is gone once a forked child has
+    closed its copy of the loop: both have one `epoll`.
+    """
     import asyncio
 
-    await asyncio.to_thread(_stop, engine)
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+    here, there = os.pipe()
+
+    def stop() -> None:
+        try:
+            _stop(engine)
+        finally:
+            with contextlib.suppress(BrokenPipeError):
+                os.write(there, b".")
+            os.close(there)
+
+    def told() -> None:
+        if not ended.done():
+            ended.set_result(None)
+
+    loop.add_reader(here, told)
+    try:
+        started("fastflow-stop", stop)
+        await ended
+    finally:
+        loop.remove_reader(here)
+        os.close(here)
 
 
 class _Ancestry:
