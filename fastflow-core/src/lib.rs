@@ -30,7 +30,9 @@
 //! | Feature | Default | What it adds |
 //! |---|---|---|
 //! | `sqlite` | yes | [`store::SqliteStore`](store), the store that needs nothing installed |
-//! | `testing` | no | conformance suites for executors and stores of your own |
+//! | `git` | no | [`source::GitSource`](source): pipelines from a repository |
+//! | `test-kit` | no | a clock that is moved by hand, a store in memory, and the conformance suites for executors and stores of your own |
+//! | `testing` | no | the same, and what the tests of this crate need beside it: hosts that are killed, simulated time, servers of git |
 
 // In the order of reading: the ground, the model, the ports, what flows, the host, the facade.
 pub mod clock;
