@@ -149,7 +149,7 @@ def test_what_is_listed_is_asked_for_in_one_way(flow: fastflow.Flow) -> None:
 def test_no_length_of_time(flow: fastflow.Flow, wrong: Any) -> None:
     run = flow.run("hello")
     for use in (run.wait, flow.host, run.attempts, flow.close):
-        with pytest.raises(fastflow.InvalidError, match="is no length of time"):
+        with pytest.raises(fastflow.InvalidError, match="`timeout` is a length of time, 0 or more, and not "):
             use(timeout=wrong)
     assert run.wait().status is Status.SUCCESS
 
@@ -163,6 +163,8 @@ async def test_without_end_is_without_limit(pipelines: Path, data_dir: Path) -> 
         assert again.runs.get(run.id).wait(timeout=endless).status is Status.SUCCESS
         with pytest.raises(fastflow.InvalidError, match="not a length of time"):
             again.run("hello", delay=endless)
+        with pytest.raises(fastflow.InvalidError, match="`time_limit` has an end"):
+            again.run_code("print()", time_limit=endless)
 
 
 def test_a_pool_has_slots(pipelines: Path, data_dir: Path) -> None:

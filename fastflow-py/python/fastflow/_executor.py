@@ -46,7 +46,8 @@ class ExecutorService:
 
     def __init__(self, executor: Executor) -> None:
         self._executor = executor
-        self.port = ExecutorPort(capability_fields(executor.capabilities), seconds(executor.call_timeout))
+        call_timeout = seconds(executor.call_timeout, "call_timeout")
+        self.port = ExecutorPort(capability_fields(executor.capabilities), call_timeout)
         self._lanes = (_Lane(self, waits=False), _Lane(self, waits=True))
         self._loop = _Loop()
 
@@ -69,7 +70,7 @@ class ExecutorService:
         try:
             value = _called(self._executor, call)
             if inspect.isawaitable(value):
-                limit = None if call.method == "wait" else seconds(self._executor.call_timeout)
+                limit = None if call.method == "wait" else seconds(self._executor.call_timeout, "call_timeout")
                 self._loop.run(_awaited(call, value, limit))
             else:
                 _answer(call, value)

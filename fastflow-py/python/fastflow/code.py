@@ -98,7 +98,7 @@ class Prepared:
             parameters,
             priority=self.priority,
             key=key,
-            delay=seconds_or_none(delay),
+            delay=seconds_or_none(delay, "delay"),
             executor=self.executor,
         )
 
@@ -218,7 +218,7 @@ def _settings(options: CodeOptions) -> dict[str, object]:
         "python_version": options.get("python"),
         "mem_hard_limit": options.get("memory"),
         "cpu_hard_limit": options.get("cpu"),
-        "timeout": _whole_seconds(options.get("time_limit")),
+        "timeout": _whole_seconds(options.get("time_limit"), "time_limit"),
         "max_processes": options.get("max_processes"),
         "retry_attempts": options.get("retries"),
         "network": options.get("network"),
@@ -228,10 +228,10 @@ def _settings(options: CodeOptions) -> dict[str, object]:
         "image": options.get("image"),
         "tags": texts(options.get("tags", ()), "tags") or None,
     }
-    if "time_limit" in options and seconds(options["time_limit"]) <= 0:
+    if "time_limit" in options and seconds(options["time_limit"], "time_limit") <= 0:
         raise InvalidError("`time_limit` is more than 0; leave it out where there is no limit")
     if "retry_delay" in options:
-        found["retry_strategy"] = {"type": "fixed_delay", "delay": _whole_seconds(options["retry_delay"])}
+        found["retry_strategy"] = {"type": "fixed_delay", "delay": _whole_seconds(options["retry_delay"], "retry_delay")}
     found = {name: value for name, value in found.items() if value is not None}
     more = options.get("settings", {})
     twice = sorted(set(found) & set(more))
@@ -240,9 +240,12 @@ def _settings(options: CodeOptions) -> dict[str, object]:
     return {**found, **more}
 
 
-def _whole_seconds(duration: Duration | None) -> int | None:
+def _whole_seconds(duration: Duration | None, name: str) -> int | None:
     """Rounded up: a limit that became none, because 0 says that there is none, would be no limit."""
     if duration is None:
         return None
-    whole = int(seconds(duration))
-    return whole if whole == seconds(duration) else whole + 1
+    given = seconds(duration, name)
+    if given == float("inf"):
+        raise InvalidError(f"`{name}` has an end; leave it out where there is none")
+    whole = int(given)
+    return whole if whole == given else whole + 1

@@ -198,9 +198,9 @@ def _engine(containers: _Containers) -> dict[str, Any]:
     return {
         "host": containers.host,
         "allow_plain_tcp": containers.allow_plain_tcp,
-        "call_timeout": seconds_or_none(containers.call_timeout),
-        "change_timeout": seconds_or_none(containers.change_timeout),
-        "pull_stall_timeout": seconds_or_none(containers.pull_stall_timeout),
+        "call_timeout": seconds_or_none(containers.call_timeout, "call_timeout"),
+        "change_timeout": seconds_or_none(containers.change_timeout, "change_timeout"),
+        "pull_stall_timeout": seconds_or_none(containers.pull_stall_timeout, "pull_stall_timeout"),
     }
 
 
@@ -217,6 +217,6 @@ def _containers(containers: _Containers) -> dict[str, Any]:
         "tmp_size": containers.tmp_size,
         "network": containers.network,
         "max_warm": containers.max_warm,
-        "warm_lifetime": seconds_or_none(containers.warm_lifetime),
+        "warm_lifetime": seconds_or_none(containers.warm_lifetime, "warm_lifetime"),
         "host_paths": list(containers.host_paths.items()),
     }

@@ -217,7 +217,7 @@ def open(
         "cpu_budget": cpu_budget,
         "blackouts": [blackout_record(blackout) for blackout in blackouts],
         "retention": retention_record(retention),
-        "sync_interval": seconds_or_none(sync_interval),
+        "sync_interval": seconds_or_none(sync_interval, "sync_interval"),
         "preheat": preheat,
         "audits": choice(Audits, audits, "audits").value,
         "default_python": default_python,
@@ -457,9 +457,9 @@ class Flow(RunsCode):
         are left are cancelled: asked to end, and killed after ``grace``.
         """
         if self._engine.is_alive():
-            limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain) + seconds(grace))
+            limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain, "drain") + seconds(grace, "grace"))
             try:
-                self._engine.close(seconds_or_none(drain), seconds(grace)).block(limit)
+                self._engine.close(seconds_or_none(drain, "drain"), seconds(grace, "grace")).block(limit)
             finally:
                 _stop(self._engine)
 
@@ -579,9 +579,9 @@ class AsyncFlow(AsyncRunsCode):
     ) -> None:
         """Ends the work of the host, and closes the data directory. See :meth:`Flow.close`."""
         if self._engine.is_alive():
-            limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain) + seconds(grace))
+            limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain, "drain") + seconds(grace, "grace"))
             try:
-                await self._engine.close(seconds_or_none(drain), seconds(grace)).within(limit)
+                await self._engine.close(seconds_or_none(drain, "drain"), seconds(grace, "grace")).within(limit)
             finally:
                 await _stop_async(self._engine)
 

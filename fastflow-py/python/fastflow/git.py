@@ -178,8 +178,8 @@ def _access(git: Git) -> dict[str, Any] | None:
 def _limits(limits: GitLimits) -> dict[str, Any]:
     return {
         "max_fetch": limits.max_fetch,
-        "fetch_timeout": seconds_or_none(limits.fetch_timeout),
-        "silence_timeout": seconds_or_none(limits.silence_timeout),
+        "fetch_timeout": seconds_or_none(limits.fetch_timeout, "fetch_timeout"),
+        "silence_timeout": seconds_or_none(limits.silence_timeout, "silence_timeout"),
         "max_pipelines": limits.max_pipelines,
         "max_pipeline_files": limits.max_pipeline_files,
         "max_pipeline_size": limits.max_pipeline_size,

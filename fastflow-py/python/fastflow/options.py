@@ -101,9 +101,9 @@ def retention_record(retention: Retention | None) -> dict[str, Any] | None:
         return None
     return {
         "max_runs_per_pipeline": retention.max_runs_per_pipeline,
-        "max_age": seconds_or_none(retention.max_age),
+        "max_age": seconds_or_none(retention.max_age, "max_age"),
         "max_total": retention.max_total,
-        "max_unused_environment_age": seconds_or_none(retention.max_unused_environment_age),
+        "max_unused_environment_age": seconds_or_none(retention.max_unused_environment_age, "max_unused_environment_age"),
     }
 
 

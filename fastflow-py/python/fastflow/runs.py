@@ -386,7 +386,7 @@ class _Operations:
             priority=priority,
             config=config,
             key=key,
-            delay=seconds_or_none(delay),
+            delay=seconds_or_none(delay, "delay"),
             executor=executor,
         )
 

@@ -278,7 +278,7 @@ def _moment(moment: Moment | None) -> str | None:
 
 
 def _whole_seconds(name: str, duration: Duration) -> int:
-    given = seconds(duration)
+    given = seconds(duration, name)
     if not given.is_integer() or not 0 <= given < 2**32:
         raise InvalidError(f"`{name}` is given in whole seconds, from 0 on; this is {given}")
     return int(given)
@@ -510,7 +510,7 @@ class Schedules:
         >>> [upcoming.schedule for upcoming in flow.schedules.upcoming(within=2 * 3600)]
         ['hello@hourly', 'hello@hourly']
         """
-        return self._native.upcoming(seconds(within), limit).then(_upcoming).block(self._flow._limit(timeout))
+        return self._native.upcoming(seconds(within, "within"), limit).then(_upcoming).block(self._flow._limit(timeout))
 
     def ticks(
         self,
@@ -623,7 +623,7 @@ class AsyncSchedules:
         self, *, within: Duration = timedelta(days=7), limit: int = 100, timeout: Duration | None = None
     ) -> builtins.list[Upcoming]:
         """What will run within this time, over all schedules, in order. See :meth:`Schedules.upcoming`."""
-        operation = self._native.upcoming(seconds(within), limit).then(_upcoming)
+        operation = self._native.upcoming(seconds(within, "within"), limit).then(_upcoming)
         return await operation.within(self._flow._limit(timeout))
 
     async def ticks(

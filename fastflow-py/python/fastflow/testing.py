@@ -70,7 +70,7 @@ class ManualClock:
 
         Schedules do with what they have missed as they say.
         """
-        self._native.advance(seconds(by))
+        self._native.advance(seconds(by, "by"))
 
     def __repr__(self) -> str:
         return f"<fastflow.testing.ManualClock {self.now.isoformat()}>"
