@@ -19,8 +19,11 @@ LIMIT_SECONDS = 120
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, pipelines: Path) -> Path:
-    """A folder outside the repository, with the pipelines in it."""
+    """A folder outside the repository, with the pipelines in it. ``hello`` greets the world only when it is told to."""
     shutil.copytree(pipelines, tmp_path / "pipelines")
+    definition = tmp_path / "pipelines" / "hello" / "pipeline.json"
+    assert '"world"' in definition.read_text()
+    definition.write_text(definition.read_text().replace('"world"', '"nobody"'))
     return tmp_path
 
 

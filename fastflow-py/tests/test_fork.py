@@ -8,6 +8,7 @@ import asyncio
 import gc
 import os
 import select
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,7 +44,12 @@ def in_child(work: Callable[[], None]) -> int:
             ended.append(os.waitstatus_to_exitcode(status))
         return bool(found)
 
-    wait_until(has_ended, "the child has ended", LIMIT_SECONDS)
+    try:
+        wait_until(has_ended, "the child has ended", LIMIT_SECONDS)
+    finally:
+        if not ended:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
     return ended[0]
 
 

