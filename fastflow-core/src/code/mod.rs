@@ -23,7 +23,7 @@ const SETTINGS_FILE: &str = "pipeline.json";
 /// What holds for a pipeline's folder holds for its files: metadata in the first lines of `main.py` (PEP 723) and a
 /// `requirements.txt` say which packages it needs, and a `pipeline.json` what it may use. Fields that only make sense
 /// for pipelines of a source are refused by name: those of schedules, webhooks, daemons, warm sandboxes, what follows,
-/// and `encrypted_env`.
+/// and `encrypted_env`. So are fields that nobody knows, which are warnings of a pipeline: nobody would see those of code.
 ///
 /// Its runs are those of the name `code.<name>`, which no pipeline of a source can have. It may name `secrets`; it gets
 /// those of the global scope.

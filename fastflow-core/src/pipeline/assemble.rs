@@ -45,7 +45,7 @@ impl PipelineTexts<'_> {
     ///
     /// Everything that is wrong and odd when at least one finding is an error.
     pub fn assemble(&self, name: PipelineName) -> Result<Pipeline, Vec<Diagnostic>> {
-        let mut report = Report::new();
+        let mut report = if name.is_code() { Report::that_refuses_unknown_fields() } else { Report::new() };
         let manifest = self.manifest.map(|(file, text)| (Document::json(&mut report, file, text), file));
         let script = self.script.and_then(|(file, text)| inline::read(&mut report, file, text));
         let project: Option<Project> =

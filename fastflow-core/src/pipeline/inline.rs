@@ -67,8 +67,8 @@ pub(super) fn read<'a>(report: &mut Report<'a>, file_name: &'a str, text: &'a st
     let requires_python = requires_python(report, &document);
     for (name, place) in document.names() {
         if !["dependencies", "requires-python", "tool"].contains(&name) {
-            let message = "unknown field: inline metadata has `dependencies`, `requires-python` and `[tool]`";
-            report.warning(place, name, message);
+            let advice = "inline metadata has `dependencies`, `requires-python` and `[tool]`";
+            report.unknown_field(place, name, advice);
         }
     }
     Some(Script { metadata: ScriptMetadata { dependencies, requires_python }, fields })

@@ -111,7 +111,7 @@ impl<'n> Fields<'n> {
                 None => "it has no effect here; check its name or remove it".to_owned(),
             };
             let shown: String = name.escape_debug().take(80).collect();
-            report.warning(member.place, &join(&self.path, &shown), format!("unknown field: {advice}"));
+            report.unknown_field(member.place, &join(&self.path, &shown), &advice);
         }
     }
 }

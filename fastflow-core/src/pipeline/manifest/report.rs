@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::node::Place;
-use crate::pipeline::{Diagnostic, Location, Position};
+use crate::pipeline::{Diagnostic, Location, Position, Severity};
 
 /// The files that are read, and what was found wrong with them.
 #[derive(Debug)]
@@ -11,6 +11,7 @@ pub(in crate::pipeline) struct Report<'a> {
     files: Vec<(&'a str, &'a str)>,
     diagnostics: Vec<Diagnostic>,
     dropped: BTreeSet<usize>,
+    unknown: Severity,
 }
 
 impl<'a> Report<'a> {
@@ -18,7 +19,17 @@ impl<'a> Report<'a> {
     pub(in crate::pipeline) const MAX_DIAGNOSTICS: usize = 200;
 
     pub(in crate::pipeline) fn new() -> Self {
-        Self { files: Vec::new(), diagnostics: Vec::new(), dropped: BTreeSet::new() }
+        Self {
+            files: Vec::new(),
+            diagnostics: Vec::new(),
+            dropped: BTreeSet::new(),
+            unknown: Severity::Warning,
+        }
+    }
+
+    /// The same, where nobody would see a warning about a field that is unknown.
+    pub(in crate::pipeline) fn that_refuses_unknown_fields() -> Self {
+        Self { unknown: Severity::Error, ..Self::new() }
     }
 
     /// Adds a file; the number names it from now on.
@@ -42,6 +53,15 @@ impl<'a> Report<'a> {
 
     pub(in crate::pipeline) fn warning(&mut self, place: Place, field: &str, message: impl Into<String>) {
         self.add(place, field, |file, field| Diagnostic::warning(file, field, message));
+    }
+
+    /// A field that nobody asked for. `advice` says what to do.
+    pub(in crate::pipeline) fn unknown_field(&mut self, place: Place, field: &str, advice: &str) {
+        let message = format!("unknown field: {advice}");
+        match self.unknown {
+            Severity::Warning => self.warning(place, field, message),
+            Severity::Error => self.error(place, field, message),
+        }
     }
 
     fn add(&mut self, place: Place, field: &str, finding: impl FnOnce(String, String) -> Diagnostic) {

@@ -114,6 +114,34 @@ async fn settings_of_pipelines_are_refused_by_name_wherever_they_stand() {
     );
 }
 
+/// Of a pipeline, they are warnings, which somebody sees; nobody lists code.
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_that_nobody_knows_are_refused_by_name_wherever_they_stand() {
+    let place = Place::new();
+    place.pipeline("misspelt", "pass").file("misspelt/pipeline.json", r#"{"mem_hardlimit": "64m"}"#);
+    let flow = place.start().await;
+    for (given, words) in [
+        (json!({"mem_hardlimit": "64m"}), ["mem_hardlimit: unknown field", "did you mean `mem_hard_limit`?"]),
+        (json!({"nothing_like_it": 1}), ["nothing_like_it: unknown field", "check its name"]),
+        (
+            json!({"retry_strategy": {"type": "fixed_delay", "delay": 1, "dealys": 2}}),
+            ["retry_strategy.dealys: unknown field", "did you mean `delay`?"],
+        ),
+    ] {
+        let given = code("refused", "pass").settings(&settings(given));
+        refused(flow.submit(given).await, ErrorKind::Invalid, &words);
+    }
+    for (line, unknown) in
+        [("[tool.fastflow]\n# mem_hardlimit = \"64m\"", "mem_hardlimit"), ("dependency = []", "dependency")]
+    {
+        let inline = format!("# /// script\n# dependencies = []\n# {line}\n# ///\n");
+        let words = ["main.py:", unknown, "unknown field"];
+        refused(flow.submit(code("refused", &inline)).await, ErrorKind::Invalid, &words);
+    }
+    run(&flow, code("taken", "pass").settings(&settings(json!({"$schema": "x", "tags": ["a", "a"]})))).await;
+    flow.submit("misspelt").await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_file_is_written_outside_and_no_more_than_there_may_be() {
     let place = Place::new();
