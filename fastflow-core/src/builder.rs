@@ -22,7 +22,7 @@ use crate::{
         intake::Specs, signal::Signals, source_events::SourceEvents, sync::Syncs,
     },
     layout::DataDir,
-    pipeline::{ByteSize, ConfigName, CpuMillis},
+    pipeline::{ByteSize, ConfigName, CpuMillis, PythonRequest},
     run::Capacity,
     schedule::BlackoutCalendar,
     source::{Commit, DirectorySource, PipelineSource},
@@ -170,7 +170,7 @@ impl OrchestratorBuilder {
         self
     }
 
-    /// The Python for pipelines that ask for none, in any form that `uv` takes, such as `3.12`.
+    /// The Python for pipelines that ask for none: what a pipeline may ask for, such as `3.12`.
     pub fn default_python(mut self, request: impl Into<String>) -> Self {
         self.default_python = Some(request.into());
         self
@@ -356,6 +356,7 @@ impl OrchestratorBuilder {
         if self.environments.is_some() && (self.uv.is_some() || self.default_python.is_some()) {
             return invalid("`.uv(…)` and `.default_python(…)` have no effect beside `.environments(…)`");
         }
+        self.check_environments()?;
         self.secrets.check()?;
         let mut names = BTreeSet::new();
         for (name, _) in &self.executors {
@@ -366,6 +367,28 @@ impl OrchestratorBuilder {
             }
         }
         Ok(())
+    }
+
+    /// What no environment can be made with, and no variable can be called.
+    fn check_environments(&self) -> Result<()> {
+        let invalid = |message: &'static str, found: String| {
+            Err(Error::new(ErrorKind::Invalid, message).with("found", found.escape_debug()))
+        };
+        if let Some(python) = &self.default_python {
+            python.parse::<PythonRequest>().map_err(|wrong| wrong.with("option", "default_python"))?;
+        }
+        if let Some(uv) = &self.uv
+            // A name alone is looked for on the `PATH`, and may be there by the time it is needed.
+            && uv.components().count() > 1
+            && !uv.is_file()
+        {
+            return invalid("the `uv` to use is no file", uv.display().to_string());
+        }
+        let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
+        match self.inherited.iter().find(|name| !is_name(name)) {
+            Some(name) => invalid("no variable that programs could inherit has such a name", name.clone()),
+            None => Ok(()),
+        }
     }
 }
 
