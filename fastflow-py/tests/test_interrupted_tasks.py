@@ -13,11 +13,21 @@ from typing import Any
 
 import fastflow
 import pytest
+from fastflow import tasks
 from programs import LIMIT_SECONDS
 
 
 def waits(number: int) -> None:
     signal.pause()
+
+
+def waits_for_a_file(path: str) -> str:
+    import os
+    import time
+
+    while not os.path.exists(path):
+        time.sleep(0.02)
+    return "done"
 
 
 def assert_all_cancelled(flow: fastflow.Flow) -> None:
@@ -89,6 +99,43 @@ def test_a_named_submission_that_is_interrupted_goes_on(flow: fastflow.Flow, mon
     assert not call.done(timeout=LIMIT_SECONDS)
     assert len(list(flow.runs.list())) == 2
     call.cancel()
+    assert_all_cancelled(flow)
+
+
+async def test_whoever_stops_waiting_for_a_named_call_cancels_nobody_elses(
+    flow: fastflow.Flow, pipelines: Path, data_dir: Path, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    call = flow.task(waits_for_a_file).with_options(key="daily").submit(str(gate))
+    with pytest.raises(fastflow.TimedOutError):
+        flow.task(waits_for_a_file).with_options(key="daily", timeout=0.5)(str(gate))
+    async with fastflow.open(pipelines, data_dir=data_dir, hosting="never") as other:
+        with pytest.raises(fastflow.TimedOutError):
+            await other.task(waits_for_a_file).with_options(key="daily", timeout=0.5)(str(gate))
+    assert len(list(flow.runs.list())) == 1
+    gate.touch()
+    assert call.result(timeout=LIMIT_SECONDS) == "done"
+
+
+def test_one_that_cannot_be_cancelled_leaves_none_of_the_others(
+    flow: fastflow.Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    results = flow.task(waits).map([1, 2, 3], timeout=0.5)
+    cancelled: list[str] = []
+    real = tasks._Base._cancel
+
+    def fails_first(self: Any, flight: Any) -> None:
+        cancelled.append("one")
+        if len(cancelled) == 1:
+            raise fastflow.UnavailableError("the disk is full, say")
+        real(self, flight)
+
+    monkeypatch.setattr(tasks._Base, "_cancel", fails_first)
+    with pytest.raises(fastflow.TimedOutError):
+        next(results)
+    monkeypatch.undo()
+    (first,) = [run for run in flow.runs.list() if run.parameters["TASK_ARGUMENTS"] == '{"args": [1], "kwargs": {}}']
+    first.cancel()
     assert_all_cancelled(flow)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cas
 from ._crossing import RESULT_BYTES_MAX, Crossing, Serializer
 from ._time import Duration
 from .code import CodeOptions
-from .errors import ConflictError, InvalidError
+from .errors import ClosedError, InvalidError
 from .task_runs import AsyncTaskRun, TaskRun
 
 if TYPE_CHECKING:
@@ -88,22 +88,27 @@ class _Base(Generic[P, R]):
 
     def _withdraw(self, flights: Iterable[_Flight[Any]]) -> None:
         """Cancels the runs of calls that nobody waits for any more, those that are half submitted included."""
-        engine, limit = self._either._engine, self._either._limit(None)
+        if self._key is not None:
+            # By its key it is found again, and others may have submitted it, too, and wait for it.
+            return
         for flight in flights:
             try:
-                if flight.run is not None:
-                    id = str(flight.run.id)
-                elif flight.call is not None:
-                    id = self._submission(flight.call, flight.key).block(limit)["id"]
-                else:
-                    continue
-                engine.runs.cancel(id).block(limit)
-            except ConflictError:
-                # It has ended already.
-                continue
-            except Exception:
-                # The flow was closed, say; what made us stop matters more.
+                self._cancel(flight)
+            except ClosedError:
                 return
+            except Exception:
+                # It has ended already, say; what made us stop matters more, and so do those that are left.
+                continue
+
+    def _cancel(self, flight: _Flight[Any]) -> None:
+        limit = self._either._limit(None)
+        if flight.run is not None:
+            id = str(flight.run.id)
+        elif flight.call is not None:
+            id = self._submission(flight.call, flight.key).block(limit)["id"]
+        else:
+            return
+        self._either._engine.runs.cancel(id).block(limit)
 
     def _calls(self, iterables: tuple[Iterable[Any], ...], max_in_flight: int) -> Iterator[Call]:
         if max_in_flight < 1:
@@ -158,7 +163,11 @@ class Task(_Base[P, R]):
         self._flow = flow
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs it isolated, and waits for its result. Who is interrupted, or waits no longer, has cancelled the run."""
+        """Runs it isolated, and waits for its result.
+
+        Who is interrupted, or waits no longer, has cancelled the run, which may have begun. One that has a ``key`` goes
+        on: by it, it is found again.
+        """
         flight = self._flight(self._call(args, kwargs))
         try:
             outcome = self._submit(flight)._finished(self._timeout)
@@ -176,8 +185,7 @@ class Task(_Base[P, R]):
         try:
             return self._submit(flight)
         except BaseException:
-            if self._key is None:
-                self._withdraw([flight])
+            self._withdraw([flight])
             raise
 
     def _submit(self, flight: _Flight[TaskRun[R]]) -> TaskRun[R]:
@@ -262,7 +270,8 @@ class Task(_Base[P, R]):
         Args:
             serializer: how arguments and results cross.
             max_result_bytes: the largest result.
-            key: names the submission, so that repeating it returns its run.
+            key: names the submission, so that repeating it returns its run, which whoever stops waiting for does not
+                cancel.
             delay: does not start it before so much time has passed.
             timeout: how long a call waits for its result, and a submission for being written down.
             options: what it needs and may use, in the place of what was said before.
@@ -288,7 +297,7 @@ class AsyncTask(_Base[P, R]):
         self._flow = flow
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs it isolated, and waits for its result. Who is cancelled, or waits no longer, has cancelled the run."""
+        """Runs it isolated, and waits for its result. Who is cancelled has cancelled the run: see :meth:`Task.__call__`."""
         flight = self._flight(self._call(args, kwargs))
         try:
             outcome = await (await self._submit(flight))._finished(self._timeout)
@@ -307,12 +316,10 @@ class AsyncTask(_Base[P, R]):
         try:
             return await self._submit(flight)
         except GeneratorExit:
-            if self._key is None:
-                self._withdraw([flight])
+            self._withdraw([flight])
             raise
         except BaseException:
-            if self._key is None:
-                await self._withdrawn([flight])
+            await self._withdrawn([flight])
             raise
 
     async def _submit(self, flight: _Flight[AsyncTaskRun[R]]) -> AsyncTaskRun[R]:
