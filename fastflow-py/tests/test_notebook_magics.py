@@ -110,6 +110,12 @@ def test_a_flow_is_opened_with_executors(kernel: Kernel, tmp_path: Path) -> None
         ("%%fastflow --memory lots\npass", "lots"),
         ("%%fastflow --with 'polars\npass", "No closing quotation"),
         ("%fastflow", "COMMAND"),
+        ("%%fastflow --as flow\npass", "flow holds a flow"),
+        ("other = flow\nget_ipython().run_cell_magic('fastflow', '--as other', 'pass')", "other holds a flow"),
+        (
+            "other = flow; del flow\nget_ipython().run_cell_magic('fastflow', '--flow other --as other', 'pass')",
+            "other holds a flow",
+        ),
         ("%fastflow open elsewhere", "flow is <fastflow.Flow"),
     ],
 )
@@ -121,6 +127,8 @@ def test_a_wrong_option_is_said_in_one_line(kernel: Kernel, code: str, says: str
 
 def test_the_options_are_told(kernel: Kernel) -> None:
     assert "--with PACKAGE" in kernel.execute("%%fastflow --help\npass").text()
+    both = kernel.execute("%fastflow --help").text()
+    assert "--with PACKAGE" in both and "open" in both and "close" in both
 
 
 def test_the_tour(repository: Path) -> None:

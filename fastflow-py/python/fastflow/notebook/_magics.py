@@ -66,7 +66,12 @@ def _cell_parser() -> argparse.ArgumentParser:
 
 
 def _line_parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="%fastflow", description="Opens and closes the flow of a notebook.")
+    parser = _Parser(
+        prog="%fastflow",
+        description="Opens and closes the flow of a notebook.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"And for a cell:\n\n{_cell_parser().format_help()}",
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     opening = commands.add_parser("open", help="opens a flow")
     opening.add_argument("pipelines", metavar="PATH", help="the folder of pipelines")
@@ -112,7 +117,7 @@ class FastflowMagics(Magics):
     def fastflow(self, line: str, cell: str | None = None) -> None:
         """Runs the cell isolated (``%%fastflow``), or opens and closes a flow (``%fastflow open PATH``).
 
-        ``%%fastflow --help`` and ``%fastflow --help`` tell the options.
+        ``%fastflow --help`` tells the options of both.
         """
         try:
             if cell is None:
@@ -137,6 +142,7 @@ class FastflowMagics(Magics):
 
     def _cell(self, options: argparse.Namespace, cell: str) -> None:
         flow = self._flow(options.flow)
+        self._refuse_to_lose_a_flow(options)
         given = vars(options)
         chosen = {name: given[name] for name in _OF_CODE if given[name] is not None}
         run = flow.run_code(cell, **cast(Any, chosen))
@@ -187,6 +193,11 @@ class FastflowMagics(Magics):
             f"there is no flow in the variable {variable!r}: open one by `%fastflow open PATH`, where PATH is a folder "
             "of pipelines, or name the variable that has one by `--flow`"
         )
+
+    def _refuse_to_lose_a_flow(self, options: argparse.Namespace) -> None:
+        holds_one = isinstance(self._names().get(options.variable), (Flow, AsyncFlow))
+        if holds_one or options.variable == options.flow:
+            raise UsageError(f"{options.variable} holds a flow: name another variable for the run by `--as`")
 
     def _refuse_two(self, variable: str) -> None:
         found = self._names().get(variable)
