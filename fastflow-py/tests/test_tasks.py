@@ -11,6 +11,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import traceback
+import unicodedata
 import xml.etree.ElementTree
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,6 +240,20 @@ def test_other_exceptions_come_back_in_words(flow: fastflow.Flow) -> None:
         flow.task(raises)("unsendable")
 
 
+def raises_what_moves_a_cursor() -> None:
+    raise type("Red\x1b[31m", (Exception,), {})("a\tb\nc\r\x1b]0;title\x07\x9b31m")
+
+
+def test_nothing_that_a_terminal_acts_on_is_printed(flow: fastflow.Flow) -> None:
+    with pytest.raises(fastflow.TaskError) as caught:
+        flow.task(raises_what_moves_a_cursor)()
+    error = caught.value
+    printed = "".join(traceback.format_exception(error))
+    assert "Red\\x1b[31m: a\tb\nc\\r\\x1b]0;title\\x07\\x9b31m" in str(error)
+    assert not {each for each in printed if each not in "\t\n" and unicodedata.category(each) == "Cc"}
+    assert "\x1b]0;title\x07" in error.remote_traceback, "which is data"
+
+
 def exits(code: int) -> None:
     sys.exit(code)
 
@@ -292,10 +308,11 @@ def test_a_program_that_ends_otherwise_is_told_with_its_run(flow: fastflow.Flow,
         ("endless", "more than"),
         ("[" * 100_000, "cannot be read"),
         ('{"kind": "value", "value": NaN}', "cannot be read"),
+        ('{"kind": "value", "value": [-1e999]}', "the number -1e999 is out of range"),
         ("[]", "that is none"),
         ('{"kind": "pickled"}', "that is none"),
     ],
-    ids=["link", "pipe", "folder", "endless", "nested", "nan", "list", "pickled"],
+    ids=["link", "pipe", "folder", "endless", "nested", "nan", "infinite", "list", "pickled"],
 )
 def test_what_a_program_leaves_in_the_place_of_a_result_is_not_trusted(
     flow: fastflow.Flow, kind: str, message: str

@@ -7,6 +7,7 @@ import builtins
 import importlib
 import inspect
 import json
+import math
 import os
 import stat
 import sys
@@ -161,7 +162,7 @@ class Crossing:
         if content is None:
             return None
         try:
-            found = json.loads(content, parse_constant=_refuse_constant)
+            found = json.loads(content, parse_constant=_refuse_constant, parse_float=_finite)
         except (ValueError, RecursionError) as error:
             raise TaskError(f"the program has left a result that cannot be read: {error}", run) from None
         if not isinstance(found, dict):
@@ -220,6 +221,13 @@ def _builtin(found: dict[str, Any]) -> Exception | None:
         return kind(*[runner.decode_argument(each) for each in args])
     except Exception:  # What a program has left can be anything; in words it crosses in any case.
         return None
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"the number {text[:40]} is out of range")
+    return number
 
 
 def _refuse_constant(name: str) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING, Any
 
+from ._printable import printable
+
 if TYPE_CHECKING:
     from .runs import Failure, RunData
 
@@ -111,17 +113,18 @@ class TaskError(RunFailedError):
 
     Attributes:
         type_name: the type of the exception there, with its module; None when there was none.
-        remote_traceback: its traceback, as text; empty when there was none.
+        remote_traceback: its traceback, as the program wrote it, control characters included; empty when there was none.
     """
 
     type_name: str | None
     remote_traceback: str
 
     def __init__(self, message: str, run: RunData, *, type_name: str | None = None, remote_traceback: str = "") -> None:
-        FastflowError.__init__(self, message, run=str(run.id), pipeline=run.pipeline)
+        # Both may be the words of a program, and are printed where nobody expects them to do anything.
+        FastflowError.__init__(self, printable(message), run=str(run.id), pipeline=run.pipeline)
         self.run = run
         self.failure = run.failure
-        self.type_name = type_name
+        self.type_name = None if type_name is None else printable(type_name)
         self.remote_traceback = remote_traceback
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -137,4 +140,4 @@ class RemoteTraceback(Exception):
         self.text = text
 
     def __str__(self) -> str:
-        return f'\n"""\n{self.text}"""'
+        return f'\n"""\n{printable(self.text)}"""'
