@@ -84,6 +84,8 @@ def test_retries_are_made_after_the_delay_that_was_asked_for(flow: fastflow.Flow
         ({"settings": {"schedule_cron": "* * * * *"}}, "code is run when it is submitted"),
         ({"settings": {"default_env": {1}}}, "cannot be written as JSON"),
         ({"network": "everything"}, "network"),
+        ({"settings": {"mem_hardlimit": "64m"}}, "mem_hardlimit: unknown field: did you mean `mem_hard_limit`"),
+        ({"settings": {"timeout": "abc"}}, "timeout: found"),
     ],
 )
 def test_what_can_never_work_is_refused(flow: fastflow.Flow, options: fastflow.CodeOptions, message: str) -> None:
@@ -109,6 +111,20 @@ def test_what_is_not_there_is_not_found(flow: fastflow.Flow, tmp_path: Path) -> 
         flow.run_script(tmp_path / "none.py")
     with pytest.raises(LookupError, match="no such folder"):
         flow.run_folder(tmp_path / "none")
+
+
+def test_a_link_to_a_folder_is_refused_by_its_name(flow: fastflow.Flow, tmp_path: Path) -> None:
+    library, job = tmp_path / "library", tmp_path / "job"
+    for folder in (library, job):
+        folder.mkdir()
+    (library / "helper.py").write_text("")
+    (job / "main.py").write_text("import library.helper")
+    (job / ".venv").symlink_to(library)
+    assert flow.run_folder(job).wait().status is fastflow.Status.FAILED, "there is no library"
+    (job / "library").symlink_to("../library")
+    with pytest.raises(fastflow.InvalidError, match="no link to a folder") as refused:
+        flow.run_folder(job)
+    assert refused.value.context == {"path": str(job / "library")}
 
 
 def test_a_folder_with_a_pipe_does_not_hang(flow: fastflow.Flow, tmp_path: Path) -> None:

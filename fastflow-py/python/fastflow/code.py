@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ._given import PathLike, Size, texts
+from ._given import PathLike, Size, existing_path, mapping, priority_or_none, text, text_or_none, texts
 from ._time import Duration, seconds, seconds_or_none
 from .errors import InvalidError, NotFoundError
 
@@ -97,7 +97,7 @@ class Prepared:
             list(self.files),
             parameters,
             priority=self.priority,
-            key=key,
+            key=text_or_none(key, "key"),
             delay=seconds_or_none(delay, "delay"),
             executor=self.executor,
         )
@@ -105,12 +105,12 @@ class Prepared:
 
 def snippet(code: str, name: str, options: CodeOptions) -> Prepared:
     """The text of a program."""
-    return prepared(name, [(_MAIN, code.encode())], options)
+    return prepared(text(name, "name"), [(_MAIN, text(code, "code").encode())], options)
 
 
 def script(path: PathLike, options: CodeOptions) -> Prepared:
     """A script of one file."""
-    path = Path(path)
+    path = existing_path(path, "path")
     try:
         content = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -120,17 +120,24 @@ def script(path: PathLike, options: CodeOptions) -> Prepared:
 
 def folder(path: PathLike, options: CodeOptions) -> Prepared:
     """A folder with a ``main.py``, as it is now."""
-    path = Path(path)
+    path = existing_path(path, "path")
     if not path.is_dir():
         raise NotFoundError("there is no such folder", path=str(path))
     files: list[tuple[str, bytes]] = []
     left = FOLDER_BYTES_MAX
     for at, folders, names in os.walk(path):
         folders[:] = sorted(each for each in folders if each not in _LEFT_OUT)
+        for name in folders:
+            if Path(at, name).is_symlink():
+                raise InvalidError(
+                    "a folder that is run holds files and folders, and no link to a folder: put there what it leads to",
+                    path=str(Path(at, name)),
+                )
         for name in sorted(each for each in names if not each.endswith(".pyc")):
             file = Path(at, name)
             if not file.is_file():
                 raise InvalidError("a folder that is run holds files only", path=str(file))
+            text(file.name, "path")
             # One byte more than there is room for tells that it does not fit, however large the file is.
             with file.open("rb") as opened:
                 content = opened.read(left + 1)
@@ -151,7 +158,10 @@ def prepared(name: str, files: list[tuple[str, bytes]], options: CodeOptions) ->
     files = _with_requirements(files, options)
     files = _with_settings(files, _settings(options))
     return Prepared(
-        name=_valid_name(name), files=tuple(files), executor=options.get("executor"), priority=options.get("priority")
+        name=_valid_name(name),
+        files=tuple(files),
+        executor=text_or_none(options.get("executor"), "executor"),
+        priority=priority_or_none(options.get("priority")),
     )
 
 
@@ -167,6 +177,8 @@ def check(options: CodeOptions) -> None:
         raise TypeError(f"unknown option {unknown[0]!r}; expected one of {', '.join(sorted(_OPTIONS))}")
     _with_requirements([], options)
     _with_settings([], _settings(options))
+    text_or_none(options.get("executor"), "executor")
+    priority_or_none(options.get("priority"))
 
 
 def _valid_name(name: str) -> str:
@@ -187,7 +199,7 @@ def _with_requirements(files: list[tuple[str, bytes]], options: CodeOptions) -> 
                 f"{path} says already which packages are needed; take `requirements` out, or add them there",
                 requirements=", ".join(requirements),
             )
-    lines = [line for text in requirements for line in text.splitlines()]
+    lines = [line for each in requirements for line in each.splitlines()]
     return [*files, (_REQUIREMENTS, "".join(f"{line}\n" for line in lines).encode())]
 
 
@@ -206,16 +218,16 @@ def _with_settings(files: list[tuple[str, bytes]], settings: dict[str, object]) 
             raise InvalidError(f"{_SETTINGS} holds no object")
         settings = {**found, **settings}
     try:
-        text = json.dumps(settings, allow_nan=False)
+        written = json.dumps(settings, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise InvalidError(f"the settings cannot be written as JSON: {error}") from error
-    return [*(file for file in files if file[0] != _SETTINGS), (_SETTINGS, text.encode())]
+    return [*(file for file in files if file[0] != _SETTINGS), (_SETTINGS, written.encode())]
 
 
 def _settings(options: CodeOptions) -> dict[str, object]:
     """What the options say, in the words of a ``pipeline.json``."""
     found: dict[str, object] = {
-        "python_version": options.get("python"),
+        "python_version": text_or_none(options.get("python"), "python"),
         "mem_hard_limit": options.get("memory"),
         "cpu_hard_limit": options.get("cpu"),
         "timeout": _whole_seconds(options.get("time_limit"), "time_limit"),
@@ -224,7 +236,7 @@ def _settings(options: CodeOptions) -> dict[str, object]:
         "network": options.get("network"),
         "secrets": texts(options.get("secrets", ()), "secrets") or None,
         "secrets_as": options.get("secrets_as"),
-        "default_env": dict(options["env"]) if "env" in options else None,
+        "default_env": dict(mapping(options["env"], "env")) if "env" in options else None,
         "image": options.get("image"),
         "tags": texts(options.get("tags", ()), "tags") or None,
     }
@@ -233,7 +245,7 @@ def _settings(options: CodeOptions) -> dict[str, object]:
     if "retry_delay" in options:
         found["retry_strategy"] = {"type": "fixed_delay", "delay": _whole_seconds(options["retry_delay"], "retry_delay")}
     found = {name: value for name, value in found.items() if value is not None}
-    more = options.get("settings", {})
+    more = dict(mapping(options.get("settings", {}), "settings"))
     twice = sorted(set(found) & set(more))
     if twice:
         raise InvalidError(f"the setting {twice[0]!r} is given twice: by an option, and in `settings`")

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from ._given import INT64_MAX, whole
 from ._time import Duration, seconds_or_none
 from .runs import Status
 
@@ -50,5 +51,5 @@ def _event(record: dict[str, Any]) -> Event:
 
 def events_after(native: NativeEvents, after: Event | int | None, timeout: Duration | None) -> Stream[Event]:
     """The stream behind :meth:`Flow.events`."""
-    position = after.id if isinstance(after, Event) else after or 0
+    position = after.id if isinstance(after, Event) else whole(0 if after is None else after, "after", 0, INT64_MAX)
     return native.after(position, then=_event, timeout=seconds_or_none(timeout))

@@ -12,7 +12,18 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
 from ._fastflow import Engine
-from ._given import PathLike, at_most_one, choice, path, texts
+from ._given import (
+    PathLike,
+    at_most_one,
+    choice,
+    mapping,
+    path,
+    several_of,
+    size_or_none,
+    text_or_none,
+    texts,
+    whole_or_none,
+)
 from ._service import Service, end_all, started
 from ._time import Duration, seconds, seconds_or_none
 from ._uv import installed_uv
@@ -198,7 +209,7 @@ def open(
     from .git import git_record
     from .hosting import Hosting
     from .master_keys import fernet_text, key_record, key_records
-    from .options import Audits, blackout_record, retention_record
+    from .options import Audits, Blackout, blackout_record, retention_record
     from .secret_stores import store_record
 
     options: dict[str, Any] = {
@@ -211,16 +222,16 @@ def open(
         "older_master_keys": key_records(older_master_keys),
         "fernet_key": fernet_text(fernet_key),
         "secret_stores": [store_record(store) for store in secret_stores],
-        "max_concurrent_runs": max_concurrent_runs,
-        "pools": dict(pools or {}),
-        "memory_budget": memory_budget,
+        "max_concurrent_runs": whole_or_none(max_concurrent_runs, "max_concurrent_runs", 1),
+        "pools": dict(mapping({} if pools is None else pools, "pools")),
+        "memory_budget": size_or_none(memory_budget, "memory_budget"),
         "cpu_budget": cpu_budget,
-        "blackouts": [blackout_record(blackout) for blackout in blackouts],
+        "blackouts": [blackout_record(blackout) for blackout in several_of(Blackout, blackouts, "blackouts")],
         "retention": retention_record(retention),
         "sync_interval": seconds_or_none(sync_interval, "sync_interval"),
-        "preheat": preheat,
+        "preheat": whole_or_none(preheat, "preheat", 0),
         "audits": choice(Audits, audits, "audits").value,
-        "default_python": default_python,
+        "default_python": text_or_none(default_python, "default_python"),
         "inherit_env": texts(inherit_env, "inherit_env"),
         "uv": path(uv) if uv is not None else installed_uv(),
         "test_clock": None,

@@ -8,9 +8,8 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Any
 
-from ._given import Size, choice
-from ._time import Duration, seconds_or_none
-from .errors import InvalidError
+from ._given import UINT64_MAX, Size, choice, of_kind, size_or_none, text, whole_or_none
+from ._time import Duration, moment, seconds_or_none
 
 
 class Audits(str, Enum):
@@ -87,9 +86,9 @@ class Retention:
 def blackout_record(blackout: Blackout) -> dict[str, Any]:
     """A blackout, as the native half takes it."""
     return {
-        "name": blackout.name,
-        "timezone": blackout.timezone,
-        "spans": [(_moment(first), _moment(last)) for first, last in blackout.spans],
+        "name": text(blackout.name, "name"),
+        "timezone": text(blackout.timezone, "timezone"),
+        "spans": [(moment(first, "spans"), moment(last, "spans")) for first, last in blackout.spans],
         "weekdays": [choice(Weekday, day, "weekdays").value for day in blackout.weekdays],
         "only_where_named": blackout.only_where_named,
     }
@@ -99,15 +98,12 @@ def retention_record(retention: Retention | None) -> dict[str, Any] | None:
     """What is kept, as the native half takes it."""
     if retention is None:
         return None
+    of_kind(Retention, retention, "retention")
     return {
-        "max_runs_per_pipeline": retention.max_runs_per_pipeline,
+        "max_runs_per_pipeline": whole_or_none(
+            retention.max_runs_per_pipeline, "retention.max_runs_per_pipeline", 0, UINT64_MAX
+        ),
         "max_age": seconds_or_none(retention.max_age, "max_age"),
-        "max_total": retention.max_total,
+        "max_total": size_or_none(retention.max_total, "retention.max_total"),
         "max_unused_environment_age": seconds_or_none(retention.max_unused_environment_age, "max_unused_environment_age"),
     }
-
-
-def _moment(moment: date | datetime) -> str:
-    if isinstance(moment, datetime) and moment.tzinfo is None:
-        raise InvalidError(f"{moment!r} is no instant: a datetime here needs a time zone, or give a date")
-    return moment.isoformat()

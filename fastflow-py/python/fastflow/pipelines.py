@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ._frozen import FrozenMapping
+from ._given import text, whole
 from ._time import Duration
 
 if TYPE_CHECKING:
+    from ._fastflow import Operation
     from ._fastflow import Pipelines as NativePipelines
     from .flow import AsyncFlow, Flow
 
@@ -257,6 +259,10 @@ def _day(record: dict[str, Any]) -> DailyStatistics:
     return DailyStatistics(**record)
 
 
+def _daily(native: NativePipelines, name: str, days: int) -> Operation[list[dict[str, Any]]]:
+    return native.daily_statistics(text(name, "name"), whole(days, "days", 0))
+
+
 def _days(records: list[dict[str, Any]]) -> list[DailyStatistics]:
     return [_day(record) for record in records]
 
@@ -288,7 +294,7 @@ class Pipelines:
         Traceback (most recent call last):
         fastflow.errors.NotFoundError: no such pipeline (pipeline: helo, did you mean: hello)
         """
-        return self._native.get(name).then(_pipeline).block(self._flow._limit(timeout))
+        return self._native.get(text(name, "name")).then(_pipeline).block(self._flow._limit(timeout))
 
     def daily_statistics(
         self, name: str, *, days: int = DEFAULT_DAYS, timeout: Duration | None = None
@@ -299,7 +305,7 @@ class Pipelines:
         >>> [day.counters for day in flow.pipelines.daily_statistics("hello")]
         [Counters(succeeded=1, failed=0, cancelled=0)]
         """
-        return self._native.daily_statistics(name, days).then(_days).block(self._flow._limit(timeout))
+        return _daily(self._native, name, days).then(_days).block(self._flow._limit(timeout))
 
 
 class AsyncPipelines:
@@ -317,10 +323,10 @@ class AsyncPipelines:
 
     async def get(self, name: str, *, timeout: Duration | None = None) -> Pipeline:
         """One pipeline. See :meth:`Pipelines.get`."""
-        return await self._native.get(name).then(_pipeline).within(self._flow._limit(timeout))
+        return await self._native.get(text(name, "name")).then(_pipeline).within(self._flow._limit(timeout))
 
     async def daily_statistics(
         self, name: str, *, days: int = DEFAULT_DAYS, timeout: Duration | None = None
     ) -> builtins.list[DailyStatistics]:
         """The last ``days`` days on which a run of a pipeline ended, newest first, in UTC."""
-        return await self._native.daily_statistics(name, days).then(_days).within(self._flow._limit(timeout))
+        return await _daily(self._native, name, days).then(_days).within(self._flow._limit(timeout))

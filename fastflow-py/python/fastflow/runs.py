@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from ._frozen import FrozenMapping
-from ._given import choices, count_or_none
+from ._given import UINT32_MAX, UINT64_MAX, choices, count_or_none, mapping, priority_or_none, text, text_or_none, whole
 from ._time import Duration, seconds_or_none
 from .errors import ConflictError, InvalidError, RunFailedError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _R = TypeVar("_R", bound="RunData")
 
 _PAGE_ROWS = 1000
+_POSITION_DIGITS = 40
 # How the arguments of a task are named; the module that decides it is not needed to read runs.
 _ARGUMENTS_NAME = "TASK_ARGUMENTS"
 
@@ -329,8 +330,17 @@ def _page_rows(left: int | None) -> int:
     return _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
 
 
+def _id(id: UUID | str) -> str:
+    return text(str(id), "id")
+
+
 def _ids(runs: Iterable[RunData | UUID | str]) -> list[str]:
-    return [str(run.id if isinstance(run, RunData) else run) for run in runs]
+    return [_id(run.id if isinstance(run, RunData) else run) for run in runs]
+
+
+def _newest(run: RunData) -> int:
+    """The number of its newest attempt; of the first one while there is none."""
+    return max(run.attempt, 1)
 
 
 def _unique(ids: list[str]) -> list[str]:
@@ -341,23 +351,30 @@ def _position(after: str | LogLine | None) -> tuple[int, int]:
     """The attempt and the offset of a position."""
     if after is None:
         return 1, 0
-    text = after if isinstance(after, str) else after.position
-    attempt, separator, offset = text.partition(":")
-    if not separator or not attempt.isdecimal() or not offset.isdecimal() or int(attempt) < 1:
-        raise InvalidError(f"{text!r} is no position in a log: give the `position` of a line, such as '1:4096'")
+    position = getattr(after, "position", after)
+    if not isinstance(position, str):
+        raise TypeError(f"`after` is a line of a log, or the `position` of one, and not of the type {type(after).__name__}")
+    attempt, separator, offset = position.partition(":")
+    good = separator and all(each.isdecimal() and len(each) <= _POSITION_DIGITS for each in (attempt, offset))
+    if not good or not 1 <= int(attempt) <= UINT32_MAX or int(offset) > UINT64_MAX:
+        raise InvalidError(
+            f"`after` is {position[:_POSITION_DIGITS]!r}, no position in a log: give the `position` of a line, such as "
+            "'1:4096'"
+        )
     return int(attempt), int(offset)
 
 
 def _texts(parameters: Mapping[str, object] | None) -> list[tuple[str, str]]:
     """Parameters as programs find them."""
     texts: list[tuple[str, str]] = []
-    for name, value in (parameters or {}).items():
+    for name, value in mapping({} if parameters is None else parameters, "parameters").items():
+        text(name, "parameters")
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise InvalidError(
                 f"the parameter {name!r} is a {type(value).__name__}: programs find parameters as environment "
                 "variables, so give a str, an int or a float"
             )
-        texts.append((name, str(value)))
+        texts.append((name, text(str(value), name)))
     return texts
 
 
@@ -381,13 +398,13 @@ class _Operations:
         executor: str | None,
     ) -> Operation[dict[str, Any]]:
         return self._native.submit(
-            pipeline,
+            text(pipeline, "pipeline"),
             _texts(parameters),
-            priority=priority,
-            config=config,
-            key=key,
+            priority=priority_or_none(priority),
+            config=text_or_none(config, "config"),
+            key=text_or_none(key, "key"),
             delay=seconds_or_none(delay, "delay"),
-            executor=executor,
+            executor=text_or_none(executor, "executor"),
         )
 
     def page(
@@ -399,7 +416,10 @@ class _Operations:
     ) -> Operation[tuple[list[dict[str, Any]], str | None]]:
         statuses = choices(Status, status, "status")
         return self._native.page(
-            pipeline=pipeline, statuses=[each.value for each in statuses], before=before, limit=limit
+            pipeline=text_or_none(pipeline, "pipeline"),
+            statuses=[each.value for each in statuses],
+            before=before,
+            limit=limit,
         )
 
     def logs(self, id: str, after: str | LogLine | None, timeout: Duration | None) -> Stream[LogLine]:
@@ -537,7 +557,7 @@ class Runs:
         Traceback (most recent call last):
         fastflow.errors.NotFoundError: no such run (run: 019aa2f0-7c3c-7def-8000-000000000001)
         """
-        return self._run(self._native.get(str(id)).block(self._flow._limit(timeout)))
+        return self._run(self._native.get(_id(id)).block(self._flow._limit(timeout)))
 
     def list(
         self,
@@ -576,7 +596,7 @@ class Runs:
         Raises:
             TimedOutError: it has not ended within ``timeout``. The run goes on.
         """
-        return self._run(self._native.wait(str(id)).block(seconds_or_none(timeout)))
+        return self._run(self._native.wait(_id(id)).block(seconds_or_none(timeout)))
 
     def dead_letters(
         self, *, limit: int | None = None, timeout: Duration | None = None
@@ -636,18 +656,18 @@ class Runs:
         self, id: UUID | str, *, after: str | LogLine | None = None, timeout: Duration | None = None
     ) -> Iterator[LogLine]:
         """The log of all attempts of a run, live, until it has ended."""
-        return self._operations.logs(str(id), after, timeout)
+        return self._operations.logs(_id(id), after, timeout)
 
     def usage(
         self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> Iterator[UsageSample]:
         """What an attempt uses of the machine, live; the newest attempt, when none is named."""
-        number = self.get(id, timeout=timeout).attempt if attempt is None else attempt
-        return self._operations.usage(str(id), max(number, 1), timeout)
+        number = _newest(self.get(id, timeout=timeout)) if attempt is None else whole(attempt, "attempt", 1)
+        return self._operations.usage(_id(id), number, timeout)
 
     def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
-        return self._native.attempts(str(id)).then(_attempts).block(self._flow._limit(timeout))
+        return self._native.attempts(_id(id)).then(_attempts).block(self._flow._limit(timeout))
 
     def cancel(self, id: UUID | str, *, timeout: Duration | None = None) -> Run:
         """Asks for the end of a run.
@@ -655,20 +675,20 @@ class Runs:
         Raises:
             ConflictError: it has ended.
         """
-        return self._run(self._native.cancel(str(id)).block(self._flow._limit(timeout)))
+        return self._run(self._native.cancel(_id(id)).block(self._flow._limit(timeout)))
 
     def rerun(self, id: UUID | str, *, newest_revision: bool = False, timeout: Duration | None = None) -> Run:
         """Runs it again: what it executed, or what its pipeline is now."""
-        return self._run(self._native.rerun(str(id), newest_revision).block(self._flow._limit(timeout)))
+        return self._run(self._native.rerun(_id(id), newest_revision).block(self._flow._limit(timeout)))
 
     def directory(self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None) -> Path:
         """The directory of an attempt, the newest when none is named."""
-        number = self.get(id, timeout=timeout).attempt if attempt is None else attempt
-        return self._native.directory(str(id), max(number, 1)).block(self._flow._limit(timeout))
+        number = _newest(self.get(id, timeout=timeout)) if attempt is None else whole(attempt, "attempt", 1)
+        return self._native.directory(_id(id), number).block(self._flow._limit(timeout))
 
     def explain(self, id: UUID | str, *, timeout: Duration | None = None) -> str:
         """Why a run waits, or ended as it did: one line a fact."""
-        return self._native.explain(str(id)).block(self._flow._limit(timeout))
+        return self._native.explain(_id(id)).block(self._flow._limit(timeout))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -748,7 +768,7 @@ class AsyncRuns:
 
     async def get(self, id: UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
         """One run."""
-        return self._run(await self._native.get(str(id)).within(self._flow._limit(timeout)))
+        return self._run(await self._native.get(_id(id)).within(self._flow._limit(timeout)))
 
     async def list(
         self,
@@ -772,7 +792,7 @@ class AsyncRuns:
 
     async def wait(self, id: UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
         """One run, once it has ended."""
-        return self._run(await self._native.wait(str(id)).within(seconds_or_none(timeout)))
+        return self._run(await self._native.wait(_id(id)).within(seconds_or_none(timeout)))
 
     async def dead_letters(
         self, *, limit: int | None = None, timeout: Duration | None = None
@@ -806,37 +826,37 @@ class AsyncRuns:
         self, id: UUID | str, *, after: str | LogLine | None = None, timeout: Duration | None = None
     ) -> AsyncIterator[LogLine]:
         """The log of all attempts of a run, live, until it has ended; for ``async for``."""
-        return self._operations.logs(str(id), after, timeout)
+        return self._operations.logs(_id(id), after, timeout)
 
     async def usage(
         self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> AsyncIterator[UsageSample]:
         """What an attempt uses of the machine, live; for ``async for``."""
-        number = (await self.get(id, timeout=timeout)).attempt if attempt is None else attempt
-        async for sample in self._operations.usage(str(id), max(number, 1), timeout):
+        number = _newest(await self.get(id, timeout=timeout)) if attempt is None else whole(attempt, "attempt", 1)
+        async for sample in self._operations.usage(_id(id), number, timeout):
             yield sample
 
     async def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
-        return await self._native.attempts(str(id)).then(_attempts).within(self._flow._limit(timeout))
+        return await self._native.attempts(_id(id)).then(_attempts).within(self._flow._limit(timeout))
 
     async def cancel(self, id: UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
         """Asks for the end of a run."""
-        return self._run(await self._native.cancel(str(id)).within(self._flow._limit(timeout)))
+        return self._run(await self._native.cancel(_id(id)).within(self._flow._limit(timeout)))
 
     async def rerun(
         self, id: UUID | str, *, newest_revision: bool = False, timeout: Duration | None = None
     ) -> AsyncRun:
         """Runs it again: what it executed, or what its pipeline is now."""
-        return self._run(await self._native.rerun(str(id), newest_revision).within(self._flow._limit(timeout)))
+        return self._run(await self._native.rerun(_id(id), newest_revision).within(self._flow._limit(timeout)))
 
     async def directory(
         self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> Path:
         """The directory of an attempt, the newest when none is named."""
-        number = (await self.get(id, timeout=timeout)).attempt if attempt is None else attempt
-        return await self._native.directory(str(id), max(number, 1)).within(self._flow._limit(timeout))
+        number = _newest(await self.get(id, timeout=timeout)) if attempt is None else whole(attempt, "attempt", 1)
+        return await self._native.directory(_id(id), number).within(self._flow._limit(timeout))
 
     async def explain(self, id: UUID | str, *, timeout: Duration | None = None) -> str:
         """Why a run waits, or ended as it did: one line a fact."""
-        return await self._native.explain(str(id)).within(self._flow._limit(timeout))
+        return await self._native.explain(_id(id)).within(self._flow._limit(timeout))

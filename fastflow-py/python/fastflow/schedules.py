@@ -12,8 +12,19 @@ from uuid import UUID
 
 from . import _fastflow
 from ._frozen import FrozenMapping
-from ._given import count_or_none
-from ._time import Duration, seconds
+from ._given import (
+    UINT32_MAX,
+    choice_or_none,
+    count_or_none,
+    of_kind,
+    priority_or_none,
+    text,
+    text_or_none,
+    texts,
+    whole,
+    whole_or_none,
+)
+from ._time import Duration, instant_or_none, moment_or_none, seconds
 from .errors import InvalidError
 from .runs import _texts
 
@@ -255,7 +266,11 @@ def explain_cron(
     >>> explain_cron("* 5 * * *").warnings
     ('minutes `*` run 60 times in each of the hours: `0` would run once',)
     """
-    record = _fastflow.explain_cron(text, timezone, gap=gap, fold=fold, after=_instant(after), limit=limit)
+    # The parameter hides what checks a text.
+    cron, zone = texts([text], "text") + texts([timezone], "timezone")
+    gap, fold = choice_or_none(GapRule, gap, "gap"), choice_or_none(FoldRule, fold, "fold")
+    after, limit = instant_or_none(after, "after"), whole(limit, "limit", 0)
+    record = _fastflow.explain_cron(cron, zone, gap=gap, fold=fold, after=after, limit=limit)
     return CronExplanation(
         description=record["description"],
         warnings=tuple(record["warnings"]),
@@ -264,23 +279,10 @@ def explain_cron(
     )
 
 
-def _instant(time: datetime | None) -> datetime | None:
-    """Refuses what stands for another instant on every machine."""
-    if time is not None and time.tzinfo is None:
-        raise InvalidError(f"{time} is no instant: give it a tzinfo, such as `datetime.timezone.utc`")
-    return time
-
-
-def _moment(moment: Moment | None) -> str | None:
-    if isinstance(moment, datetime):
-        _instant(moment)
-    return None if moment is None else moment.isoformat()
-
-
-def _whole_seconds(name: str, duration: Duration) -> int:
+def _whole_seconds(name: str, duration: Duration, least: int = 0) -> int:
     given = seconds(duration, name)
-    if not given.is_integer() or not 0 <= given < 2**32:
-        raise InvalidError(f"`{name}` is given in whole seconds, from 0 on; this is {given}")
+    if not given.is_integer() or not least <= given <= UINT32_MAX:
+        raise InvalidError(f"`{name}` is given in whole seconds, from {least} to {UINT32_MAX}; this is {given}")
     return int(given)
 
 
@@ -330,14 +332,23 @@ class _Operations:
             found = " and ".join(rules) or "none"
             raise InvalidError(f"a schedule follows one of `cron`, `interval` and `once`; given: {found}")
         interval = given.pop("interval")
-        given["id"] = id
-        given["interval_seconds"] = None if interval is None else _whole_seconds("interval", interval)
+        given["id"] = text(id, "id")
+        given["interval_seconds"] = None if interval is None else _whole_seconds("interval", interval, 1)
         given["catch_up_window_seconds"] = _whole_seconds("catch_up_window", given.pop("catch_up_window"))
         given["jitter_seconds"] = _whole_seconds("jitter", given.pop("jitter"))
         for name in ("once", "start", "end"):
-            given[name] = _moment(given[name])
+            given[name] = moment_or_none(given[name], name)
+        for name in ("cron", "timezone", "config"):
+            given[name] = text_or_none(given[name], name)
+        for name, kind in (("overlap", Overlap), ("gap", GapRule), ("fold", FoldRule)):
+            chosen = choice_or_none(kind, given[name], name)
+            given[name] = None if chosen is None else chosen.value
+        given["max_instances"] = whole_or_none(given["max_instances"], "max_instances", 1)
+        given["catch_up"] = whole_or_none(given["catch_up"], "catch_up", 0)
+        given["priority"] = priority_or_none(given["priority"])
+        given["enabled"] = of_kind(bool, given["enabled"], "enabled")
         given["parameters"] = _texts(given["parameters"])
-        given["blackouts"] = list(given["blackouts"])
+        given["blackouts"] = texts(given["blackouts"], "blackouts")
         return self._native.put(given).then(_schedule)
 
     def ticks(
@@ -349,9 +360,9 @@ class _Operations:
     ) -> Operation[list[Tick]]:
         since, before = window
         return self._native.ticks(
-            schedule=schedule,
-            since=_instant(since),
-            before=_instant(before),
+            schedule=text_or_none(schedule, "schedule"),
+            since=instant_or_none(since, "since"),
+            before=instant_or_none(before, "before"),
             behind=None if behind is None else (behind.at, behind.schedule),
             limit=_page_rows(left),
         ).then(_ticks)
@@ -382,7 +393,7 @@ class Schedules:
         Raises:
             NotFoundError: there is no such schedule.
         """
-        return self._native.get(id).then(_schedule).block(self._flow._limit(timeout))
+        return self._native.get(text(id, "id")).then(_schedule).block(self._flow._limit(timeout))
 
     def put(
         self,
@@ -478,7 +489,7 @@ class Schedules:
             NotFoundError: there is no such schedule.
             InvalidError: files declare it: its file says whether it is enabled.
         """
-        return self._native.set_enabled(id, enabled).then(_schedule).block(self._flow._limit(timeout))
+        return self._native.set_enabled(text(id, "id"), of_kind(bool, enabled, "enabled")).then(_schedule).block(self._flow._limit(timeout))
 
     def remove(self, id: str, *, timeout: Duration | None = None) -> None:
         """Removes a schedule. Its ledger stays, and its runs go on.
@@ -487,7 +498,7 @@ class Schedules:
             NotFoundError: there is no such schedule.
             InvalidError: files declare it: remove it there.
         """
-        self._native.remove(id).block(self._flow._limit(timeout))
+        self._native.remove(text(id, "id")).block(self._flow._limit(timeout))
 
     def next(self, id: str, *, limit: int = 5, timeout: Duration | None = None) -> builtins.list[datetime]:
         """The next instants of a schedule; at most ``limit``, and never more than 10,000.
@@ -496,7 +507,7 @@ class Schedules:
         >>> [(at.month, at.day) for at in flow.schedules.next("hello@yearly", limit=2)]
         [(1, 1), (1, 1)]
         """
-        return self._native.next(id, limit).block(self._flow._limit(timeout))
+        return self._native.next(text(id, "id"), whole(limit, "limit", 0)).block(self._flow._limit(timeout))
 
     def upcoming(
         self, *, within: Duration = timedelta(days=7), limit: int = 100, timeout: Duration | None = None
@@ -510,7 +521,7 @@ class Schedules:
         >>> [upcoming.schedule for upcoming in flow.schedules.upcoming(within=2 * 3600)]
         ['hello@hourly', 'hello@hourly']
         """
-        return self._native.upcoming(seconds(within, "within"), limit).then(_upcoming).block(self._flow._limit(timeout))
+        return self._native.upcoming(seconds(within, "within"), whole(limit, "limit", 0)).then(_upcoming).block(self._flow._limit(timeout))
 
     def ticks(
         self,
@@ -557,7 +568,7 @@ class AsyncSchedules:
 
     async def get(self, id: str, *, timeout: Duration | None = None) -> Schedule:
         """One schedule. See :meth:`Schedules.get`."""
-        return await self._native.get(id).then(_schedule).within(self._flow._limit(timeout))
+        return await self._native.get(text(id, "id")).then(_schedule).within(self._flow._limit(timeout))
 
     async def put(
         self,
@@ -609,21 +620,21 @@ class AsyncSchedules:
 
     async def set_enabled(self, id: str, enabled: bool, *, timeout: Duration | None = None) -> Schedule:
         """Switches a schedule on or off. See :meth:`Schedules.set_enabled`."""
-        return await self._native.set_enabled(id, enabled).then(_schedule).within(self._flow._limit(timeout))
+        return await self._native.set_enabled(text(id, "id"), of_kind(bool, enabled, "enabled")).then(_schedule).within(self._flow._limit(timeout))
 
     async def remove(self, id: str, *, timeout: Duration | None = None) -> None:
         """Removes a schedule. Its ledger stays, and its runs go on. See :meth:`Schedules.remove`."""
-        await self._native.remove(id).within(self._flow._limit(timeout))
+        await self._native.remove(text(id, "id")).within(self._flow._limit(timeout))
 
     async def next(self, id: str, *, limit: int = 5, timeout: Duration | None = None) -> builtins.list[datetime]:
         """The next instants of a schedule; at most ``limit``, and never more than 10,000."""
-        return await self._native.next(id, limit).within(self._flow._limit(timeout))
+        return await self._native.next(text(id, "id"), whole(limit, "limit", 0)).within(self._flow._limit(timeout))
 
     async def upcoming(
         self, *, within: Duration = timedelta(days=7), limit: int = 100, timeout: Duration | None = None
     ) -> builtins.list[Upcoming]:
         """What will run within this time, over all schedules, in order. See :meth:`Schedules.upcoming`."""
-        operation = self._native.upcoming(seconds(within, "within"), limit).then(_upcoming)
+        operation = self._native.upcoming(seconds(within, "within"), whole(limit, "limit", 0)).then(_upcoming)
         return await operation.within(self._flow._limit(timeout))
 
     async def ticks(
