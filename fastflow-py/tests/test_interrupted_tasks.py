@@ -30,6 +30,10 @@ def waits_for_a_file(path: str) -> str:
     return "done"
 
 
+def leaves_a_mark(path: str) -> None:
+    open(path, "w").close()
+
+
 def assert_all_cancelled(flow: fastflow.Flow) -> None:
     """A run that was asked to end may take a while; one that was not would never end."""
     ended = flow.runs.wait_all(flow.runs.list(), timeout=LIMIT_SECONDS)
@@ -137,6 +141,31 @@ def test_one_that_cannot_be_cancelled_leaves_none_of_the_others(
     (first,) = [run for run in flow.runs.list() if run.parameters["TASK_ARGUMENTS"] == '{"args": [1], "kwargs": {}}']
     first.cancel()
     assert_all_cancelled(flow)
+
+
+def test_a_call_whose_submission_came_to_nothing_never_begins(
+    flow: fastflow.Flow, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    real = tasks._Base._submission
+    refused: list[str] = []
+
+    class Refused:
+        def block(self, limit: float) -> Any:
+            raise fastflow.UnavailableError("the disk is full, say")
+
+    def refused_first(self: Any, flight: Any, *args: Any) -> Any:
+        if flight.key in refused:
+            return real(self, flight, *args)
+        refused.append(flight.key)
+        return Refused()
+
+    monkeypatch.setattr(tasks._Base, "_submission", refused_first)
+    for number in range(5):
+        with pytest.raises(fastflow.UnavailableError):
+            flow.task(leaves_a_mark)(str(tmp_path / f"begun-{number}"))
+    assert_all_cancelled(flow)
+    assert len(refused) == 5 and all(run.attempt == 0 for run in flow.runs.list())
+    assert not list(tmp_path.glob("begun-*"))
 
 
 PROGRAM = """

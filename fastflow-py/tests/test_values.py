@@ -161,6 +161,7 @@ async def test_without_end_is_without_limit(pipelines: Path, data_dir: Path) -> 
         assert [line.text async for line in run.logs(timeout=endless)]
     with fastflow.open(pipelines, data_dir=data_dir, timeout=endless) as again:
         assert again.runs.get(run.id).wait(timeout=endless).status is Status.SUCCESS
+        assert again.run("hello").view().wait(timeout=endless).status is Status.SUCCESS
         with pytest.raises(fastflow.InvalidError, match="not a length of time"):
             again.run("hello", delay=endless)
         with pytest.raises(fastflow.InvalidError, match="`time_limit` has an end"):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import operator
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar, cast
 
 from .errors import InvalidError
 
@@ -60,18 +60,22 @@ def of_kind(kind: type[_T], value: _T, name: str) -> _T:
     return value
 
 
-def several_of(kind: type[_T], values: Iterable[_T], name: str) -> list[_T]:
+def several_of(kind: type[_T], values: Any, name: str) -> list[_T]:
     """Several of one kind."""
-    if not isinstance(values, Iterable):
-        raise TypeError(f"`{name}` takes several of the type {kind.__name__}, and no {type(values).__name__}")
-    return [of_kind(kind, value, name) for value in values]
+    try:
+        several: Iterator[Any] = iter(values)
+    except TypeError:
+        raise TypeError(
+            f"`{name}` takes several of the type {kind.__name__}, and no {type(values).__name__}"
+        ) from None
+    return [of_kind(kind, value, name) for value in several]
 
 
-def mapping(values: Mapping[str, _T], name: str) -> Mapping[str, _T]:
+def mapping(values: Any, name: str) -> Mapping[str, Any]:
     """Values by their names."""
     if not isinstance(values, Mapping):
         raise TypeError(f"`{name}` is a mapping of names to values, and not of the type {type(values).__name__}")
-    return values
+    return cast("Mapping[str, Any]", values)
 
 
 def whole(value: int, name: str, least: int, most: int = UINT32_MAX) -> int:
@@ -104,7 +108,7 @@ def priority_or_none(value: int | None) -> int | None:
     return whole_or_none(value, "priority", PRIORITY_MIN, PRIORITY_MAX)
 
 
-def size_or_none(value: Size | None, name: str) -> Size | None:
+def size_or_none(value: Any, name: str) -> Size | None:
     """An amount of bytes, if one was given. What a text says is read by the native half."""
     if value is None or isinstance(value, str):
         return value
@@ -139,7 +143,7 @@ def path(value: PathLike | None) -> Path | None:
     return None if value is None else Path(value).expanduser()
 
 
-def existing_path(value: PathLike, name: str) -> Path:
+def possible_path(value: PathLike, name: str) -> Path:
     """A path that a file could have."""
     found = Path(value)
     try:

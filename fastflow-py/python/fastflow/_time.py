@@ -38,7 +38,7 @@ def _number(duration: Any, name: str) -> float:
         ) from None
 
 
-def instant_or_none(time: datetime | None, name: str) -> datetime | None:
+def instant_or_none(time: Any, name: str) -> datetime | None:
     """Refuses what stands for another instant on every machine."""
     if time is None:
         return None
@@ -49,13 +49,14 @@ def instant_or_none(time: datetime | None, name: str) -> datetime | None:
     return time
 
 
-def moment(moment: date | datetime, name: str) -> str:
+def moment(moment: Any, name: str) -> str:
     """A day or an instant, as the native half takes it."""
     if isinstance(moment, datetime):
         instant_or_none(moment, name)
     elif not isinstance(moment, date):
         raise TypeError(f"`{name}` is of the type date or datetime, and not {type(moment).__name__}")
-    return moment.isoformat()
+    written: str = moment.isoformat()
+    return written
 
 
 def moment_or_none(given: date | datetime | None, name: str) -> str | None:

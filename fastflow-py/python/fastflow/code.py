@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ._given import PathLike, Size, existing_path, mapping, priority_or_none, text, text_or_none, texts
+from ._given import PathLike, Size, mapping, possible_path, priority_or_none, text, text_or_none, texts
 from ._time import Duration, seconds, seconds_or_none
 from .errors import InvalidError, NotFoundError
 
@@ -110,7 +110,7 @@ def snippet(code: str, name: str, options: CodeOptions) -> Prepared:
 
 def script(path: PathLike, options: CodeOptions) -> Prepared:
     """A script of one file."""
-    path = existing_path(path, "path")
+    path = possible_path(path, "path")
     try:
         content = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError) as error:
@@ -120,7 +120,7 @@ def script(path: PathLike, options: CodeOptions) -> Prepared:
 
 def folder(path: PathLike, options: CodeOptions) -> Prepared:
     """A folder with a ``main.py``, as it is now."""
-    path = existing_path(path, "path")
+    path = possible_path(path, "path")
     if not path.is_dir():
         raise NotFoundError("there is no such folder", path=str(path))
     files: list[tuple[str, bytes]] = []

@@ -8,9 +8,11 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from ._given import text, text_or_none, whole, whole_or_none
 from ._time import Duration, seconds_or_none
 
 if TYPE_CHECKING:
+    from ._fastflow import Operation
     from ._fastflow import Packages as NativePackages
     from .flow import AsyncFlow, Flow
 
@@ -200,6 +202,21 @@ def _audits(records: list[dict[str, Any]]) -> list[Audit]:
     return [_audit(record) for record in records]
 
 
+def _used(
+    native: NativePackages, name: str, versions: str | None, before: UUID | None, limit: int | None
+) -> Operation[dict[str, Any]]:
+    return native.used(
+        text(name, "name"),
+        versions=text_or_none(versions, "versions"),
+        before=None if before is None else text(str(before), "before"),
+        limit=whole_or_none(limit, "limit", 1),
+    )
+
+
+def _audited(native: NativePackages, environment: str | None, limit: int) -> Operation[list[Audit]]:
+    return native.audits(text_or_none(environment, "environment"), whole(limit, "limit", 1)).then(_audits)
+
+
 class Packages:
     """The packages of the environments of a flow.
 
@@ -223,7 +240,7 @@ class Packages:
         Raises:
             NotFoundError: there is no such run, or no attempt of it had an environment so far.
         """
-        return self._native.of_run(str(id)).then(_environment).block(self._flow._limit(timeout))
+        return self._native.of_run(text(str(id), "id")).then(_environment).block(self._flow._limit(timeout))
 
     def of_environment(self, id: str, *, timeout: Duration | None = None) -> EnvironmentPackages:
         """An environment as it was recorded.
@@ -231,7 +248,7 @@ class Packages:
         Raises:
             NotFoundError: it is not recorded.
         """
-        return self._native.of_environment(id).then(_environment).block(self._flow._limit(timeout))
+        return self._native.of_environment(text(id, "id")).then(_environment).block(self._flow._limit(timeout))
 
     def used(
         self,
@@ -254,8 +271,7 @@ class Packages:
         >>> flow.packages.used("urllib3", versions="<2.2").pipelines
         ()
         """
-        older = None if before is None else str(before)
-        operation = self._native.used(name, versions=versions, before=older, limit=limit)
+        operation = _used(self._native, name, versions, before, limit)
         return operation.then(_use).block(self._flow._limit(timeout))
 
     def sbom_of_run(self, id: UUID | str, *, timeout: Duration | None = None) -> dict[str, Any]:
@@ -264,7 +280,7 @@ class Packages:
         Raises:
             NotFoundError: there is no such run, it had no environment, or nobody knows its packages.
         """
-        return self._native.sbom_of_run(str(id)).block(self._flow._limit(timeout))
+        return self._native.sbom_of_run(text(str(id), "id")).block(self._flow._limit(timeout))
 
     def sbom_of_environment(self, id: str, *, timeout: Duration | None = None) -> dict[str, Any]:
         """The bill of materials of an environment, as CycloneDX 1.6. It is the same whenever it is asked for.
@@ -272,7 +288,7 @@ class Packages:
         Raises:
             NotFoundError: there is no such environment, or nobody knows its packages.
         """
-        return self._native.sbom_of_environment(id).block(self._flow._limit(timeout))
+        return self._native.sbom_of_environment(text(id, "id")).block(self._flow._limit(timeout))
 
     def audit(self, environment: str, *, timeout: Duration | None = None) -> Audit:
         """Audits the packages of an environment, now, and keeps what is found; it has a limit of its own.
@@ -283,7 +299,7 @@ class Packages:
             NotFoundError: the environment is not recorded, or nobody knows its packages.
             TimedOutError: it took longer than ``timeout``. Nothing is kept.
         """
-        return self._native.audit(environment).then(_audit).block(seconds_or_none(timeout))
+        return self._native.audit(text(environment, "environment")).then(_audit).block(seconds_or_none(timeout))
 
     def audits(
         self, environment: str | None = None, *, limit: int = DEFAULT_AUDITS, timeout: Duration | None = None
@@ -293,7 +309,7 @@ class Packages:
         >>> flow.packages.audits()
         []
         """
-        return self._native.audits(environment, limit).then(_audits).block(self._flow._limit(timeout))
+        return _audited(self._native, environment, limit).block(self._flow._limit(timeout))
 
 
 class AsyncPackages:
@@ -307,11 +323,11 @@ class AsyncPackages:
 
     async def of_run(self, id: UUID | str, *, timeout: Duration | None = None) -> EnvironmentPackages:
         """The environment of the newest attempt of a run that had one. See :meth:`Packages.of_run`."""
-        return await self._native.of_run(str(id)).then(_environment).within(self._flow._limit(timeout))
+        return await self._native.of_run(text(str(id), "id")).then(_environment).within(self._flow._limit(timeout))
 
     async def of_environment(self, id: str, *, timeout: Duration | None = None) -> EnvironmentPackages:
         """An environment as it was recorded. See :meth:`Packages.of_environment`."""
-        return await self._native.of_environment(id).then(_environment).within(self._flow._limit(timeout))
+        return await self._native.of_environment(text(id, "id")).then(_environment).within(self._flow._limit(timeout))
 
     async def used(
         self,
@@ -323,24 +339,23 @@ class AsyncPackages:
         timeout: Duration | None = None,
     ) -> PackageUse:
         """Who used a package: environments, pipelines, and a page of runs. See :meth:`Packages.used`."""
-        older = None if before is None else str(before)
-        operation = self._native.used(name, versions=versions, before=older, limit=limit)
+        operation = _used(self._native, name, versions, before, limit)
         return await operation.then(_use).within(self._flow._limit(timeout))
 
     async def sbom_of_run(self, id: UUID | str, *, timeout: Duration | None = None) -> dict[str, Any]:
         """The bill of materials of a run, as CycloneDX 1.6. See :meth:`Packages.sbom_of_run`."""
-        return await self._native.sbom_of_run(str(id)).within(self._flow._limit(timeout))
+        return await self._native.sbom_of_run(text(str(id), "id")).within(self._flow._limit(timeout))
 
     async def sbom_of_environment(self, id: str, *, timeout: Duration | None = None) -> dict[str, Any]:
         """The bill of materials of an environment, as CycloneDX 1.6. See :meth:`Packages.sbom_of_environment`."""
-        return await self._native.sbom_of_environment(id).within(self._flow._limit(timeout))
+        return await self._native.sbom_of_environment(text(id, "id")).within(self._flow._limit(timeout))
 
     async def audit(self, environment: str, *, timeout: Duration | None = None) -> Audit:
         """Audits the packages of an environment, now, and keeps what is found. See :meth:`Packages.audit`."""
-        return await self._native.audit(environment).then(_audit).within(seconds_or_none(timeout))
+        return await self._native.audit(text(environment, "environment")).then(_audit).within(seconds_or_none(timeout))
 
     async def audits(
         self, environment: str | None = None, *, limit: int = DEFAULT_AUDITS, timeout: Duration | None = None
     ) -> list[Audit]:
         """The audits of one environment, or of all, newest first. See :meth:`Packages.audits`."""
-        return await self._native.audits(environment, limit).then(_audits).within(self._flow._limit(timeout))
+        return await _audited(self._native, environment, limit).within(self._flow._limit(timeout))

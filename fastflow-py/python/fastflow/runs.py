@@ -353,7 +353,7 @@ def _position(after: str | LogLine | None) -> tuple[int, int]:
         return 1, 0
     position = getattr(after, "position", after)
     if not isinstance(position, str):
-        raise TypeError(f"`after` is a line of a log, or the `position` of one, and not of the type {type(after).__name__}")
+        raise TypeError(f"`after` is a line of a log, or the `position` of one, and no {type(after).__name__}")
     attempt, separator, offset = position.partition(":")
     good = separator and all(each.isdecimal() and len(each) <= _POSITION_DIGITS for each in (attempt, offset))
     if not good or not 1 <= int(attempt) <= UINT32_MAX or int(offset) > UINT64_MAX:

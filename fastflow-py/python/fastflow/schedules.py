@@ -351,6 +351,12 @@ class _Operations:
         given["blackouts"] = texts(given["blackouts"], "blackouts")
         return self._native.put(given).then(_schedule)
 
+    def set_enabled(self, id: str, enabled: bool) -> Operation[Schedule]:
+        return self._native.set_enabled(text(id, "id"), of_kind(bool, enabled, "enabled")).then(_schedule)
+
+    def upcoming(self, within: Duration, limit: int) -> Operation[list[Upcoming]]:
+        return self._native.upcoming(seconds(within, "within"), whole(limit, "limit", 0)).then(_upcoming)
+
     def ticks(
         self,
         schedule: str | None,
@@ -489,7 +495,7 @@ class Schedules:
             NotFoundError: there is no such schedule.
             InvalidError: files declare it: its file says whether it is enabled.
         """
-        return self._native.set_enabled(text(id, "id"), of_kind(bool, enabled, "enabled")).then(_schedule).block(self._flow._limit(timeout))
+        return self._operations.set_enabled(id, enabled).block(self._flow._limit(timeout))
 
     def remove(self, id: str, *, timeout: Duration | None = None) -> None:
         """Removes a schedule. Its ledger stays, and its runs go on.
@@ -521,7 +527,7 @@ class Schedules:
         >>> [upcoming.schedule for upcoming in flow.schedules.upcoming(within=2 * 3600)]
         ['hello@hourly', 'hello@hourly']
         """
-        return self._native.upcoming(seconds(within, "within"), whole(limit, "limit", 0)).then(_upcoming).block(self._flow._limit(timeout))
+        return self._operations.upcoming(within, limit).block(self._flow._limit(timeout))
 
     def ticks(
         self,
@@ -620,7 +626,7 @@ class AsyncSchedules:
 
     async def set_enabled(self, id: str, enabled: bool, *, timeout: Duration | None = None) -> Schedule:
         """Switches a schedule on or off. See :meth:`Schedules.set_enabled`."""
-        return await self._native.set_enabled(text(id, "id"), of_kind(bool, enabled, "enabled")).then(_schedule).within(self._flow._limit(timeout))
+        return await self._operations.set_enabled(id, enabled).within(self._flow._limit(timeout))
 
     async def remove(self, id: str, *, timeout: Duration | None = None) -> None:
         """Removes a schedule. Its ledger stays, and its runs go on. See :meth:`Schedules.remove`."""
@@ -634,8 +640,7 @@ class AsyncSchedules:
         self, *, within: Duration = timedelta(days=7), limit: int = 100, timeout: Duration | None = None
     ) -> builtins.list[Upcoming]:
         """What will run within this time, over all schedules, in order. See :meth:`Schedules.upcoming`."""
-        operation = self._native.upcoming(seconds(within, "within"), whole(limit, "limit", 0)).then(_upcoming)
-        return await operation.within(self._flow._limit(timeout))
+        return await self._operations.upcoming(within, limit).within(self._flow._limit(timeout))
 
     async def ticks(
         self,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
 
 from ._frozen import FrozenMapping
-from ._given import at_most_one
+from ._given import at_most_one, text
 from ._time import Duration, seconds_or_none
 from .errors import InvalidError
 
@@ -218,6 +218,14 @@ def _page(
     return native.page(None if scope is None else str(scope), after, _PAGE)
 
 
+def _named(scope: SecretScope, name: str) -> tuple[str, str]:
+    return text(str(scope), "scope"), text(name, "name")
+
+
+def _sealed(native: NativeSecrets, pipeline: str, variable: str, value: str) -> Operation[str]:
+    return native.seal_text(text(pipeline, "pipeline"), text(variable, "variable"), text(value, "value"))
+
+
 class Secrets:
     """The secrets of a flow. Values go in here and do not come out again, but for :meth:`reveal`.
 
@@ -245,13 +253,15 @@ class Secrets:
         Raises:
             InvalidError: the flow has no master key, or no program could get such a value.
         """
-        return self._native.set(str(scope), name, value).then(_set).block(self._flow._limit(timeout))
+        operation = self._native.set(*_named(scope, name), text(value, "value")).then(_set)
+        return operation.block(self._flow._limit(timeout))
 
     def set_parameter(
         self, name: str, value: str, *, scope: SecretScope = SecretScope.GLOBAL, timeout: Duration | None = None
     ) -> SetSecret:
         """Sets a value that anybody may see, for pipelines to name beside secrets. It is neither sealed nor masked."""
-        return self._native.set_parameter(str(scope), name, value).then(_set).block(self._flow._limit(timeout))
+        operation = self._native.set_parameter(*_named(scope, name), text(value, "value")).then(_set)
+        return operation.block(self._flow._limit(timeout))
 
     def remove(
         self, name: str, *, scope: SecretScope = SecretScope.GLOBAL, timeout: Duration | None = None
@@ -261,7 +271,7 @@ class Secrets:
         Raises:
             NotFoundError: there is none.
         """
-        self._native.remove(str(scope), name).block(self._flow._limit(timeout))
+        self._native.remove(*_named(scope, name)).block(self._flow._limit(timeout))
 
     def list(self, *, scope: SecretScope | None = None, timeout: Duration | None = None) -> Iterator[SecretInfo]:
         """What there is, by scope and name; read a page at a time while it is iterated over."""
@@ -277,7 +287,7 @@ class Secrets:
         self, name: str, *, scope: SecretScope = SecretScope.GLOBAL, timeout: Duration | None = None
     ) -> Sequence[SecretVersion]:
         """The values that there are and were under a name, newest first. The values themselves are not kept."""
-        return self._native.versions(str(scope), name).then(_versions).block(self._flow._limit(timeout))
+        return self._native.versions(*_named(scope, name)).then(_versions).block(self._flow._limit(timeout))
 
     def reveal(
         self, name: str, *, scope: SecretScope = SecretScope.GLOBAL, timeout: Duration | None = None
@@ -288,7 +298,7 @@ class Secrets:
             NotFoundError: there is none.
             InvalidError: it cannot be opened.
         """
-        return self._native.reveal(str(scope), name).block(self._flow._limit(timeout))
+        return self._native.reveal(*_named(scope, name)).block(self._flow._limit(timeout))
 
     def rotate(self, *, timeout: Duration | None = None) -> Rotation:
         """Puts every stored secret under the key that seals now, and waits as long as it takes when nothing is said.
@@ -305,7 +315,7 @@ class Secrets:
     def seal_text(self, pipeline: str, variable: str, value: str, *, timeout: Duration | None = None) -> str:
         """A sealed text for ``encrypted_env`` of a ``pipeline.json``: only this pipeline can use it, under this name, with
         the master key."""
-        return self._native.seal_text(pipeline, variable, value).block(self._flow._limit(timeout))
+        return _sealed(self._native, pipeline, variable, value).block(self._flow._limit(timeout))
 
     def wanted(self, *, timeout: Duration | None = None) -> Sequence[WantedSecret]:
         """Which names the pipelines want, and whether there are values for them."""
@@ -325,20 +335,21 @@ class AsyncSecrets:
         self, name: str, value: str, *, scope: SecretScope = SecretScope.GLOBAL, timeout: Duration | None = None
     ) -> SetSecret:
         """Sets a secret, in the place of what there was. See :meth:`Secrets.set`."""
-        return await self._native.set(str(scope), name, value).then(_set).within(self._flow._limit(timeout))
+        operation = self._native.set(*_named(scope, name), text(value, "value")).then(_set)
+        return await operation.within(self._flow._limit(timeout))
 
     async def set_parameter(
         self, name: str, value: str, *, scope: SecretScope = SecretScope.GLOBAL, timeout: Duration | None = None
     ) -> SetSecret:
         """Sets a value that anybody may see. See :meth:`Secrets.set_parameter`."""
-        operation = self._native.set_parameter(str(scope), name, value).then(_set)
+        operation = self._native.set_parameter(*_named(scope, name), text(value, "value")).then(_set)
         return await operation.within(self._flow._limit(timeout))
 
     async def remove(
         self, name: str, *, scope: SecretScope = SecretScope.GLOBAL, timeout: Duration | None = None
     ) -> None:
         """Removes a value. See :meth:`Secrets.remove`."""
-        await self._native.remove(str(scope), name).within(self._flow._limit(timeout))
+        await self._native.remove(*_named(scope, name)).within(self._flow._limit(timeout))
 
     async def list(
         self, *, scope: SecretScope | None = None, timeout: Duration | None = None
@@ -357,13 +368,13 @@ class AsyncSecrets:
         self, name: str, *, scope: SecretScope = SecretScope.GLOBAL, timeout: Duration | None = None
     ) -> Sequence[SecretVersion]:
         """The values that there are and were under a name, newest first."""
-        return await self._native.versions(str(scope), name).then(_versions).within(self._flow._limit(timeout))
+        return await self._native.versions(*_named(scope, name)).then(_versions).within(self._flow._limit(timeout))
 
     async def reveal(
         self, name: str, *, scope: SecretScope = SecretScope.GLOBAL, timeout: Duration | None = None
     ) -> str:
         """The value itself. See :meth:`Secrets.reveal`."""
-        return await self._native.reveal(str(scope), name).within(self._flow._limit(timeout))
+        return await self._native.reveal(*_named(scope, name)).within(self._flow._limit(timeout))
 
     async def rotate(self, *, timeout: Duration | None = None) -> Rotation:
         """Puts every stored secret under the key that seals now. See :meth:`Secrets.rotate`."""
@@ -375,7 +386,7 @@ class AsyncSecrets:
 
     async def seal_text(self, pipeline: str, variable: str, value: str, *, timeout: Duration | None = None) -> str:
         """A sealed text for ``encrypted_env`` of a ``pipeline.json``. See :meth:`Secrets.seal_text`."""
-        return await self._native.seal_text(pipeline, variable, value).within(self._flow._limit(timeout))
+        return await _sealed(self._native, pipeline, variable, value).within(self._flow._limit(timeout))
 
     async def wanted(self, *, timeout: Duration | None = None) -> Sequence[WantedSecret]:
         """Which names the pipelines want, and whether there are values for them."""

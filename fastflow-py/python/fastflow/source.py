@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from ._given import count_or_none, text_or_none
 from ._time import Duration, seconds_or_none
 from .runs import Failure, FailureKind
 
@@ -359,7 +360,7 @@ class Source:
             NotFoundError: there is no such branch, tag or folder.
             InvalidError: what is there is not taken.
         """
-        return self._native.sync(branch).then(_sync).block(seconds_or_none(timeout))
+        return self._native.sync(text_or_none(branch, "branch")).then(_sync).block(seconds_or_none(timeout))
 
     def status(self, *, timeout: Duration | None = None) -> SourceStatus:
         """How the source stands."""
@@ -372,7 +373,7 @@ class Source:
     def syncs(self, *, limit: int | None = None, timeout: Duration | None = None) -> Iterator[Sync]:
         """The log of syncs, newest first; read a page at a time while it is iterated over. It keeps 1,000 lines."""
         before: int | None = None
-        left = limit
+        left = count_or_none(limit, "limit")
         while left is None or left > 0:
             records = _page(self._native, before, left).block(self._flow._limit(timeout))
             if not records:
@@ -415,7 +416,7 @@ class AsyncSource:
 
     async def sync(self, *, branch: str | None = None, timeout: Duration | None = None) -> Sync:
         """Looks for what is new and shows it. See :meth:`Source.sync`."""
-        return await self._native.sync(branch).then(_sync).within(seconds_or_none(timeout))
+        return await self._native.sync(text_or_none(branch, "branch")).then(_sync).within(seconds_or_none(timeout))
 
     async def status(self, *, timeout: Duration | None = None) -> SourceStatus:
         """How the source stands."""
@@ -428,7 +429,7 @@ class AsyncSource:
     async def syncs(self, *, limit: int | None = None, timeout: Duration | None = None) -> AsyncIterator[Sync]:
         """The log of syncs, newest first; for ``async for``."""
         before: int | None = None
-        left = limit
+        left = count_or_none(limit, "limit")
         while left is None or left > 0:
             records = await _page(self._native, before, left).within(self._flow._limit(timeout))
             if not records:

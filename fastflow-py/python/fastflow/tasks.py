@@ -8,6 +8,7 @@ import itertools
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from ._crossing import RESULT_BYTES_MAX, Crossing, Serializer
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+
+_WITHDRAWN_DELAY = timedelta(hours=1)
 
 IN_FLIGHT_MAX = 64
 """How many runs of one ``map`` there are at one time, when nothing is said. How many of them run, the host decides."""
@@ -83,8 +86,10 @@ class _Base(Generic[P, R]):
     def _flight(self, call: Call) -> _Flight[Any]:
         return _Flight(call, self._key or uuid.uuid4().hex)
 
-    def _submission(self, call: Call, key: str | None) -> Operation[dict[str, Any]]:
-        return call.code.submit(self._either._engine.code, call.parameters, key=key, delay=self._delay)
+    def _submission(self, flight: _Flight[Any], delay: Duration | None) -> Operation[dict[str, Any]]:
+        call = flight.call
+        assert call is not None, "it is submitted once"
+        return call.code.submit(self._either._engine.code, call.parameters, key=flight.key, delay=delay)
 
     def _withdraw(self, flights: Iterable[_Flight[Any]]) -> None:
         """Cancels the runs of calls that nobody waits for any more, those that are half submitted included."""
@@ -105,7 +110,8 @@ class _Base(Generic[P, R]):
         if flight.run is not None:
             id = str(flight.run.id)
         elif flight.call is not None:
-            id = self._submission(flight.call, flight.key).block(limit)["id"]
+            # Where the first submission came to nothing, this is another run, which is not to begin.
+            id = self._submission(flight, _WITHDRAWN_DELAY).block(limit)["id"]
         else:
             return
         self._either._engine.runs.cancel(id).block(limit)
@@ -189,8 +195,7 @@ class Task(_Base[P, R]):
             raise
 
     def _submit(self, flight: _Flight[TaskRun[R]]) -> TaskRun[R]:
-        assert flight.call is not None, "it is submitted once"
-        record = self._submission(flight.call, flight.key).block(self._flow._limit(self._timeout))
+        record = self._submission(flight, self._delay).block(self._flow._limit(self._timeout))
         run = flight.run = TaskRun(self._flow.runs._run(record), self._crossing)
         flight.call = None
         return run
@@ -297,7 +302,7 @@ class AsyncTask(_Base[P, R]):
         self._flow = flow
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Runs it isolated, and waits for its result. Who is cancelled has cancelled the run: see :meth:`Task.__call__`."""
+        """Runs it isolated, and waits for its result. Who is cancelled has cancelled the run. See :class:`Task`."""
         flight = self._flight(self._call(args, kwargs))
         try:
             outcome = await (await self._submit(flight))._finished(self._timeout)
@@ -323,8 +328,7 @@ class AsyncTask(_Base[P, R]):
             raise
 
     async def _submit(self, flight: _Flight[AsyncTaskRun[R]]) -> AsyncTaskRun[R]:
-        assert flight.call is not None, "it is submitted once"
-        record = await self._submission(flight.call, flight.key).within(self._flow._limit(self._timeout))
+        record = await self._submission(flight, self._delay).within(self._flow._limit(self._timeout))
         run = flight.run = AsyncTaskRun(self._flow.runs._run(record), self._crossing)
         flight.call = None
         return run

@@ -142,7 +142,7 @@ class FastflowMagics(Magics):
 
     def _cell(self, options: argparse.Namespace, cell: str) -> None:
         flow = self._flow(options.flow)
-        self._refuse_to_lose_a_flow(options)
+        self._refuse_to_lose_a_flow(options.variable)
         given = vars(options)
         chosen = {name: given[name] for name in _OF_CODE if given[name] is not None}
         run = flow.run_code(cell, **cast(Any, chosen))
@@ -194,10 +194,9 @@ class FastflowMagics(Magics):
             "of pipelines, or name the variable that has one by `--flow`"
         )
 
-    def _refuse_to_lose_a_flow(self, options: argparse.Namespace) -> None:
-        holds_one = isinstance(self._names().get(options.variable), (Flow, AsyncFlow))
-        if holds_one or options.variable == options.flow:
-            raise UsageError(f"{options.variable} holds a flow: name another variable for the run by `--as`")
+    def _refuse_to_lose_a_flow(self, variable: str) -> None:
+        if isinstance(self._names().get(variable), (Flow, AsyncFlow)):
+            raise UsageError(f"{variable} holds a flow: name another variable for the run by `--as`")
 
     def _refuse_two(self, variable: str) -> None:
         found = self._names().get(variable)

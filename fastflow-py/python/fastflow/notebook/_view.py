@@ -78,9 +78,10 @@ class View:
         if not self.is_live and not self._sight.run.is_final:
             self._follow()
         if self._thread is not None:
-            self._thread.join(seconds_or_none(timeout))
+            limit = seconds_or_none(timeout)
+            self._thread.join(None if limit is None else min(limit, threading.TIMEOUT_MAX))
             if self._thread.is_alive():
-                raise TimedOutError(f"the run has not ended within {seconds_or_none(timeout)} s")
+                raise TimedOutError(f"the run has not ended within {limit} s")
         return self._sight.run
 
     def cancel(self) -> None:
