@@ -31,7 +31,7 @@ def test_it_is_found_in_no_folder_of_ours(flow: fastflow.Flow, tmp_path: Path) -
     (tmp_path / "beside.txt").write_text("here")
     folder, beside = printed(flow.run_code("import os; print(os.getcwd()); print(os.listdir())"))
     assert Path(folder).is_relative_to(flow.data_dir)
-    assert beside == "[]"
+    assert beside == "['main.py']"
 
 
 def test_a_script_anywhere_runs_alone(flow: fastflow.Flow, tmp_path: Path) -> None:
