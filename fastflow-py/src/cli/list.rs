@@ -35,7 +35,7 @@ type Found = (PipelineInfo, Option<Run>);
 ///
 /// When they cannot be read.
 pub(crate) async fn list(args: &ListArgs, context: &mut Context) -> Result<Exit, Failed> {
-    let place = Place::find(&context.global).with_pipelines()?;
+    let place = Place::find(&context.global)?.with_pipelines()?;
     let session = Session::reader(context, &place).await?;
     let mut found = Vec::new();
     for pipeline in session.flow().pipelines().list().await? {
