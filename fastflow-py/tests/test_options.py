@@ -53,6 +53,7 @@ def test_each_wrong_option_is_refused_by_one_clear_message(pipelines: Path, data
         "host": ({"executor": fastflow.Docker(host="ssh://me:hunter2@x")}, ValueError, ("unix:///", "executors")),
         "pull": ({"executor": fastflow.Docker(pull="often")}, ValueError, ("`pull`", "'missing'", "'often'")),
         "tmp": ({"executor": fastflow.Podman(tmp_size="64 parsecs")}, ValueError, ("byte size", "64 parsecs")),
+        "tmp sign": ({"executor": fastflow.Docker(tmp_size=-1)}, ValueError, ("`tmp_size`",)),
         "files": ({"executor": fastflow.Docker(max_open_files=many)}, TypeError, ("`executors`", "max_open_files")),
         "subfolder": ({"git": fastflow.Git("x", subfolder=many)}, TypeError, ("`git`", "subfolder")),
         "kept": ({"retention": fastflow.Retention(max_runs_per_pipeline=-1)}, ValueError, ("retention", "max_runs")),

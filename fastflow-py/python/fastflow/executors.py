@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
-from ._given import PathLike, Size, choice, path, texts
+from ._given import PathLike, Size, choice, path, size_or_none, texts
 from ._time import Duration, seconds_or_none
 from .errors import InvalidError
 
@@ -211,10 +211,10 @@ def _containers(containers: _Containers) -> dict[str, Any]:
         "pull": choice(PullPolicy, containers.pull, "pull").value,
         "user": containers.user,
         "order_folder": path(containers.order_folder),
-        "default_memory": containers.default_memory,
+        "default_memory": size_or_none(containers.default_memory, "default_memory"),
         "default_max_processes": containers.default_max_processes,
         "max_open_files": containers.max_open_files,
-        "tmp_size": containers.tmp_size,
+        "tmp_size": size_or_none(containers.tmp_size, "tmp_size"),
         "network": containers.network,
         "max_warm": containers.max_warm,
         "warm_lifetime": seconds_or_none(containers.warm_lifetime, "warm_lifetime"),

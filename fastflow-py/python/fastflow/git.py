@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ._given import PathLike, Size, at_most_one, choice, path
+from ._given import PathLike, Size, at_most_one, choice, path, size_or_none
 from ._time import Duration, seconds_or_none
 from .errors import InvalidError
 
@@ -177,13 +177,13 @@ def _access(git: Git) -> dict[str, Any] | None:
 
 def _limits(limits: GitLimits) -> dict[str, Any]:
     return {
-        "max_fetch": limits.max_fetch,
+        "max_fetch": size_or_none(limits.max_fetch, "max_fetch"),
         "fetch_timeout": seconds_or_none(limits.fetch_timeout, "fetch_timeout"),
         "silence_timeout": seconds_or_none(limits.silence_timeout, "silence_timeout"),
         "max_pipelines": limits.max_pipelines,
         "max_pipeline_files": limits.max_pipeline_files,
-        "max_pipeline_size": limits.max_pipeline_size,
+        "max_pipeline_size": size_or_none(limits.max_pipeline_size, "max_pipeline_size"),
         "max_pipeline_depth": limits.max_pipeline_depth,
         "max_total_files": limits.max_total_files,
-        "max_total_size": limits.max_total_size,
+        "max_total_size": size_or_none(limits.max_total_size, "max_total_size"),
     }
