@@ -371,24 +371,15 @@ impl OrchestratorBuilder {
 
     /// What no environment can be made with, and no variable can be called.
     fn check_environments(&self) -> Result<()> {
-        let invalid = |option: &'static str, message: &'static str, found: &str| {
-            let error = Error::new(ErrorKind::Invalid, message).with("option", option);
-            Err(error.with("found", found.escape_debug()))
-        };
         if let Some(python) = &self.default_python {
             python.parse::<PythonRequest>().map_err(|wrong| wrong.with("option", "default_python"))?;
-        }
-        if let Some(uv) = &self.uv
-            // A name alone is looked for on the `PATH`, and may be there by the time it is needed.
-            && uv.components().count() > 1
-            && !uv.is_file()
-        {
-            return invalid("uv", "the `uv` to use is no file", &uv.display().to_string());
         }
         let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
         match self.inherited.iter().find(|name| !is_name(name)) {
             Some(name) => {
-                invalid("inherit_env", "no variable that programs could inherit has such a name", name)
+                let message = "no variable that programs could inherit has such a name";
+                let error = Error::new(ErrorKind::Invalid, message).with("option", "inherit_env");
+                Err(error.with("found", name.escape_debug()))
             }
             None => Ok(()),
         }

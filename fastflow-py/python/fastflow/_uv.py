@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+from ._given import PathLike, possible_path
+from .errors import InvalidError
 
 
 def installed_uv() -> str | None:
@@ -15,3 +19,11 @@ def installed_uv() -> str | None:
         return os.fspath(find_uv_bin())
     except FileNotFoundError:
         return None
+
+
+def given_uv(uv: PathLike) -> Path:
+    """The one that was named. A name alone is looked for on the ``PATH`` when it is needed."""
+    found = possible_path(uv, "uv").expanduser()
+    if len(found.parts) != 1 and not found.is_file():
+        raise InvalidError(f"`uv` is {os.fspath(found)!r}, which is no file")
+    return found

@@ -127,11 +127,10 @@ def folder(path: PathLike, options: CodeOptions) -> Prepared:
     left = FOLDER_BYTES_MAX
     for at, folders, names in os.walk(path):
         folders[:] = sorted(each for each in folders if each not in _LEFT_OUT)
-        for name in folders:
-            if Path(at, name).is_symlink():
+        for link in (Path(at, name) for name in folders):
+            if link.is_symlink():
                 raise InvalidError(
-                    "a folder that is run holds files and folders, and no link to a folder: put there what it leads to",
-                    path=str(Path(at, name)),
+                    f"{link} is a link to a folder, which would be left out: put there what it leads to", path=str(link)
                 )
         for name in sorted(each for each in names if not each.endswith(".pyc")):
             file = Path(at, name)

@@ -26,7 +26,7 @@ from ._given import (
 )
 from ._service import Service, end_all, started
 from ._time import Duration, seconds, seconds_or_none
-from ._uv import installed_uv
+from ._uv import given_uv, installed_uv
 from .errors import ForkError, InvalidError
 from .running import AsyncRunsCode, RunsCode
 
@@ -234,7 +234,7 @@ def open(
         "audits": choice(Audits, audits, "audits").value,
         "default_python": text_or_none(default_python, "default_python"),
         "inherit_env": texts(inherit_env, "inherit_env"),
-        "uv": path(uv) if uv is not None else installed_uv(),
+        "uv": installed_uv() if uv is None else given_uv(uv),
         "test_clock": None,
     }
     return Opening(options, seconds(timeout))
