@@ -179,7 +179,7 @@ impl SealedSecrets {
                     ErrorKind::Invalid,
                     "a master key that secrets are sealed with is not there; give it as the master key, or as one of \
                      the older ones until a rotation has put its secrets under another. If it is lost, so are they: \
-                     what does not host can remove them",
+                     a process that does not host can remove them",
                 )
                 .with("key", key)
                 .with("secrets", values)
