@@ -51,8 +51,8 @@ fn folder(place: &Place, name: &str) -> PathBuf {
     folder
 }
 
-fn text(path: &Path) -> Option<String> {
-    Some(path.to_str().unwrap().to_owned())
+fn text(path: &Path) -> String {
+    path.to_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn who_waits_beside_a_host_of_another_source_says_so_once() {
     let place = Place::new();
     let log = Log::begin(&place);
     let host = place.start().await;
-    assert_eq!(host.source_origin(), text(&place.pipelines()));
+    assert_eq!(host.source_origin(), Some(text(&place.pipelines())));
     let here = host.host().await.unwrap().unwrap();
     assert_eq!((here.place, &here.source), (HostPlace::Here, &host.source_origin()));
     let other = folder(&place, "other");
@@ -72,8 +72,7 @@ async fn who_waits_beside_a_host_of_another_source_says_so_once() {
         let warnings = log.warnings();
         assert_eq!(warnings.len(), number, "{warnings:#?}");
         let said = &warnings[number - 1];
-        for word in [std::process::id().to_string(), text(&place.pipelines()).unwrap(), text(&other).unwrap()]
-        {
+        for word in [std::process::id().to_string(), text(&place.pipelines()), text(&other)] {
             assert!(said.contains(&word), "{word} is missing in {said}");
         }
         waits.shutdown(Shutdown::Detach).await.unwrap();
