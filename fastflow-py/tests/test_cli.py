@@ -356,6 +356,22 @@ def test_a_folder_has_one_data_directory_however_it_is_written(command: Commands
     assert not (inside / ".fastflow").exists()
 
 
+def test_runs_that_nobody_sees_to_are_listed_with_a_warning(command: Commands, place: Path) -> None:
+    assert command("run", "ends").returncode == 0
+    assert command("runs").stderr == "", "nothing is open"
+    with fastflow.open(place / "pipelines", hosting="never") as guest:
+        run = guest.run("ends")
+        left = command("runs")
+        assert left.returncode == 0 and "nobody hosts" in left.stderr and "`fastflow host`" in left.stderr
+        assert command("runs", "--status", "success").stderr == "", "nothing that is shown is open"
+        assert command("runs", "--json").stderr == ""
+        with fastflow.open(place / "pipelines") as host:
+            assert guest.runs.wait(run.id, timeout=60).status is fastflow.Status.SUCCESS
+            open_one = host.run("ends", delay=3600)
+            assert command("runs").stderr == "", "somebody hosts"
+            open_one.cancel()
+
+
 def test_the_usual_data_directory_is_not_shared_with_a_host_of_other_pipelines(
     command: Commands, place: Path
 ) -> None:
