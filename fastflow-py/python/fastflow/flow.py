@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import time
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -16,12 +17,12 @@ from ._given import PathLike, at_most_one, choice, path, texts
 from ._service import Service, end_all, started
 from ._time import Duration, seconds, seconds_or_none
 from ._uv import installed_uv
-from .errors import ForkError, InvalidError
+from .errors import ClosedError, ForkError, InvalidError
 from .running import AsyncRunsCode, RunsCode
 
 # What an import of the package does not need is imported by what needs it.
 if TYPE_CHECKING:
-    from ._fastflow import ManualClock
+    from ._fastflow import ManualClock, Operation
     from ._given import Size
     from .events import Event
     from .executor import Executor
@@ -47,16 +48,25 @@ _open_engines: weakref.WeakKeyDictionary[Engine, list[Service]] = weakref.WeakKe
 """With the threads of Python's that work for each."""
 
 
+def _engines() -> list[Engine]:
+    """Those that are open. Another thread may open one meanwhile."""
+    return [engine for reference in _open_engines.keyrefs() if (engine := reference()) is not None]
+
+
 @atexit.register
 def _close_all() -> None:
     """Lets go of what is still open when the interpreter ends. Programs run on; nothing waits for them."""
-    for engine in list(_open_engines):
-        if engine.is_alive():
-            try:
-                engine.close().block(_EXIT_TIMEOUT_SECONDS)
-            except Exception:  # It ends in any case, and the next flow takes over as after a crash.
-                pass
-            _stop(engine)
+    closing: list[tuple[Engine, Operation[None]]] = []
+    for engine in _engines():
+        with contextlib.suppress(ClosedError):  # By a thread that was faster.
+            closing.append((engine, engine.close().begun()))
+    end = time.monotonic() + _EXIT_TIMEOUT_SECONDS
+    for engine, closed in closing:
+        try:
+            closed.block(max(0.0, end - time.monotonic()))
+        except Exception:  # It ends in any case, and the next flow takes over as after a crash.
+            pass
+        _stop(engine)
 
 
 def _stop(engine: Engine) -> None:
@@ -108,7 +118,7 @@ class _Ancestry:
 
 def _after_fork() -> None:
     """Lets a forked child hold no lock of its parent: as long as it did, nobody could take the place of its parent."""
-    engines = list(_open_engines)
+    engines = _engines()
     _open_engines.clear()
     if engines:
         # SQLite's own view of who has locked what was copied, too, and is wrong here for as long as this process lives.
@@ -460,6 +470,8 @@ class Flow(RunsCode):
             limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain, "drain") + seconds(grace, "grace"))
             try:
                 self._engine.close(seconds_or_none(drain, "drain"), seconds(grace, "grace")).block(limit)
+            except ClosedError:
+                pass  # Another thread has closed it meanwhile.
             finally:
                 _stop(self._engine)
 
@@ -582,6 +594,8 @@ class AsyncFlow(AsyncRunsCode):
             limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain, "drain") + seconds(grace, "grace"))
             try:
                 await self._engine.close(seconds_or_none(drain, "drain"), seconds(grace, "grace")).within(limit)
+            except ClosedError:
+                pass  # Somebody else has closed it meanwhile.
             finally:
                 await _stop_async(self._engine)
 

@@ -406,8 +406,9 @@ class _Operations:
         attempt, offset = _position(after)
         return self._native.logs(id, attempt=attempt, offset=offset, timeout=seconds_or_none(timeout))
 
-    def usage(self, id: str, attempt: int, timeout: Duration | None) -> Stream[UsageSample]:
-        return self._native.usage(id, attempt, then=_sample, timeout=seconds_or_none(timeout))
+    def usage(self, id: str, attempt: int | None, timeout: Duration | None) -> Stream[UsageSample]:
+        number = None if attempt is None else max(attempt, 1)
+        return self._native.usage(id, number, then=_sample, timeout=seconds_or_none(timeout))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -642,8 +643,7 @@ class Runs:
         self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> Iterator[UsageSample]:
         """What an attempt uses of the machine, live; the newest attempt, when none is named."""
-        number = self.get(id, timeout=timeout).attempt if attempt is None else attempt
-        return self._operations.usage(str(id), max(number, 1), timeout)
+        return self._operations.usage(str(id), attempt, timeout)
 
     def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
@@ -808,13 +808,11 @@ class AsyncRuns:
         """The log of all attempts of a run, live, until it has ended; for ``async for``."""
         return self._operations.logs(str(id), after, timeout)
 
-    async def usage(
+    def usage(
         self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> AsyncIterator[UsageSample]:
         """What an attempt uses of the machine, live; for ``async for``."""
-        number = (await self.get(id, timeout=timeout)).attempt if attempt is None else attempt
-        async for sample in self._operations.usage(str(id), max(number, 1), timeout):
-            yield sample
+        return self._operations.usage(str(id), attempt, timeout)
 
     async def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""

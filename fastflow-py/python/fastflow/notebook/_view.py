@@ -77,10 +77,12 @@ class View:
         """
         if not self.is_live and not self._sight.run.is_final:
             self._follow()
+        limit = seconds_or_none(timeout)
         if self._thread is not None:
-            self._thread.join(seconds_or_none(timeout))
+            # Longer than a thread can wait for is without end.
+            self._thread.join(limit if limit is None or limit <= threading.TIMEOUT_MAX else None)
             if self._thread.is_alive():
-                raise TimedOutError(f"the run has not ended within {seconds_or_none(timeout)} s")
+                raise TimedOutError(f"the run has not ended within {limit} s")
         return self._sight.run
 
     def cancel(self) -> None:
