@@ -243,19 +243,22 @@ def can_host(pipelines: Path, data_dir: Path) -> bool:
 
 
 def test_a_flow_whose_loop_closes_under_a_wait_is_collected(pipelines: Path, data_dir: Path) -> None:
-    loop = asyncio.new_event_loop()
-    flow = opened_in(loop, fastflow.open(pipelines, data_dir=data_dir, hosting="required"))
+    def left() -> weakref.ref[Any]:
+        loop = asyncio.new_event_loop()
+        flow = opened_in(loop, fastflow.open(pipelines, data_dir=data_dir, hosting="required"))
 
-    async def begin() -> asyncio.Task[Any]:
-        waiting = asyncio.ensure_future(anext(flow.events()))
-        await flow.host()
-        return waiting
+        async def begin() -> asyncio.Task[Any]:
+            waiting = asyncio.ensure_future(anext(flow.events()))
+            await flow.host()
+            return waiting
 
-    waiting = loop.run_until_complete(begin())
-    waiting._log_destroy_pending = False  # type: ignore[attr-defined]
-    loop.close()
-    engine = weakref.ref(flow._engine)
-    del flow, begin, waiting, loop
+        waiting = loop.run_until_complete(begin())
+        assert not waiting.done()
+        waiting._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+        return weakref.ref(flow._engine)
+
+    engine = left()
     gc.collect()
     assert engine() is None
     wait_until(lambda: can_host(pipelines, data_dir), "its host is gone")
