@@ -58,7 +58,8 @@ def _close_all() -> None:
     """Lets go of what is still open when the interpreter ends. Programs run on; nothing waits for them."""
     closing: list[tuple[Engine, Operation[None]]] = []
     for engine in _engines():
-        with contextlib.suppress(ClosedError):  # By a thread that was faster.
+        # By a thread that was faster; or it belongs to a process that this one was forked from.
+        with contextlib.suppress(ClosedError, ForkError):
             closing.append((engine, engine.close().begun()))
     end = time.monotonic() + _EXIT_TIMEOUT_SECONDS
     for engine, closed in closing:
@@ -439,7 +440,7 @@ class Flow(RunsCode):
         """Each change of a run's state: those that are kept first, then new ones as they come.
 
         Only those after ``after``, an event or its id. A slow reader loses none, and who was interrupted goes on after
-        the last event that it saw.
+        the last event that it saw, with the same iterator or with a new one.
 
         Args:
             after: the event, or the id of one, that the first one follows; everything that is kept, when nothing is said.
