@@ -279,11 +279,11 @@ impl OrchestratorBuilder {
             Some(store) => store,
             None => default_store(&data, &self.clock).await?,
         };
+        let source = source(self.sources, &data, &self.clock)?;
         if self.hosting == Hosting::Required {
-            store.host().await?;
+            store.host(source.origin().as_deref()).await?;
         }
         let owner = data.owner(&*self.entropy)?;
-        let source = source(self.sources, &data, &self.clock)?;
         let environments = match self.environments {
             Some(environments) => environments,
             None => uv_environments(&data, self.uv, self.default_python, &self.clock)?,

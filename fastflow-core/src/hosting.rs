@@ -1,5 +1,7 @@
 //! Which of the processes that have one data directory open hosts: claims runs, fires schedules, cleans up.
 
+use std::{fs, path::PathBuf};
+
 use crate::Timestamp;
 
 /// Whether an orchestrator hosts. Several may have one data directory open; one of them hosts at a time.
@@ -55,6 +57,9 @@ pub struct HostInfo {
     pub since: Timestamp,
     /// Whether it is the one that was asked.
     pub place: HostPlace,
+    /// Where its pipelines come from, without credentials: the path of a folder, or of a repository the address, what is
+    /// published of it, and the folder in it. None where it does not say.
+    pub source: Option<String>,
 }
 
 /// Whether it is this orchestrator that hosts.
@@ -73,6 +78,36 @@ pub enum HostPlace {
 impl HostInfo {
     /// A host, for stores of your own.
     pub fn new(pid: u32, since: Timestamp, place: HostPlace) -> Self {
-        Self { pid, since, place }
+        Self { pid, since, place, source: None }
     }
+
+    /// The same, with where its pipelines come from.
+    #[must_use]
+    pub fn of_source(mut self, source: Option<String>) -> Self {
+        self.source = source;
+        self
+    }
+
+    /// Whether its pipelines come from somewhere else than `origin`, which is mostly
+    /// [`Orchestrator::source_origin`](crate::Orchestrator::source_origin). Then only its schedules start, and whoever shares the data directory
+    /// with it by mistake waits for nothing. Not where either is unknown, nor for two ways to one folder. Blocks while it
+    /// looks where the two folders really are.
+    ///
+    /// ```
+    /// use fastflow_core::{HostInfo, Timestamp, hosting::HostPlace};
+    ///
+    /// let host = HostInfo::new(1, Timestamp::UNIX_EPOCH, HostPlace::Elsewhere);
+    /// assert!(!host.has_other_source(Some("/srv/app/pipelines")));
+    /// let host = host.of_source(Some("/srv/other/pipelines".into()));
+    /// assert!(host.has_other_source(Some("/srv/app/pipelines")));
+    /// ```
+    pub fn has_other_source(&self, origin: Option<&str>) -> bool {
+        let (Some(its), Some(own)) = (self.source.as_deref(), origin) else { return false };
+        its != own && folder(its).is_none_or(|its| folder(own) != Some(its))
+    }
+}
+
+/// Where a folder really is. None for what is none here.
+fn folder(origin: &str) -> Option<PathBuf> {
+    if origin.starts_with('/') { fs::canonicalize(origin).ok() } else { None }
 }

@@ -325,7 +325,7 @@ impl Engine {
     /// The data directory.
     #[getter]
     fn data_dir(&self) -> PathBuf {
-        self.shared.config.data_dir.clone()
+        self.shared.config.data_dir().to_owned()
     }
 
     /// Who hosts the data directory now.

@@ -54,7 +54,8 @@ class Kernel:
         self._displays: dict[str, list[dict[str, Any]]] = {}
 
     def __enter__(self) -> Kernel:
-        self.manager.start_kernel(cwd=str(self._folder), env=dict(os.environ))
+        settings = {"IPYTHONDIR": str(self._folder / ".ipython")}
+        self.manager.start_kernel(cwd=str(self._folder), env={**os.environ, **settings})
         self._connect()
         return self
 

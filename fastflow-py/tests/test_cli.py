@@ -83,6 +83,65 @@ def test_what_cannot_be_done_has_an_exit_code_and_a_reason(command: Commands, tm
     assert (version.returncode, version.stdout) == (0, f"fastflow {fastflow.__version__}\n")
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("cancl", "--json", "ends"), "tip: a similar subcommand exists: 'cancel'"),
+        (("run", "ends", "-p", "code", "--json"), "KEY=VALUE"),
+        (("run", "--json"), "NAME|FILE.py"),
+        (("--json",), "subcommand"),
+        (("--json", "schedule"), "--help"),
+    ],
+)
+def test_words_that_nobody_understands_are_told_to_programs(
+    command: Commands, words: tuple[str, ...], said: str
+) -> None:
+    told = command(*words)
+    [error] = errors(told.stderr)
+    assert (told.returncode, told.stdout, error["kind"], error["context"]) == (2, "", "invalid", {})
+    assert said in error["message"] and "Usage" not in error["message"] and not error["message"].startswith("error")
+
+
+def test_help_and_words_of_a_file_are_for_people_with_json_too(command: Commands) -> None:
+    shown = command("--help", "--json")
+    assert (shown.returncode, shown.stderr) == (0, "") and "Usage:" in shown.stdout
+    assert command("runs", "--", "--json").stderr.startswith("error: ")
+
+
+def test_an_answer_that_cannot_be_written_is_not_the_end_of_the_program(command: Commands, place: Path) -> None:
+    assert command("run", "ends").returncode == 0
+    with open("/dev/full", "w") as full:
+        codes = {
+            words[0]: subprocess.run(
+                [*COMMAND, *words], cwd=place, env=environment(), stdout=full, stderr=subprocess.PIPE, text=True
+            )
+            for words in (("run", "ends"), ("rerun", "latest", "--json"), ("runs",))
+        }
+    assert {name: done.returncode for name, done in codes.items()} == {"run": 125, "rerun": 125, "runs": 5}
+    assert "the output cannot be written" in codes["run"].stderr
+    [error] = errors(codes["rerun"].stderr)
+    assert error["kind"] == "storage_full"
+
+
+def test_what_is_called_as_no_pipeline_can_be_is_told(command: Commands, place: Path) -> None:
+    for name in ("ünï", "has space"):
+        folder = place / "pipelines" / name
+        folder.mkdir()
+        (folder / "main.py").write_text("")
+    listed = command("list")
+    assert listed.returncode == 0
+    below = listed.stdout.splitlines()[-2:]
+    assert all("this name cannot be a pipeline's" in line for line in below)
+    assert "has space: " in below[0] and "ünï: " in below[1]
+    told = command("list", "--json")
+    assert sorted(pipeline["name"] for pipeline in json.loads(told.stdout)) == sorted(PROGRAMS)
+    warnings = [json.loads(line)["warning"] for line in told.stderr.splitlines()]
+    assert [(each["severity"], each["file"]) for each in warnings] == [("warning", "has space"), ("warning", "ünï")]
+    looked_at = [check for check in command.json("doctor") if check["name"] == "source"]
+    assert [check["level"] for check in looked_at] == ["warn", "warn"]
+    assert all(name in check["message"] for name, check in zip(("has space", "ünï"), looked_at))
+
+
 def test_answers_for_programs_have_the_fields_of_the_classes(command: Commands) -> None:
     ran = command("run", "ends", "-p", "code=3", "--json")
     assert ran.returncode == 3 and ran.stderr == ""
@@ -287,6 +346,24 @@ def test_the_place_is_said_in_the_environment_or_found(place: Path, tmp_path_fac
     assert (place / "data of mine" / "fastflow.db").exists()
     inside = Commands(place / "pipelines")
     assert [pipeline["name"] for pipeline in inside.json("list")] == sorted(PROGRAMS)
+
+
+def test_a_folder_has_one_data_directory_however_it_is_written(command: Commands, place: Path) -> None:
+    [run] = [command.json("run", "ends", "--detach")["id"]]
+    inside = place / "pipelines"
+    for words in ((), ("-C", "."), ("-C", "../pipelines"), ("-C", "ends/.."), ("-C", str(inside) + "/")):
+        assert [each["id"] for each in Commands(inside, *words).json("runs")] == [run], words
+    assert not (inside / ".fastflow").exists()
+
+
+def test_a_folder_without_a_place_beside_it_needs_a_data_directory(command: Commands, place: Path) -> None:
+    refused = command("-C", "/", "list")
+    assert refused.returncode == 2 and "--data-dir" in refused.stderr
+    assert command("-C", "/", "--data-dir", str(place / "data"), "doctor").returncode == 0
+    for words in (("-C", "", "list"), ("--data-dir", "", "list")):
+        assert command(*words).returncode == 2
+    assert command("run", "ends", env={"FASTFLOW_DATA_DIR": ""}).returncode == 2
+    assert not (place / "fastflow.db").exists()
 
 
 def test_an_application_hosts_while_the_command_reads_and_asks(command: Commands, place: Path) -> None:

@@ -29,8 +29,9 @@ def test_a_snippet_runs_with_its_parameters_and_settings(flow: fastflow.Flow) ->
 
 def test_it_is_found_in_no_folder_of_ours(flow: fastflow.Flow, tmp_path: Path) -> None:
     (tmp_path / "beside.txt").write_text("here")
-    (folder,) = printed(flow.run_code("import os; print(os.getcwd())"))
+    folder, beside = printed(flow.run_code("import os; print(os.getcwd()); print(os.listdir())"))
     assert Path(folder).is_relative_to(flow.data_dir)
+    assert beside == "['main.py']"
 
 
 def test_a_script_anywhere_runs_alone(flow: fastflow.Flow, tmp_path: Path) -> None:
@@ -63,8 +64,9 @@ def test_of_one_key_the_first_run_is_returned(flow: fastflow.Flow) -> None:
 
 
 def test_limits_hold(flow: fastflow.Flow) -> None:
-    run = flow.run_code("import threading; print('here', flush=True); threading.Event().wait()", time_limit=0.5)
+    run = flow.run_code("import threading; print('here', flush=True); threading.Event().wait()", time_limit=5)
     failure = run.wait(timeout=60).failure
+    assert "here" in [line.text for line in run.logs()]
     assert failure is not None and failure.kind is FailureKind.TIMED_OUT
 
 
@@ -119,11 +121,13 @@ def test_a_folder_with_a_pipe_does_not_hang(flow: fastflow.Flow, tmp_path: Path)
 
 
 async def test_the_async_face(pipelines: Path, data_dir: Path, tmp_path: Path) -> None:
-    (tmp_path / "main.py").write_text("print('hello')")
+    job = tmp_path / "job"
+    job.mkdir()
+    (job / "main.py").write_text("print('hello')")
     async with fastflow.open(pipelines, data_dir=data_dir) as flow:
         for run in (
             await flow.run_code("print('hello')", memory="128m"),
-            await flow.run_script(tmp_path / "main.py"),
-            await flow.run_folder(tmp_path),
+            await flow.run_script(job / "main.py"),
+            await flow.run_folder(job),
         ):
             assert [line.text async for line in run.logs() if line.stream == "stdout"] == ["hello"]

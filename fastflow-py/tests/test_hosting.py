@@ -8,6 +8,7 @@ from pathlib import Path
 import fastflow
 import pytest
 from fastflow import Hosting, Status
+from folders import write
 from programs import wait_until
 
 
@@ -59,6 +60,43 @@ def test_without_a_host_what_is_submitted_waits(pipelines: Path, data_dir: Path)
 def test_a_way_to_host_that_nobody_knows_is_refused(pipelines: Path, data_dir: Path) -> None:
     with pytest.raises(fastflow.InvalidError, match="'when_free'"):
         fastflow.open(pipelines, data_dir=data_dir, hosting="sometimes")
+
+
+def test_a_folder_has_one_data_directory_however_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "project" / "pipelines"
+    write(folder, "hello")
+    monkeypatch.chdir(folder)
+    with fastflow.open(".", hosting="required") as host:
+        assert host.data_dir == tmp_path / "project" / ".fastflow"
+        for same in (".", "./", "../pipelines", "hello/..", Path.cwd(), Path(), f"{folder}/."):
+            with pytest.raises(fastflow.ConflictError):
+                fastflow.open(same, hosting="required").start()
+    # A link is a folder of its own, wherever it leads to.
+    link = tmp_path / "elsewhere" / "link"
+    link.parent.mkdir()
+    link.symlink_to(folder)
+    with fastflow.open(link, hosting="never") as flow:
+        assert flow.data_dir == tmp_path / "elsewhere" / ".fastflow"
+
+
+def test_a_folder_without_a_place_beside_it_needs_a_data_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "pipelines", "hello")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(fastflow.InvalidError, match="give `data_dir`"):
+        fastflow.open("/").start()
+    for option, given in {
+        "pipelines": {"pipelines": ""},
+        "pipelines ": {"pipelines": "", "data_dir": "data"},
+        "data_dir": {"pipelines": "pipelines", "data_dir": ""},
+    }.items():
+        with pytest.raises(fastflow.InvalidError, match="empty") as refused:
+            fastflow.open(**given).start()
+        assert refused.value.context["option"] == option.strip()
+    assert [path.name for path in tmp_path.iterdir()] == ["pipelines"]
 
 
 async def test_an_async_flow_knows_its_host(pipelines: Path, data_dir: Path) -> None:

@@ -57,7 +57,7 @@ def test_nobody_hears_another_flow(broken: Path, tmp_path: Path, caplog: pytest.
         with failing(broken, tmp_path / "one"), failing(broken, tmp_path / "two") as flow:
             flow.run("plain").wait(timeout=LIMIT_SECONDS)
     said = [record for record in caplog.records if "a start has no answer" in record.getMessage()]
-    assert len({record.getMessage() + str(record.created) for record in said}) == len(said)
+    assert len(said) == 1
 
 
 @pytest.mark.parametrize(("configure", "is_heard"), [("", False), ("logging.basicConfig()", True)])
@@ -128,7 +128,9 @@ def test_lines_that_do_not_fit_are_counted_and_said(
             said = fastflow.testing.wait_until(
                 lambda: [record for record in caplog.records if "were dropped" in record.getMessage()]
             )
-            assert said[0].args == (2,)
+            # Whatever else the host says meanwhile is among them.
+            (dropped,) = said[0].args or ()
+            assert isinstance(dropped, int) and dropped >= 2
     finally:
         let_go.set()
         logger.removeHandler(handler)

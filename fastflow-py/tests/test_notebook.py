@@ -20,7 +20,7 @@ pytest.importorskip("jupyter_client")
 from fastflow import notebook
 from fastflow.notebook._curve import MAX_POINTS, Curve
 from fastflow.notebook._tail import MAX_LINE_BYTES
-from kernels import Kernel
+from kernels import LIMIT_SECONDS, Kernel
 
 HOSTILE = "</pre></td><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' \x1b[31mred\x1b[0m &amp;"
 SEEN_OF_HOSTILE = "</pre></td><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' red &amp;"
@@ -130,10 +130,12 @@ def test_a_run_that_ended_is_html_and_text(kernel: Kernel, gate: Path) -> None:
 def test_a_run_in_flight_is_shown_live_without_widgets(kernel: Kernel, gate: Path) -> None:
     kernel.execute(WITHOUT_WIDGETS)
     cell = kernel.execute(submitted(gate, HOSTILE) + "\nrun")
-    kernel.until(lambda: SEEN_OF_HOSTILE in Document(cell.html()).text, "the log is in the view")
+    kernel.until(
+        lambda: all(text in Document(cell.html()).text for text in (SEEN_OF_HOSTILE, "RUNNING")),
+        "the log is in the view of a run in flight",
+    )
     document = Document(cell.html())
     document.assert_harmless()
-    assert "RUNNING" in document.text
     assert "40 %" in document.text and "half of it" in document.text
     assert "flow.runs.cancel(" in document.text
     # The kernel is free, and the view outlives an interrupt of what it does.
@@ -225,7 +227,8 @@ def test_an_interrupt_ends_a_blocking_call_at_once(kernel: Kernel, gate: Path, c
     kernel.manager.interrupt_kernel()
     kernel.finish(cell)
     assert (cell.error() or {})["ename"] == "KeyboardInterrupt"
-    assert time.monotonic() - began < 2
+    # The run itself ends only when it is let go.
+    assert time.monotonic() - began < LIMIT_SECONDS / 2
     gate.touch()
     assert kernel.execute("run.wait().status.value").result() == "'SUCCESS'", "the run went on"
 

@@ -31,7 +31,9 @@ class Repository:
 
     def git(self, *args: str) -> str:
         """What git answers."""
-        env = {**os.environ, **AUTHOR, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+        # A hook of git, for one, has variables that name its own repository.
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        env = {**inherited, **AUTHOR, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
         done = subprocess.run(["git", *args], cwd=self.place, env=env, capture_output=True, text=True, check=True)
         return done.stdout.strip()
 

@@ -561,6 +561,7 @@ def test_a_file_that_changed_since_it_was_loaded_is_not_sent(
     import importlib
 
     monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "changes_meanwhile", raising=False)
     file = tmp_path / "changes_meanwhile.py"
     file.write_text("def f():\n    return 1\n")
     module = importlib.import_module("changes_meanwhile")

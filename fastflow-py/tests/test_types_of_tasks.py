@@ -71,7 +71,8 @@ WRONG_LINES = {number for number, line in enumerate(PROGRAM.splitlines(), 1) if 
 
 def lines_of_mypy(program: Path, folder: str) -> set[int]:
     env = {**os.environ, **({} if "site-packages" in folder else {"MYPYPATH": folder})}
-    command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "--output", "json", str(program)]
+    how = ["--config-file=", "--strict", "--no-error-summary", "--output", "json"]
+    command = [sys.executable, "-m", "mypy", *how, str(program)]
     said = subprocess.run(command, cwd=program.parent, env=env, capture_output=True, text=True, timeout=LIMIT_SECONDS)
     assert said.returncode == 1, said.stderr
     found = [json.loads(line) for line in said.stdout.splitlines()]

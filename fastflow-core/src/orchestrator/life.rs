@@ -11,7 +11,7 @@ use tokio::{
     task::{AbortHandle, JoinHandle},
 };
 
-use super::{Inner, Orchestrator};
+use super::{Inner, Orchestrator, other_source::OtherSource};
 use crate::{
     Error, ErrorKind, HostInfo, Hosting, Result, RunId, Shutdown, Timestamp,
     host::{
@@ -82,10 +82,10 @@ impl Election {
         }
     }
 
-    fn begin(&self, inner: Weak<Inner>) {
+    fn begin(&self, inner: Weak<Inner>, other_source: OtherSource) {
         let mut campaign = self.campaign();
         if matches!(*campaign, Campaign::NotBegun) {
-            *campaign = Campaign::Begun(tokio::spawn(elect(inner)).abort_handle());
+            *campaign = Campaign::Begun(tokio::spawn(elect(inner, other_source)).abort_handle());
         }
     }
 
@@ -119,7 +119,7 @@ impl Orchestrator {
             Hosting::Never => false,
             Hosting::WhenFree => is_free(ports).await?,
             Hosting::Required => {
-                ports.store.host().await?;
+                ports.store.host(ports.source.origin().as_deref()).await?;
                 true
             }
         };
@@ -127,9 +127,11 @@ impl Orchestrator {
             *state = HostState::Running(begin(ports).await?);
             return Ok(());
         }
+        let mut other_source = OtherSource::default();
+        other_source.look(ports).await;
         *state = HostState::Standby { _follower: Task::spawn(elsewhere::follow(Arc::clone(ports))) };
         if ports.settings.hosting == Hosting::WhenFree {
-            self.inner.election.begin(Arc::downgrade(&self.inner));
+            self.inner.election.begin(Arc::downgrade(&self.inner), other_source);
         }
         Ok(())
     }
@@ -191,7 +193,10 @@ impl Orchestrator {
         }
         // A store that only one orchestrator has at a time does not know.
         Ok(match &*self.inner.state.lock().await {
-            HostState::Running(host) => Some(HostInfo::new(std::process::id(), host.since, HostPlace::Here)),
+            HostState::Running(host) => {
+                let info = HostInfo::new(std::process::id(), host.since, HostPlace::Here);
+                Some(info.of_source(self.source_origin()))
+            }
             _ => None,
         })
     }
@@ -228,7 +233,7 @@ impl Orchestrator {
 
 /// Whether it hosts from now on.
 async fn is_free(ports: &Ports) -> Result<bool> {
-    match ports.store.try_host().await {
+    match ports.store.try_host(ports.source.origin().as_deref()).await {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::Conflict => Ok(false),
         Err(error) => Err(error),
@@ -286,13 +291,16 @@ async fn work(ports: &Arc<Ports>) -> Result<Host> {
 }
 
 /// Becomes the host as soon as nobody else is, and ends then, or with the orchestrator.
-async fn elect(inner: Weak<Inner>) {
+async fn elect(inner: Weak<Inner>, mut other_source: OtherSource) {
     let mut backoff = Backoff::new();
     loop {
         let Some(ports) = inner.upgrade().map(|inner| Arc::clone(&inner.ports)) else { return };
         ports.clock.sleep(sync::jittered(&ports, ELECTION_INTERVAL)).await;
         let elected = match is_free(&ports).await {
-            Ok(false) => continue,
+            Ok(false) => {
+                other_source.look(&ports).await;
+                continue;
+            }
             Ok(true) => take_office(&inner).await,
             Err(error) => Err(error),
         };
@@ -325,10 +333,10 @@ mod tests {
     async fn no_election_begins_after_its_end() {
         let election = Election::default();
         election.end();
-        election.begin(Weak::new());
+        election.begin(Weak::new(), OtherSource::default());
         assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
         let election = Election::default();
-        election.begin(Weak::new());
+        election.begin(Weak::new(), OtherSource::default());
         assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 1);
     }
 }

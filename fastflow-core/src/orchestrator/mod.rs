@@ -2,6 +2,7 @@
 
 mod explain;
 mod life;
+mod other_source;
 mod packages;
 mod pipelines;
 mod runs;
@@ -195,6 +196,12 @@ impl Orchestrator {
             Err(error) => futures::stream::once(async { Err(error) }).right_stream(),
         })
         .boxed()
+    }
+
+    /// Where its pipelines come from, for people, without credentials: what
+    /// [`PipelineSource::origin`](crate::source::PipelineSource::origin) says. None where the source does not say.
+    pub fn source_origin(&self) -> Option<String> {
+        self.inner.ports.source.origin()
     }
 
     /// The installation's id, which every sandbox of it carries.

@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeSet, HashMap},
     fmt,
     os::fd::OwnedFd,
-    path::{Path, PathBuf},
+    path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -61,6 +61,8 @@ const SETTLED_AFTER: Duration = Duration::from_millis(100);
 /// ```
 pub struct DirectorySource {
     worker: Worker,
+    /// What a relative path was relative to when it was given.
+    origin: Option<PathBuf>,
 }
 
 impl DirectorySource {
@@ -69,6 +71,7 @@ impl DirectorySource {
         let folder: Arc<Path> = folder.into().into();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         Self {
+            origin: std::path::absolute(&folder).ok().map(|path| without_steps_back(&path)),
             worker: Worker {
                 shelf: Arc::new(Shelf::new(snapshots.into(), Arc::clone(&clock))),
                 limits: TreeLimits::default(),
@@ -121,8 +124,24 @@ impl fmt::Debug for DirectorySource {
     }
 }
 
+/// By its text alone. A link on the way is not resolved: the `current` of a deployment leads elsewhere after the next one.
+fn without_steps_back(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut shown, part| {
+        if part == Component::ParentDir {
+            shown.pop();
+        } else {
+            shown.push(part);
+        }
+        shown
+    })
+}
+
 #[async_trait]
 impl PipelineSource for DirectorySource {
+    fn origin(&self) -> Option<String> {
+        self.origin.as_ref().map(|path| path.display().to_string())
+    }
+
     async fn catalog(&self) -> Result<Arc<Catalog>> {
         self.blocking(|worker| worker.catalog().map(Arc::new)).await
     }

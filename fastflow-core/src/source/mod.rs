@@ -67,6 +67,13 @@ pub use self::{
 /// - `fetch` changes nothing that the other calls return.
 #[async_trait]
 pub trait PipelineSource: fmt::Debug + Send + Sync + 'static {
+    /// Where its pipelines come from, for people and to tell one source from another: the path of a folder from the root,
+    /// or anything else that does not begin with `/`. Without credentials, and the same each time. None, by default: nobody
+    /// can tell.
+    fn origin(&self) -> Option<String> {
+        None
+    }
+
     /// All pipelines as they are shown now, without a look over a network.
     ///
     /// # Errors

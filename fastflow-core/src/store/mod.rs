@@ -74,10 +74,13 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     ///
     /// A store that only one orchestrator has at a time needs neither this nor the three that follow: by default it hosts.
     ///
+    /// `source` is where the pipelines of this host come from ([`PipelineSource::origin`](crate::source::PipelineSource::origin)):
+    /// what the others learn of it by [`hosted_by`](Self::hosted_by).
+    ///
     /// # Errors
     ///
     /// `Conflict` when another one hosts; where that is known, the context names its `pid` and since when (`since`).
-    async fn host(&self) -> Result<()> {
+    async fn host(&self, _source: Option<&str>) -> Result<()> {
         Ok(())
     }
 
@@ -86,8 +89,8 @@ pub trait Store: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     ///
     /// As [`host`](Self::host).
-    async fn try_host(&self) -> Result<()> {
-        self.host().await
+    async fn try_host(&self, source: Option<&str>) -> Result<()> {
+        self.host(source).await
     }
 
     /// Lets another one host. Fine when it does not host.

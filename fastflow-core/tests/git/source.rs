@@ -8,7 +8,10 @@ use std::{
 
 use fastflow_core::{
     ErrorKind, SystemClock,
-    source::{Catalog, Fetched, GitSource, PipelineSource, SyncFailureKind, SyncRequest},
+    source::{
+        Catalog, DeployKey, Fetched, GitAccess, GitReference, GitSource, PipelineSource, SyncFailureKind,
+        SyncRequest,
+    },
     testing::git::{DaemonServer, Repository},
 };
 
@@ -171,4 +174,18 @@ async fn a_revision_whose_files_are_gone_is_not_found() {
     fs::rename(desk.snapshots().join(found.revision.as_str()), desk.folder.path().join("aside")).unwrap();
     let error = source.checkout(&found.revision, provenance).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound, "{error:?}");
+}
+
+#[test]
+fn the_origin_of_a_repository_names_what_is_published_and_nobody_who_asks() {
+    let mut desk = Desk::new("ssh://git@git.example.org:2222/team/a.git");
+    desk.config.access = GitAccess::DeployKey(DeployKey::ensure(desk.folder.path().join("keys/id")).unwrap());
+    assert_eq!(desk.source().origin().unwrap(), "ssh://git.example.org:2222/team/a.git, the default branch");
+    desk.config.remote = "someone@git.example.org:team/a.git".into();
+    desk.config.reference = GitReference::Branch("live".into());
+    desk.config.subdirectory = Some("/jobs//nightly/".into());
+    assert_eq!(
+        desk.source().origin().unwrap(),
+        "ssh://git.example.org/team/a.git, branch live, folder jobs/nightly"
+    );
 }

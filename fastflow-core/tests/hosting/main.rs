@@ -7,6 +7,7 @@ mod guest;
 mod keys;
 #[path = "../host/kit.rs"]
 mod kit;
+mod other_source;
 mod process;
 mod role;
 mod storm;

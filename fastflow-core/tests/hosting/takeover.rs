@@ -155,15 +155,15 @@ async fn a_host_in_another_container_is_not_taken_for_dead() {
     let began = SystemClock::new();
     assert_eq!(store.hosted_by().await.unwrap().unwrap().pid, 4_000_000_000);
     assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
-    refused(store.host().await, ErrorKind::Conflict, &["4000000000"]);
+    refused(store.host(None).await, ErrorKind::Conflict, &["4000000000"]);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     // One that has ended in this very place, and whose lock a child of it keeps: who tries anyway does not wait for that.
     owner("");
     let began = SystemClock::new();
-    refused(store.try_host().await, ErrorKind::Conflict, &["4000000000"]);
+    refused(store.try_host(None).await, ErrorKind::Conflict, &["4000000000"]);
     assert!(began.elapsed() < Duration::from_secs(4), "{:?}", began.elapsed());
     lock.unlock().unwrap();
-    store.try_host().await.unwrap();
+    store.try_host(None).await.unwrap();
     store.close().await.unwrap();
 }
 

@@ -96,7 +96,7 @@ async fn the_child() {
     let Some(path) = std::env::var_os(PATH) else { return };
     let clock = Arc::new(SystemClock::new());
     let store = SqliteStore::open(path, SqliteOptions::default(), clock.clone()).await.unwrap();
-    store.host().await.unwrap();
+    store.host(None).await.unwrap();
     say("");
     say(OPEN);
     if std::env::var_os("FASTFLOW_TEST_BUSY").is_some_and(|busy| busy == "1") {

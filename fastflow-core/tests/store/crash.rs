@@ -22,7 +22,7 @@ async fn a_second_host_is_refused_until_the_first_is_dead() {
     let host = Host::start(&path, false);
     let open = || SqliteStore::open(&path, SqliteOptions::default(), Arc::new(SystemClock::new()));
     let guest = open().await.unwrap();
-    let error = guest.host().await.unwrap_err();
+    let error = guest.host(None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Conflict);
     let pid = host.pid().to_string();
     assert!(error.context().any(|fact| fact == ("pid", &pid)), "{error}");
@@ -32,15 +32,15 @@ async fn a_second_host_is_refused_until_the_first_is_dead() {
     host.kill();
     assert_eq!(guest.hosted_by().await.unwrap(), None);
     let store = open().await.unwrap();
-    store.host().await.unwrap();
-    store.host().await.unwrap();
+    store.host(None).await.unwrap();
+    store.host(None).await.unwrap();
     assert_eq!(store.hosted_by().await.unwrap().unwrap().place, HostPlace::Here);
-    assert_eq!(guest.host().await.unwrap_err().kind(), ErrorKind::Conflict, "also within one process");
+    assert_eq!(guest.host(None).await.unwrap_err().kind(), ErrorKind::Conflict, "also within one process");
     store.close().await.unwrap();
-    assert_eq!(store.host().await.unwrap_err().kind(), ErrorKind::Unavailable, "it is closed");
-    guest.host().await.unwrap();
+    assert_eq!(store.host(None).await.unwrap_err().kind(), ErrorKind::Unavailable, "it is closed");
+    guest.host(None).await.unwrap();
     guest.step_down().await.unwrap();
-    open().await.unwrap().host().await.unwrap();
+    open().await.unwrap().host(None).await.unwrap();
 }
 
 /// The name and the version of a line that was not cut off.

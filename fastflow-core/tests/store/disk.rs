@@ -137,7 +137,7 @@ async fn what_one_process_keeps_for_open_runs_no_other_one_uses_up() {
         assert_eq!(error.kind(), ErrorKind::StorageFull, "{who}: {}", error.chain());
     };
     let host = open().await.unwrap();
-    host.host().await.unwrap();
+    host.host(None).await.unwrap();
     let (first, second) = (open().await.unwrap(), open().await.unwrap());
     second.create_run(new_run(&*clock, "it works beside the others")).await.unwrap();
     let big = "x".repeat(50_000);

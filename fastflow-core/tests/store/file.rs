@@ -134,14 +134,14 @@ async fn dropping_every_clone_lets_go_of_the_file() {
     let path = dir.path().join("store.db");
     let store = open(&path).await.unwrap();
     store.create_run(new_run(&SystemClock::new(), "a")).await.unwrap();
-    store.host().await.unwrap();
+    store.host(None).await.unwrap();
     let clone = store.clone();
     drop(store);
     let other = open(&path).await.unwrap();
-    assert_eq!(other.host().await.unwrap_err().kind(), ErrorKind::Conflict, "a clone still has it");
+    assert_eq!(other.host(None).await.unwrap_err().kind(), ErrorKind::Conflict, "a clone still has it");
     drop(clone);
     let mut tries = 0;
-    while let Err(error) = other.host().await {
+    while let Err(error) = other.host(None).await {
         assert_eq!(error.kind(), ErrorKind::Conflict);
         tries += 1;
         assert!(tries < 100_000, "it is let go of");

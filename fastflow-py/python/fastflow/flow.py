@@ -212,10 +212,11 @@ def open(
     from .options import Audits, blackout_record, retention_record
     from .secret_stores import store_record
 
+    _check_source(pipelines, git, data_dir)
     options: dict[str, Any] = {
-        "pipelines": path(pipelines),
+        "pipelines": _folder(pipelines),
         "git": git_record(git),
-        "data_dir": _data_dir(pipelines, git, data_dir),
+        "data_dir": _folder(data_dir),
         "hosting": choice(Hosting, hosting, "hosting").value,
         "executors": named_executors(executor, executors),
         "master_key": key_record(master_key),
@@ -239,15 +240,18 @@ def open(
     return Opening(options, seconds(timeout))
 
 
-def _data_dir(pipelines: PathLike | None, git: Git | None, data_dir: PathLike | None) -> Path:
+def _check_source(pipelines: PathLike | None, git: Git | None, data_dir: PathLike | None) -> None:
     if pipelines is None and git is None:
         raise InvalidError("a flow needs pipelines: give a folder, or git=fastflow.Git(…)")
     at_most_one("where pipelines come from", pipelines=pipelines, git=git)
-    if data_dir is not None:
-        return Path(data_dir).expanduser()
-    if pipelines is None:
+    if pipelines is None and data_dir is None:
         raise InvalidError("with a repository there is no folder to keep things beside: give `data_dir`")
-    return Path(pipelines).expanduser().parent / ".fastflow"
+
+
+def _folder(folder: PathLike | None) -> PathLike | None:
+    """As it was given, with the home of this user for ``~``. An empty text stays one, to be refused: `Path` would take it
+    for the folder where the process is."""
+    return path(folder) if folder is not None and os.fspath(folder) else folder
 
 
 class Opening:

@@ -1,12 +1,18 @@
 //! What can be said on the command line.
 
-use std::{ffi::OsString, fmt::Write as _, path::PathBuf};
+use std::{
+    ffi::OsString,
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::PathBuf,
+};
 
 use clap::{ColorChoice, CommandFactory as _, Parser, Subcommand, ValueEnum, error::ErrorKind};
+use fastflow_core::Error;
 
 use super::{
     cancel::CancelArgs, completion::CompletionArgs, exit::Exit, explain::ExplainArgs, host::HostArgs,
-    init::InitArgs, list::ListArgs, logs::LogsArgs, rerun::RerunArgs, run::RunArgs, runs::RunsArgs,
+    init::InitArgs, json, list::ListArgs, logs::LogsArgs, rerun::RerunArgs, run::RunArgs, runs::RunsArgs,
     schedule::ScheduleCommand, text,
 };
 
@@ -132,12 +138,38 @@ pub(crate) fn parse(argv: &[OsString]) -> Result<Args, clap::Error> {
 }
 
 /// Says it, and how the process ends.
-pub(crate) fn answer(answer: &clap::Error) -> Exit {
-    match answer.print() {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Exit::BROKEN_PIPE,
-        _ if matches!(answer.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => Exit::SUCCESS,
+pub(crate) fn answer(answer: &clap::Error, argv: &[OsString]) -> Exit {
+    let was_asked_for = matches!(answer.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+    let said = if !was_asked_for && is_for_programs(argv) {
+        writeln!(io::stderr(), "{}", json::text(&json::error(&refused(answer))))
+    } else {
+        answer.print()
+    };
+    match said {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::BROKEN_PIPE,
+        _ if was_asked_for => Exit::SUCCESS,
         _ => Exit::USAGE,
     }
+}
+
+/// Whether the words, which nobody understood, ask for JSON.
+fn is_for_programs(argv: &[OsString]) -> bool {
+    argv.iter().skip(1).take_while(|word| *word != "--").any(|word| word == "--json")
+}
+
+/// What people read, without the parts that tell how the command is used.
+fn refused(answer: &clap::Error) -> Error {
+    if answer.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        // All that people read then is the help.
+        return Error::new(fastflow_core::ErrorKind::Invalid, "something is missing: `--help` tells what");
+    }
+    let said = answer.render().to_string();
+    let is_about_it = |part: &&str| !part.starts_with("Usage:") && !part.starts_with("For more information");
+    let parts = said.split("\n\n").take_while(is_about_it);
+    let on_one_line = |part: &str| part.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let message = parts.map(on_one_line).collect::<Vec<_>>().join("; ");
+    let message = message.strip_prefix("error: ").unwrap_or(&message).to_owned();
+    Error::new(fastflow_core::ErrorKind::Invalid, message)
 }
 
 /// What is said of the colours, before anything is understood: help has them, too.

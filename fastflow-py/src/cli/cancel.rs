@@ -24,7 +24,7 @@ pub(crate) struct CancelArgs {
 ///
 /// When the data directory cannot be opened. What is wrong with one run is said, and the others are ended.
 pub(crate) async fn cancel(args: CancelArgs, context: &mut Context) -> Result<Exit, Failed> {
-    let place = Place::find(&context.global).with_runs()?;
+    let place = Place::find(&context.global)?.with_runs()?;
     // Where nobody hosts, this does meanwhile: a wish alone stops no program.
     let (session, unhosted) = Session::host_or_reader(context, &place).await?;
     let (mut asked, mut exit) = (Vec::new(), Exit::SUCCESS);

@@ -20,7 +20,7 @@ pub(crate) struct ExplainArgs {
 ///
 /// When there is no such run, or it cannot be read.
 pub(crate) async fn explain(args: ExplainArgs, context: &mut Context) -> Result<Exit, Failed> {
-    let place = Place::find(&context.global).with_runs()?;
+    let place = Place::find(&context.global)?.with_runs()?;
     let session = Session::reader(context, &place).await?;
     let run = which::find(session.flow(), &args.run).await?;
     let explained = session.flow().runs().explain(run.id).await?;

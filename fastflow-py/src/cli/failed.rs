@@ -2,20 +2,19 @@
 
 use std::io;
 
-use fastflow_core::{Error, ErrorKind};
-use serde_json::json;
+use fastflow_core::Error;
 
-use super::{exit::Exit, output::Output, text};
+use super::{exit::Exit, json, output::Output, text};
 
 /// Why a command could not be carried out.
 #[derive(Debug)]
 pub(crate) enum Failed {
-    /// The machinery did not do it.
+    /// The machinery did not do it, or the answer could not be written.
     Core(Error),
     /// The same, where exit codes are those of programs.
     Submission(Error),
-    /// The output could not be written.
-    Output(io::Error),
+    /// Whoever read the output went away.
+    NobodyReads,
 }
 
 impl From<Error> for Failed {
@@ -25,8 +24,13 @@ impl From<Error> for Failed {
 }
 
 impl From<io::Error> for Failed {
+    /// Of writing an answer.
     fn from(error: io::Error) -> Self {
-        Self::Output(error)
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::NobodyReads;
+        }
+        let error = Error::from(error);
+        Self::Core(Error::new(error.kind(), "the output cannot be written").because(error))
     }
 }
 
@@ -44,38 +48,13 @@ impl Failed {
         let (error, exit) = match self {
             Self::Core(error) => (error, Exit::of_error(error.kind())),
             Self::Submission(error) => (error, Exit::NO_CODE),
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => return Exit::BROKEN_PIPE,
-            Self::Output(error) => {
-                out.error(&format!("the output cannot be written: {error}"));
-                return Exit::FAILURE;
-            }
+            Self::NobodyReads => return Exit::BROKEN_PIPE,
         };
         if out.is_json() {
-            let context: serde_json::Map<String, serde_json::Value> =
-                error.context().map(|(key, value)| (key.to_owned(), value.into())).collect();
-            let told = json!({"error": {
-                "kind": kind(error.kind()), "message": error.chain(), "context": context,
-            }});
-            out.raw_error(&super::json::text(&told));
+            out.raw_error(&json::text(&json::error(error)));
         } else {
             out.error(&text::plain(&error.chain()));
         }
         exit
-    }
-}
-
-/// The name of a kind, as programs read it.
-fn kind(kind: ErrorKind) -> &'static str {
-    match kind {
-        ErrorKind::NotFound => "not_found",
-        ErrorKind::AlreadyExists => "already_exists",
-        ErrorKind::Conflict => "conflict",
-        ErrorKind::Invalid => "invalid",
-        ErrorKind::Unsupported => "unsupported",
-        ErrorKind::Denied => "denied",
-        ErrorKind::Unavailable => "unavailable",
-        ErrorKind::StorageFull => "storage_full",
-        ErrorKind::Corrupt => "corrupt",
-        _ => "internal",
     }
 }

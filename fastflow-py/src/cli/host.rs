@@ -31,7 +31,7 @@ pub(crate) struct HostArgs {
 ///
 /// When the data directory cannot be opened, or the store cannot be read any more.
 pub(crate) async fn host(args: &HostArgs, context: &mut Context) -> Result<Exit, Failed> {
-    let place = Place::find(&context.global).with_pipelines()?;
+    let place = Place::find(&context.global)?.with_pipelines()?;
     let interrupts = Arc::clone(&context.interrupts);
     let session = tokio::select! {
         session = Session::host(context, &place, args.executor.as_ref()) => session?,

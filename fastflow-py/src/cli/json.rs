@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 
 use fastflow_core::{
-    Timestamp,
+    Error, ErrorKind, Timestamp,
+    pipeline::{Diagnostic, Severity},
     run::{Exit, Failure, Run},
 };
 use serde_json::{Value, json};
@@ -78,4 +79,40 @@ pub(crate) fn failure(failure: &Failure) -> Value {
         "exit_code": code,
         "signal": signal,
     })
+}
+
+/// What is wrong with a pipeline, or beside all of them.
+pub(crate) fn diagnostic(finding: &Diagnostic) -> Value {
+    json!({
+        "severity": if finding.severity == Severity::Error { "error" } else { "warning" },
+        "text": finding.to_string(),
+        "file": finding.file,
+        "line": finding.position.map(|at| at.line),
+        "column": finding.position.map(|at| at.column),
+        "field": finding.field,
+        "message": finding.message,
+    })
+}
+
+/// Why a command could not be carried out.
+pub(crate) fn error(error: &Error) -> Value {
+    let context: serde_json::Map<String, Value> =
+        error.context().map(|(key, value)| (key.to_owned(), value.into())).collect();
+    json!({"error": {"kind": kind(error.kind()), "message": error.chain(), "context": context}})
+}
+
+/// The name of a kind, as programs read it.
+fn kind(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::NotFound => "not_found",
+        ErrorKind::AlreadyExists => "already_exists",
+        ErrorKind::Conflict => "conflict",
+        ErrorKind::Invalid => "invalid",
+        ErrorKind::Unsupported => "unsupported",
+        ErrorKind::Denied => "denied",
+        ErrorKind::Unavailable => "unavailable",
+        ErrorKind::StorageFull => "storage_full",
+        ErrorKind::Corrupt => "corrupt",
+        _ => "internal",
+    }
 }

@@ -4,12 +4,8 @@ use std::num::NonZeroU32;
 
 use anstyle::AnsiColor;
 use fastflow_core::{
-    Clock as _, Orchestrator, Result, SystemClock, Timestamp,
-    environment::EnvironmentState,
-    orchestrator::PipelineInfo,
-    pipeline::{Diagnostic, Severity},
-    run::Run,
-    store::RunQuery,
+    Clock as _, Orchestrator, Result, SystemClock, Timestamp, environment::EnvironmentState,
+    orchestrator::PipelineInfo, pipeline::Diagnostic, run::Run, store::RunQuery,
 };
 use serde_json::{Value, json};
 
@@ -35,7 +31,7 @@ type Found = (PipelineInfo, Option<Run>);
 ///
 /// When they cannot be read.
 pub(crate) async fn list(args: &ListArgs, context: &mut Context) -> Result<Exit, Failed> {
-    let place = Place::find(&context.global).with_pipelines()?;
+    let place = Place::find(&context.global)?.with_pipelines()?;
     let session = Session::reader(context, &place).await?;
     let mut found = Vec::new();
     for pipeline in session.flow().pipelines().list().await? {
@@ -44,14 +40,20 @@ pub(crate) async fn list(args: &ListArgs, context: &mut Context) -> Result<Exit,
             found.push((pipeline, last));
         }
     }
+    let warnings = session.flow().source().status().await?.warnings;
     session.close().await;
     let out = &mut context.out;
     if out.is_json() {
         out.json(&found.iter().map(value).collect())?;
-    } else if found.is_empty() {
-        out.note("there are no pipelines yet: `fastflow init NAME` makes one");
+        // The answer is an array of pipelines, and these are none.
+        for warning in &warnings {
+            out.raw_error(&json::text(&json!({"warning": json::diagnostic(warning)})));
+        }
     } else {
         tell(&found, out)?;
+        for warning in &warnings {
+            tell_finding(warning, &warning.to_string(), out)?;
+        }
     }
     out.flush()?;
     Ok(Exit::SUCCESS)
@@ -65,6 +67,10 @@ async fn last_run(flow: &Orchestrator, pipeline: &PipelineInfo) -> Result<Option
 }
 
 fn tell(found: &[Found], out: &mut Output) -> Result<(), Failed> {
+    if found.is_empty() {
+        out.note("there are no pipelines yet: `fastflow init NAME` makes one");
+        return Ok(());
+    }
     let now = SystemClock::new().now();
     let mut table = table::table(out, ["pipeline", "description", "last run", "environment", "problems"]);
     for each in found {
@@ -73,12 +79,16 @@ fn tell(found: &[Found], out: &mut Output) -> Result<(), Failed> {
     out.line(&table.to_string())?;
     for (pipeline, _) in found {
         for finding in &pipeline.diagnostics {
-            let colour = if finding.is_error() { AnsiColor::Red } else { AnsiColor::Yellow };
-            let style = out.style(colour.on_default());
-            let said = text::plain(&format!("{}: {finding}", pipeline.name));
-            out.line(&format!("{style}{said}{style:#}"))?;
+            tell_finding(finding, &format!("{}: {finding}", pipeline.name), out)?;
         }
     }
+    Ok(())
+}
+
+fn tell_finding(finding: &Diagnostic, said: &str, out: &mut Output) -> Result<(), Failed> {
+    let colour = if finding.is_error() { AnsiColor::Red } else { AnsiColor::Yellow };
+    let style = out.style(colour.on_default());
+    out.line(&format!("{style}{}{style:#}", text::plain(said)))?;
     Ok(())
 }
 
@@ -142,7 +152,7 @@ fn value((info, last): &Found) -> Value {
         "definition": definition,
         "present": info.present,
         "environment": environment_value(&info.environment),
-        "diagnostics": info.diagnostics.iter().map(diagnostic).collect::<Vec<_>>(),
+        "diagnostics": info.diagnostics.iter().map(json::diagnostic).collect::<Vec<_>>(),
         "counters": {
             "succeeded": info.counters.succeeded,
             "failed": info.counters.failed,
@@ -175,16 +185,4 @@ fn environment_value(state: &EnvironmentState) -> Value {
         _ => {}
     }
     value
-}
-
-fn diagnostic(finding: &Diagnostic) -> Value {
-    json!({
-        "severity": if finding.severity == Severity::Error { "error" } else { "warning" },
-        "text": finding.to_string(),
-        "file": finding.file,
-        "line": finding.position.map(|at| at.line),
-        "column": finding.position.map(|at| at.column),
-        "field": finding.field,
-        "message": finding.message,
-    })
 }

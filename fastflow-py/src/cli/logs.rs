@@ -114,7 +114,7 @@ impl LogsArgs {
 ///
 /// When there is no such run, its log is not kept any more, or cannot be read.
 pub(crate) async fn logs(args: LogsArgs, context: &mut Context) -> Result<Exit, Failed> {
-    let place = Place::find(&context.global).with_runs()?;
+    let place = Place::find(&context.global)?.with_runs()?;
     let session = Session::reader(context, &place).await?;
     let flow = session.flow();
     let run = which::find(flow, &args.run).await?;

@@ -72,7 +72,7 @@ pub(crate) fn cli(
 fn main(words: &[OsString], surroundings: Surroundings, interrupts: RawFd) -> std::io::Result<u8> {
     let args = match args::parse(words) {
         Ok(args) => args,
-        Err(answer) => return Ok(args::answer(&answer).code()),
+        Err(answer) => return Ok(args::answer(&answer, words).code()),
     };
     let runtime =
         Builder::new_multi_thread().worker_threads(WORKERS).thread_name("fastflow").enable_all().build()?;

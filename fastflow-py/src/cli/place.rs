@@ -8,11 +8,10 @@ use std::{
 use fastflow_core::{Error, ErrorKind, layout::DataDir};
 
 use super::args::Global;
+use crate::config::DataDirectory;
 
 /// The folder of pipelines where nothing is said.
 pub(crate) const PIPELINES: &str = "pipelines";
-/// The name of the data directory beside it.
-const DATA: &str = ".fastflow";
 /// The empty folder in the data directory for who has no pipelines.
 const NO_PIPELINES: &str = "no-pipelines";
 /// The programs that make a folder a pipeline.
@@ -29,10 +28,19 @@ pub(crate) struct Place {
 
 impl Place {
     /// What was said, and else what is found here. Nothing is touched, and the folders need not be there.
-    pub(crate) fn find(global: &Global) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// `Invalid` where no data directory was said, and the folder of pipelines has no place beside it.
+    pub(crate) fn find(global: &Global) -> Result<Self, Error> {
         let pipelines = global.pipelines.clone().unwrap_or_else(found);
-        let data_dir = global.data_dir.clone().unwrap_or_else(|| beside(&pipelines));
-        Self { pipelines, data_dir }
+        let data_dir = match &global.data_dir {
+            Some(named) => DataDirectory::named(named.clone()),
+            None => DataDirectory::beside(&pipelines),
+        };
+        let data_dir = data_dir
+            .map_err(|error| error.with("help", "name one with --data-dir DIR or FASTFLOW_DATA_DIR"))?;
+        Ok(Self { pipelines, data_dir: data_dir.path().to_owned() })
     }
 
     /// The same, for what needs pipelines.
@@ -80,11 +88,6 @@ impl Place {
             .with("data_directory", self.data_dir.display())
             .with("help", "run something with `fastflow run NAME`, or name another with --data-dir DIR"))
     }
-}
-
-/// The data directory of these pipelines where nothing is said: the same as `fastflow.open` takes.
-fn beside(pipelines: &Path) -> PathBuf {
-    pipelines.parent().unwrap_or(Path::new("")).join(DATA)
 }
 
 fn found() -> PathBuf {

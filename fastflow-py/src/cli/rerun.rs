@@ -25,7 +25,7 @@ pub(crate) struct RerunArgs {
 ///
 /// When there is no such run, the new one is not accepted, or it cannot be followed.
 pub(crate) async fn rerun(args: RerunArgs, context: &mut Context) -> Result<Exit, Failed> {
-    let place = Place::find(&context.global).with_runs()?;
+    let place = Place::find(&context.global)?.with_runs()?;
     let interrupts = std::sync::Arc::clone(&context.interrupts);
     let of = if args.newest { Rerun::NewestRevision } else { Rerun::SameRevision };
     let accepted = tokio::select! {

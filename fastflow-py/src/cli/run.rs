@@ -125,7 +125,7 @@ impl RunArgs {
 pub(crate) async fn run(args: RunArgs, context: &mut Context) -> Result<Exit, Failed> {
     let subject = Subject::of(&args.name);
     let submission = args.submission(&subject)?;
-    let place = Place::find(&context.global);
+    let place = Place::find(&context.global)?;
     let place = match subject {
         Subject::Pipeline(_) => place.with_pipelines()?,
         Subject::Script(_) => place.with_pipelines_or_none()?,

@@ -59,7 +59,7 @@ impl From<StatusName> for Status {
 ///
 /// When they cannot be read.
 pub(crate) async fn runs(args: RunsArgs, context: &mut Context) -> Result<Exit, Failed> {
-    let place = Place::find(&context.global).with_runs()?;
+    let place = Place::find(&context.global)?.with_runs()?;
     let session = Session::reader(context, &place).await?;
     let mut query = RunQuery::default();
     query.pipeline = args.pipeline;

@@ -2,13 +2,17 @@
 //! touched.
 
 mod capacity;
+mod data_dir;
 mod executors;
 mod options;
 mod secrets;
 mod source;
 mod upkeep;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use fastflow_core::{
     Error, ErrorKind, Hosting, Orchestrator, OrchestratorBuilder, Result, Shutdown, testing::MemoryStore,
@@ -16,6 +20,7 @@ use fastflow_core::{
 use pyo3::{prelude::*, types::PyDict};
 use tracing::Dispatch;
 
+pub(crate) use self::data_dir::DataDirectory;
 use self::{
     capacity::Capacity, executors::Executors, options::Options, secrets::Secrets, source::Source,
     upkeep::Upkeep,
@@ -24,7 +29,7 @@ use crate::{logging::LogPort, testing::ManualClock};
 
 /// The options of one flow.
 pub(crate) struct Config {
-    pub(crate) data_dir: PathBuf,
+    data_dir: DataDirectory,
     hosting: Hosting,
     source: Source,
     executors: Executors,
@@ -48,7 +53,7 @@ impl Config {
     pub(crate) fn read(options: &Bound<'_, PyDict>) -> PyResult<Self> {
         let options = Options::new(options);
         Ok(Self {
-            data_dir: options.get("data_dir")?,
+            data_dir: data_dir(&options)?,
             hosting: options.checked("hosting", hosting(&options.get::<String>("hosting")?))?,
             source: Source::read(&options)?,
             executors: Executors::read(&options)?,
@@ -65,12 +70,17 @@ impl Config {
         })
     }
 
+    /// Where everything is kept.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
     /// The builder that these options make. Blocks for some milliseconds where executors are given: they are set up in
     /// the data directory.
     pub(crate) fn builder(&self) -> Result<OrchestratorBuilder> {
-        let builder = Orchestrator::builder(&self.data_dir).hosting(self.hosting);
+        let builder = Orchestrator::builder(self.data_dir()).hosting(self.hosting);
         let builder = self.source.apply(builder);
-        let builder = self.executors.apply(builder, &self.data_dir)?;
+        let builder = self.executors.apply(builder, self.data_dir())?;
         let builder = self.upkeep.apply(self.capacity.apply(self.secrets.apply(builder)));
         let builder = self.environments.apply(builder);
         Ok(match &self.test_clock {
@@ -99,6 +109,15 @@ impl Config {
             log.get().end();
         }
     }
+}
+
+fn data_dir(options: &Options<'_, '_>) -> PyResult<DataDirectory> {
+    if let Some(named) = options.get("data_dir")? {
+        return options.checked("data_dir", DataDirectory::named(named));
+    }
+    // The package has seen to it that there is one of them.
+    let beside = DataDirectory::beside(&options.get::<PathBuf>("pipelines")?);
+    options.checked("pipelines", beside.map_err(|error| error.with("help", "give `data_dir`")))
 }
 
 fn hosting(hosting: &str) -> Result<Hosting> {

@@ -11,7 +11,10 @@ use fastflow_core::{
 };
 use pyo3::prelude::*;
 
-use super::options::{Options, Size, duration, put, put_read};
+use super::{
+    data_dir::said,
+    options::{Options, Size, duration, put, put_read},
+};
 
 /// Where pipelines come from.
 pub(super) enum Source {
@@ -82,7 +85,7 @@ impl Source {
     pub(super) fn read(options: &Options<'_, '_>) -> PyResult<Self> {
         match options.get::<Option<GivenGit>>("git")? {
             Some(given) => Ok(Self::Git(Box::new(options.checked("git", git(given))?))),
-            None => options.get("pipelines").map(Self::Folder),
+            None => Ok(Self::Folder(options.checked("pipelines", said(options.get("pipelines")?))?)),
         }
     }
 

@@ -12,12 +12,14 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import fastflow
 
 WAY, PIPELINES, DATA_DIR, MARK = sys.argv[1:]
 RUNS = 2
+AGAIN_SECONDS = 10
 
 
 def to_the_end(work: Callable[[], object]) -> None:
@@ -91,10 +93,18 @@ def terminated() -> None:
     signal.pause()
 
 
+def interrupt() -> None:
+    """Again and again: one that comes in a destructor is lost, as everywhere in Python."""
+    time.sleep(0.01)
+    while True:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(AGAIN_SECONDS)
+
+
 def interrupted() -> None:
     with fastflow.open(PIPELINES, data_dir=DATA_DIR) as flow:
         run = busy(flow)
-        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+        threading.Thread(target=interrupt, daemon=True).start()
         while True:
             run.wait()
 

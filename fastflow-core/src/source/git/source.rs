@@ -139,6 +139,10 @@ impl fmt::Debug for GitSource {
 
 #[async_trait]
 impl PipelineSource for GitSource {
+    fn origin(&self) -> Option<String> {
+        Some(self.worker.mirror.shown_origin())
+    }
+
     async fn catalog(&self) -> Result<Arc<Catalog>> {
         self.worker.shown()
     }

@@ -86,7 +86,7 @@ impl Gate {
             self.leave();
             if self.try_alone()? {
                 // A version that knows nothing of this gate has the database to itself while it hosts.
-                host.take(clock, Patience::UntilLetGo).await?;
+                host.take(clock, Patience::UntilLetGo, None).await?;
                 let moved = moved(path, migrations, options, clock).await;
                 host.release();
                 self.leave();

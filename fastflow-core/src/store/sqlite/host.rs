@@ -17,7 +17,7 @@ pub(super) enum Role {
 }
 
 impl SqliteStore {
-    pub(super) async fn become_host(&self, patience: Patience) -> Result<()> {
+    pub(super) async fn become_host(&self, patience: Patience, source: Option<&str>) -> Result<()> {
         let _alone = self.shared.settling.lock().await;
         // It lets go of the lock at its end, and would do so before this has taken it.
         if self.commands.is_closed() {
@@ -27,7 +27,7 @@ impl SqliteStore {
             return Ok(());
         }
         tokio::select! {
-            taken = self.shared.host.take(&*self.clock, patience) => {
+            taken = self.shared.host.take(&*self.clock, patience, source) => {
                 let since = taken?;
                 self.shared.role.send_replace(Role::Host { since });
                 Ok(())
@@ -38,10 +38,12 @@ impl SqliteStore {
 
     pub(super) async fn who_hosts(&self) -> Result<Option<HostInfo>> {
         if let Role::Host { since } = *self.shared.role.borrow() {
-            return Ok(Some(HostInfo::new(std::process::id(), since, HostPlace::Here)));
+            let host = HostInfo::new(std::process::id(), since, HostPlace::Here);
+            return Ok(Some(host.of_source(self.shared.host.noted_source())));
         }
         let holder = self.shared.host.holder(&*self.clock).await?;
-        Ok(holder.map(|owner| HostInfo::new(owner.pid, owner.since, HostPlace::Elsewhere)))
+        Ok(holder
+            .map(|owner| HostInfo::new(owner.pid, owner.since, HostPlace::Elsewhere).of_source(owner.source)))
     }
 }
 

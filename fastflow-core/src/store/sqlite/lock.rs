@@ -45,6 +45,9 @@ pub(super) struct Owner {
     /// Where the process has that number, as the system numbers namespaces of processes; none where it has none.
     #[serde(default)]
     pub(super) pid_namespace: Option<u64>,
+    /// Where its pipelines come from; none where it did not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<String>,
 }
 
 /// Whether a lock whose process has ended is waited for.
@@ -69,7 +72,12 @@ impl HostLock {
     ///
     /// A host that was killed while it started a child leaves the lock, for a moment, to that child, which lets
     /// go of it when it becomes another program. That moment is waited for, by who has the patience.
-    pub(super) async fn take(&self, clock: &dyn Clock, patience: Patience) -> Result<Timestamp> {
+    pub(super) async fn take(
+        &self,
+        clock: &dyn Clock,
+        patience: Patience,
+        source: Option<&str>,
+    ) -> Result<Timestamp> {
         let began = clock.elapsed();
         loop {
             match self.file.try_lock() {
@@ -89,14 +97,17 @@ impl HostLock {
             }
             clock.sleep(LOOK_EVERY).await;
         }
-        self.note_owner(clock.now())
+        self.note_owner(clock.now(), source)
     }
 
-    fn note_owner(&self, since: Timestamp) -> Result<Timestamp> {
-        let owner = Owner { pid: std::process::id(), since, pid_namespace: pid_namespace() };
-        let text = serde_json::to_string(&owner).map_err(|error| {
-            Error::new(ErrorKind::Internal, "cannot write the lock's owner").because(error)
-        })?;
+    fn note_owner(&self, since: Timestamp, source: Option<&str>) -> Result<Timestamp> {
+        let source = source.map(str::to_owned);
+        let mut owner = Owner { pid: std::process::id(), since, pid_namespace: pid_namespace(), source };
+        let mut text = owner.text()?;
+        if text.len() > OWNER_MAX_BYTES {
+            owner.source = None;
+            text = owner.text()?;
+        }
         // The lock holds without its text: on a full disk an existing host must still be able to start.
         if let Err(error) = self.file.set_len(0).and_then(|()| self.file.write_all_at(text.as_bytes(), 0)) {
             tracing::warn!(%error, lock = %self.path.display(), "cannot note the owner in the lock file");
@@ -114,6 +125,11 @@ impl HostLock {
     /// The process that hosts, by what it has written, if that has not ended since.
     pub(super) fn noted(&self) -> Option<u32> {
         owner(&self.file).filter(|owner| !owner.is_gone()).map(|owner| owner.pid)
+    }
+
+    /// Where the pipelines of the process that hosts come from, by what it has written.
+    pub(super) fn noted_source(&self) -> Option<String> {
+        owner(&self.file)?.source
     }
 
     /// Who holds it, other than this one.
@@ -170,6 +186,11 @@ impl AsFd for HostLock {
 }
 
 impl Owner {
+    fn text(&self) -> Result<String> {
+        serde_json::to_string(self)
+            .map_err(|error| Error::new(ErrorKind::Internal, "cannot write the lock's owner").because(error))
+    }
+
     /// Whether its process has ended, as far as that can be known here: in another container it has another number.
     fn is_gone(&self) -> bool {
         if self.pid_namespace.is_some() && self.pid_namespace != pid_namespace() {

@@ -226,12 +226,12 @@ fn no_such_run(id: RunId) -> Error {
 
 #[async_trait]
 impl Store for SqliteStore {
-    async fn host(&self) -> Result<()> {
-        self.become_host(Patience::UntilLetGo).await
+    async fn host(&self, source: Option<&str>) -> Result<()> {
+        self.become_host(Patience::UntilLetGo, source).await
     }
 
-    async fn try_host(&self) -> Result<()> {
-        self.become_host(Patience::None).await
+    async fn try_host(&self, source: Option<&str>) -> Result<()> {
+        self.become_host(Patience::None, source).await
     }
 
     async fn step_down(&self) -> Result<()> {

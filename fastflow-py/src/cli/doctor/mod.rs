@@ -19,7 +19,7 @@ use super::{command::Context, exit::Exit, failed::Failed, output::Output, place:
 ///
 /// When that cannot be written.
 pub(crate) async fn doctor(context: &mut Context) -> Result<Exit, Failed> {
-    let place = Place::find(&context.global);
+    let place = Place::find(&context.global)?;
     let mut checks = vec![files::data_dir(&place), files::disk(&place), files::pipelines(&place)];
     checks.extend(store::store(context, &place).await);
     checks.push(tools::uv(context).await);

@@ -14,6 +14,7 @@ use super::{
 const NAME: &str = "store";
 const HOST: &str = "host";
 const CLOCK: &str = "clock of the store";
+const SOURCE: &str = "source";
 
 /// Whether it can be opened and read; and whether the clock has gone back since.
 pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
@@ -29,8 +30,17 @@ pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
         }
     };
     let (newest, host) = (newest(session.flow()).await, session.flow().host().await);
+    let source = session.flow().source().status().await;
     session.close().await;
     let mut checks = checks(newest, &file);
+    // Where it cannot be read, the same was said of the runs.
+    for warning in source.iter().flat_map(|source| &source.warnings) {
+        checks.push(Check::warn(
+            SOURCE,
+            warning.to_string(),
+            "until then no command and no schedule knows it",
+        ));
+    }
     match host {
         Ok(Some(host)) => {
             let said = format!("process {} since {}", host.pid, show::local(host.since));

@@ -42,7 +42,7 @@ pub(crate) fn init(args: &InitArgs, context: &mut Context) -> Result<Exit, Faile
         .with("pipeline", &args.name)
         .into());
     }
-    let folder = Place::find(&context.global).pipelines;
+    let folder = Place::find(&context.global)?.pipelines;
     let made = make(&folder, &args.name, args.template)?;
     let out = &mut context.out;
     if out.is_json() {

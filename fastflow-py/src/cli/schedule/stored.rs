@@ -47,7 +47,7 @@ pub(crate) enum Switch {
 }
 
 async fn open(context: &Context) -> Result<Session> {
-    let place = Place::find(&context.global).with_pipelines()?;
+    let place = Place::find(&context.global)?.with_pipelines()?;
     Session::reader_of_files(context, &place).await
 }
 

@@ -233,6 +233,17 @@ impl Mirror {
         self.remote.to_string()
     }
 
+    /// What is published of which repository, whoever asks for it.
+    pub fn shown_origin(&self) -> String {
+        let remote = Remote { user: None, ..self.remote.clone() };
+        let names = self.config.subdirectory.iter().flat_map(|path| path.split('/'));
+        let folder = names.filter(|name| !name.is_empty()).collect::<Vec<_>>().join("/");
+        match folder.as_str() {
+            "" => format!("{remote}, {}", self.config.reference),
+            folder => format!("{remote}, {}, folder {folder}", self.config.reference),
+        }
+    }
+
     fn watch(&self, interrupt: &Arc<AtomicBool>) -> Arc<Watch> {
         Watch::new(Arc::clone(&self.clock), self.config.limits, interrupt)
     }
