@@ -103,8 +103,10 @@ impl Stream {
         }
     }
 
+    /// Whether nothing is left. Something may have come since one has looked, with the end behind it.
     fn ended(&self) -> bool {
-        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).ended
+        let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        arrived.ended && arrived.batches.is_empty()
     }
 
     /// Waits until there is something to fetch, or nothing more to come.
