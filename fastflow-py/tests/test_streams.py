@@ -24,7 +24,8 @@ RUNS = 20
 LONG_LINES = 256
 LONG_LINE_BYTES = 64 * 1024
 LONG_LOG_BYTES = LONG_LINES * LONG_LINE_BYTES
-PAUSED_READERS = 6
+PAUSED_READERS = 16
+"""More than the store has connections: none of them may hold one while it pauses."""
 PACKAGE = os.path.dirname(fastflow.__file__)
 T = TypeVar("T")
 
