@@ -11,7 +11,8 @@ pub type Timestamp = jiff::Timestamp;
 ///
 /// # Contract
 ///
-/// - [`now`](Self::now) is wall time, for records and schedules. It may jump.
+/// - [`now`](Self::now) is wall time, for records and schedules, in whole microseconds, which is how finely stores keep
+///   instants: what is told at once is what is read later. It may jump.
 /// - [`elapsed`](Self::elapsed) and [`sleep`](Self::sleep) use time that never jumps.
 ///
 /// ```
@@ -81,7 +82,8 @@ impl Default for SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the one place that asks the machine")]
     fn now(&self) -> Timestamp {
-        Timestamp::now()
+        let now = Timestamp::now();
+        Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now)
     }
 
     fn elapsed(&self) -> Duration {

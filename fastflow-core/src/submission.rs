@@ -7,6 +7,7 @@ use crate::{
     host::intake::check_parameters,
     pipeline::{ConfigName, EnvName, Parameters},
     run::IdempotencyKey,
+    store::whole_micros,
 };
 
 /// A request to run a pipeline, or code that is in no source.
@@ -123,7 +124,7 @@ impl Submission {
     /// When the run is due.
     pub(crate) fn due(&self, now: Timestamp) -> Result<Timestamp> {
         let due = Some(self.delay).filter(|delay| *delay <= Self::MAX_DELAY);
-        due.and_then(|delay| now.checked_add(delay).ok()).ok_or_else(|| {
+        due.and_then(|delay| now.checked_add(delay).ok()).map(whole_micros).ok_or_else(|| {
             Error::new(ErrorKind::Invalid, "the delay is too long")
                 .with("found_seconds", self.delay.as_secs())
                 .with("allowed_seconds", Self::MAX_DELAY.as_secs())

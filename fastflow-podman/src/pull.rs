@@ -113,16 +113,17 @@ impl Line {
 }
 
 /// What a failure within a pull means. This is the only place that looks into words, for Podman reports these failures
-/// in no other way: as a line of text in an answer that has begun as a success. The words that are looked for are
-/// not Podman's: they are the error codes of the protocol of registries, and the kernel's name of an error. What has
-/// none of them may work later.
+/// in no other way: as a line of text in an answer that has begun as a success. Most of the words that are looked for are
+/// not Podman's: they are the error codes of the protocol of registries, and the kernel's name of an error. Its own are
+/// those for a name without a registry where its user has set none to look in: no registry was asked, so none has a code
+/// for it, and it stays so until somebody changes that. What has none of these words may work later.
 fn kind(words: &str) -> ErrorKind {
     let has = |codes: &[&str]| codes.iter().any(|code| words.contains(code));
     if has(&["no space left on device", "disk quota exceeded"]) {
         ErrorKind::StorageFull
     } else if has(&["unauthorized", "denied: ", "authentication required"]) {
         ErrorKind::Denied
-    } else if has(&["manifest unknown", "name unknown", "name invalid"]) {
+    } else if has(&["manifest unknown", "name unknown", "name invalid", "did not resolve to an alias"]) {
         ErrorKind::NotFound
     } else {
         ErrorKind::Unavailable

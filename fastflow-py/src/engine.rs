@@ -264,7 +264,8 @@ impl Engine {
             let flow = shared.config.builder()?.build().await?;
             // Known before it hosts: whoever forks meanwhile must be able to let go of its locks.
             shared.keep(&flow)?;
-            flow.start().await
+            flow.start().await?;
+            shared.config.check_source(&flow).await
         })
     }
 
@@ -393,6 +394,7 @@ impl Engine {
 impl Record for HostInfo {
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let fields = Fields::new(py).with("pid", self.pid)?.with("since", self.since)?;
-        Ok(fields.with("is_here", self.place == HostPlace::Here)?.done())
+        let fields = fields.with("is_here", self.place == HostPlace::Here)?;
+        Ok(fields.with("source", self.source)?.done())
     }
 }

@@ -32,12 +32,9 @@ def wait_until(condition: Callable[[], bool], what: str, limit_seconds: float = 
         time.sleep(LOOK_EVERY_SECONDS)
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+def listener() -> socket.socket:
+    """A socket that listens on a port of its own, for a program that is given it: nobody else can take the port."""
+    return socket.create_server(("127.0.0.1", 0))
 
 
 def request(
@@ -65,9 +62,16 @@ def request(
 
 
 class Program:
-    """A program in a process group of its own, with its output in a file."""
+    """A program in a process group of its own, with its output in a file. ``gives`` is what it is given to listen on."""
 
-    def __init__(self, command: Sequence[str], *, cwd: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        cwd: Path,
+        env: dict[str, str] | None = None,
+        gives: socket.socket | None = None,
+    ) -> None:
         self._output = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             command,
@@ -77,7 +81,11 @@ class Program:
             stdout=self._output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            pass_fds=() if gives is None else (gives.fileno(),),
         )
+        if gives is not None:
+            # Who asks hears so when the program ends, and does not wait for it.
+            gives.close()
 
     def __enter__(self) -> Program:
         return self
@@ -96,16 +104,6 @@ class Program:
         """What it has written so far."""
         self._output.seek(0)
         return self._output.read().decode(errors="replace")
-
-    def wait_for_port(self, port: int) -> None:
-        """Waits until somebody listens on the port, unless the program ends before."""
-
-        def listening() -> bool:
-            assert self.process.poll() is None, self.output()
-            with socket.socket() as probe:
-                return probe.connect_ex(("127.0.0.1", port)) == 0
-
-        wait_until(listening, f"somebody listens on port {port}")
 
     def terminate(self) -> None:
         """Asks it to end."""

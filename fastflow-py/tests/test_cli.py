@@ -356,6 +356,62 @@ def test_a_folder_has_one_data_directory_however_it_is_written(command: Commands
     assert not (inside / ".fastflow").exists()
 
 
+def test_runs_that_nobody_sees_to_are_listed_with_a_warning(command: Commands, place: Path) -> None:
+    assert command("run", "ends").returncode == 0
+    assert command("runs").stderr == "", "nothing is open"
+    with fastflow.open(place / "pipelines", hosting="never") as guest:
+        run = guest.run("ends")
+        left = command("runs")
+        assert left.returncode == 0 and "nobody hosts" in left.stderr and "`fastflow host`" in left.stderr
+        assert command("runs", "--status", "success").stderr == "", "nothing that is shown is open"
+        assert command("runs", "--json").stderr == ""
+        with fastflow.open(place / "pipelines") as host:
+            assert guest.runs.wait(run.id, timeout=60).status is fastflow.Status.SUCCESS
+            open_one = host.run("ends", delay=3600)
+            assert command("runs").stderr == "", "somebody hosts"
+            open_one.cancel()
+
+
+def test_the_usual_data_directory_is_not_shared_with_a_host_of_other_pipelines(
+    command: Commands, place: Path
+) -> None:
+    shutil.copytree(place / "pipelines", place / "staging")
+    staging = Commands(place, "-C", "staging")
+    with fastflow.open(place / "pipelines") as flow:
+        run = flow.run("waits")
+        assert next(line for line in run.logs() if line.text == "begun")
+        codes = {"host": 4, "list": 4, "runs": 4, "run": 125}
+        for words in (("host",), ("list",), ("runs",), ("run", "ends")):
+            refused = staging(*words)
+            assert refused.returncode == codes[words[0]], words
+            for said in (f"its_source: {place}/pipelines", f"own_source: {place}/staging", f"{place}/.fastflow"):
+                assert said in refused.stderr, words
+            assert "--data-dir" in refused.stderr
+        looked_at = staging("doctor", "--json")
+        [host] = [check for check in json.loads(looked_at.stdout) if check["name"] == "host"]
+        assert (looked_at.returncode, host["level"]) == (1, "fail") and str(place / "staging") in host["message"]
+        [host] = [check for check in command.json("doctor") if check["name"] == "host"]
+        assert host["level"] == "ok" and host["message"].endswith(f" for {place}/pipelines")
+        # Who named it knows what it does; and whoever has no pipelines here only asks.
+        named = Commands(place, "-C", "staging", "--data-dir", ".fastflow")
+        assert [each["id"] for each in named.json("runs")] == [str(run.id)]
+        assert [each["id"] for each in Commands(place, "-C", "nowhere").json("runs")] == [str(run.id)]
+        assert command("cancel", str(run.id)).returncode == 0
+
+
+def test_a_file_that_runs_without_pipelines_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "waits.py").write_text(PROGRAMS["waits"])
+    command = Commands(tmp_path)
+    with command.terminal("run", "waits.py") as terminal:
+        terminal.read_until("begun")
+        [run] = command.json("runs")
+        assert command("init", "first").returncode == 0
+        with fastflow.open(tmp_path / "pipelines") as flow:
+            assert flow.run("first").wait(timeout=60).status is fastflow.Status.SUCCESS
+        assert command("cancel", run["id"]).returncode == 0
+        assert terminal.wait() == 143
+
+
 def test_a_folder_without_a_place_beside_it_needs_a_data_directory(command: Commands, place: Path) -> None:
     refused = command("-C", "/", "list")
     assert refused.returncode == 2 and "--data-dir" in refused.stderr

@@ -11,7 +11,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from programs import Program, free_port, request
+from programs import Program, listener, request
 
 TWINS = {"sync": "first.py", "async": "first_async.py"}
 LIMIT_SECONDS = 120
@@ -92,10 +92,10 @@ def test_in_a_notebook(repository: Path, elsewhere: Path, twin: str) -> None:
 def test_in_a_web_app(repository: Path, elsewhere: Path) -> None:
     pytest.importorskip("fastapi")
     shutil.copy(repository / "examples" / "python" / "fastapi_app.py", elsewhere)
-    port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "fastapi_app:app", "--port", str(port)]
-    with Program(command, cwd=elsewhere) as server:
-        server.wait_for_port(port)
+    listens = listener()
+    port: int = listens.getsockname()[1]
+    command = [sys.executable, "-m", "uvicorn", "fastapi_app:app", "--fd", str(listens.fileno())]
+    with Program(command, cwd=elsewhere, gives=listens) as server:
         status, run = request(port, "POST", "/pipelines/hello/runs", json={"who": "world"})
         assert status == 202
         status, log = request(port, "GET", f"/runs/{run['id']}/logs")

@@ -81,6 +81,38 @@ def test_a_folder_has_one_data_directory_however_it_is_written(
         assert flow.data_dir == tmp_path / "elsewhere" / ".fastflow"
 
 
+@pytest.mark.parametrize("hosting", ["when_free", "never"])
+def test_the_usual_data_directory_is_not_shared_with_a_host_of_other_pipelines(tmp_path: Path, hosting: str) -> None:
+    one, other = tmp_path / "pipelines", tmp_path / "staging"
+    for folder in (one, other):
+        write(folder, "hello")
+    with fastflow.open(one, hosting="required") as host:
+        info = host.host()
+        assert info is not None and info.source == str(one)
+        with pytest.raises(fastflow.ConflictError, match="give `data_dir`") as refused:
+            fastflow.open(other, hosting=hosting).start()
+        context = refused.value.context
+        assert (context["its_source"], context["own_source"]) == (str(one), str(other))
+        assert context["data_directory"] == str(tmp_path / ".fastflow")
+        # Who named it, or has the same pipelines by another name, knows what it does.
+        (tmp_path / "link").symlink_to(one)
+        with fastflow.open(other, data_dir=tmp_path / ".fastflow", hosting=hosting) as guest:
+            info = guest.host()
+            assert info is not None and (info.is_here, info.source) == (False, str(one))
+        with fastflow.open(tmp_path / "link", hosting=hosting) as guest:
+            assert guest.run("hello").wait(timeout=60).status is Status.SUCCESS
+    with fastflow.open(other, hosting=hosting):
+        pass
+
+
+async def test_an_async_flow_is_refused_the_usual_data_directory_of_others(tmp_path: Path) -> None:
+    for name in ("pipelines", "staging"):
+        write(tmp_path / name, "hello")
+    async with fastflow.open(tmp_path / "pipelines"):
+        with pytest.raises(fastflow.ConflictError, match="staging"):
+            await fastflow.open(tmp_path / "staging")
+
+
 def test_a_folder_without_a_place_beside_it_needs_a_data_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

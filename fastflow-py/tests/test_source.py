@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import socketserver
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import fastflow
 import pytest
 from fastflow import ChangeKind, Status, SyncFailureKind, SyncOutcome
-from programs import Program, free_port
+from programs import Program, listener
 
 if shutil.which("git") is None:
     pytest.skip("git: install it with `tools/setup-git`", allow_module_level=True)
@@ -55,11 +57,20 @@ def repository_of_jobs(tmp_path: Path) -> Repository:
 @pytest.fixture
 def daemon(tmp_path: Path, repository_of_jobs: Repository) -> Iterator[str]:
     """The address of that repository at `git daemon`."""
-    port = free_port()
-    command = ["git", "daemon", "--export-all", "--reuseaddr", f"--base-path={tmp_path}", f"--port={port}"]
-    with Program([*command, "--listen=127.0.0.1", os.fspath(tmp_path)], cwd=tmp_path) as server:
-        server.wait_for_port(port)
-        yield f"git://127.0.0.1:{port}/repository"
+    command = ["git", "daemon", "--inetd", "--export-all", f"--base-path={tmp_path}", os.fspath(tmp_path)]
+
+    class Connection(socketserver.BaseRequestHandler):
+        """One client, and a daemon of its own for it."""
+
+        def handle(self) -> None:
+            subprocess.run(command, stdin=self.request, stdout=self.request, check=False)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Connection) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        yield f"git://127.0.0.1:{server.server_address[1]}/repository"
+        server.shutdown()
+        serving.join()
 
 
 def printed(run: fastflow.Run) -> list[str]:
@@ -142,11 +153,11 @@ def test_what_is_not_allowed_is_not_reached(repository_of_jobs: Repository, data
 
 
 def test_a_token_is_shown_to_a_server_over_http(tmp_path: Path, repository_of_jobs: Repository, data_dir: Path) -> None:
-    port = free_port()
-    server = [sys.executable, os.fspath(Path(__file__).parent / "hosts" / "git_server.py"), str(port), os.fspath(tmp_path)]
-    address = f"http://127.0.0.1:{port}/repository"
-    with Program(server, cwd=tmp_path) as program:
-        program.wait_for_port(port)
+    listens = listener()
+    script = Path(__file__).parent / "hosts" / "git_server.py"
+    server = [sys.executable, os.fspath(script), str(listens.fileno()), os.fspath(tmp_path)]
+    address = f"http://127.0.0.1:{listens.getsockname()[1]}/repository"
+    with Program(server, cwd=tmp_path, gives=listens):
         (tmp_path / "token").write_text("hunter2\n")
         right = [
             fastflow.Git(address, subfolder="jobs", insecure=["http"], token="hunter2", username="ada"),

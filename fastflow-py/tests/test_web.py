@@ -9,9 +9,9 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
-from programs import Program, free_port, request
+from programs import Program, listener, request
 
-SERVERS = {"fastapi_app": ("uvicorn", "--port"), "django_app": ("gunicorn", "--bind")}
+SERVERS = {"fastapi_app": ("uvicorn", "--fd", "{}"), "django_app": ("gunicorn", "--bind", "fd://{}")}
 APPLICATION = {"fastapi_app": "app", "django_app": "application"}
 
 
@@ -29,11 +29,10 @@ def port(application: str, repository: Path, tmp_path: Path, pipelines: Path) ->
     """The port where the example listens."""
     shutil.copy(repository / "examples" / "python" / f"{application}.py", tmp_path)
     shutil.copytree(pipelines, tmp_path / "pipelines")
-    (server, option), port = SERVERS[application], free_port()
-    where = str(port) if option == "--port" else f"127.0.0.1:{port}"
-    command = [sys.executable, "-m", server, f"{application}:{APPLICATION[application]}", option, where]
-    with Program(command, cwd=tmp_path) as program:
-        program.wait_for_port(port)
+    (server, option, where), listens = SERVERS[application], listener()
+    port: int = listens.getsockname()[1]
+    command = [sys.executable, "-m", server, f"{application}:{APPLICATION[application]}"]
+    with Program([*command, option, where.format(listens.fileno())], cwd=tmp_path, gives=listens) as program:
         yield port
         program.terminate()
         program.wait()

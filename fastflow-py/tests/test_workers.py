@@ -13,7 +13,7 @@ from typing import Any
 
 import fastflow
 import pytest
-from programs import LIMIT_SECONDS, Program, free_port, request, wait_until
+from programs import LIMIT_SECONDS, Program, listener, request, wait_until
 
 WORKERS = 4
 KILLS = 3
@@ -57,16 +57,16 @@ def test_one_of_four_workers_hosts(repository: Path, tmp_path: Path) -> None:
     pytest.importorskip("gunicorn")
     shutil.copy(repository / "examples" / "python" / "django_app.py", tmp_path)
     shutil.copytree(Path(__file__).parent / "pipelines", tmp_path / "pipelines")
-    port, mark = free_port(), tmp_path / "mark"
+    listens, mark = listener(), tmp_path / "mark"
+    port: int = listens.getsockname()[1]
     command = [
         *(sys.executable, "-m", "gunicorn", "django_app:application"),
-        *("--workers", str(WORKERS), "--threads", "2", "--bind", f"127.0.0.1:{port}", "--no-control-socket"),
+        *("--workers", str(WORKERS), "--threads", "2", "--bind", f"fd://{listens.fileno()}", "--no-control-socket"),
     ]
     with (
-        Program(command, cwd=tmp_path) as gunicorn,
+        Program(command, cwd=tmp_path, gives=listens) as gunicorn,
         fastflow.open(tmp_path / "pipelines", data_dir=tmp_path / ".fastflow", hosting="never") as watcher,
     ):
-        gunicorn.wait_for_port(port)
         server = Server(port, mark)
 
         # All of them have opened it, and exactly one hosts.

@@ -19,7 +19,7 @@ use crate::{
 pub struct Explanation {
     /// The run.
     pub run: Run,
-    /// What it waits for, if it is queued.
+    /// What it waits for, if it does.
     pub waiting: Option<Waiting>,
     /// Its attempts, first to last.
     pub attempts: Vec<Attempt>,
@@ -85,6 +85,9 @@ impl fmt::Display for Explanation {
                     && let Some(AttemptEnd::Failed(failure)) = &last.end
                 {
                     write!(f, ", since attempt {} failed: {failure}", last.id.number)?;
+                }
+                if *waiting == Waiting::NoHost && !matches!(run.state, RunState::Queued { .. }) {
+                    f.write_str(", and this is as the last one left it")?;
                 }
             }
             (None, RunState::Failed(failure)) => write!(f, ": {failure}")?,

@@ -31,7 +31,7 @@ use crate::{
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Runs<'a> {
-    flow: &'a Orchestrator,
+    pub(super) flow: &'a Orchestrator,
 }
 
 /// What a rerun executes.

@@ -14,7 +14,7 @@ const MAX_HOLDERS: usize = 10;
 /// The most runs that are looked at before one.
 const MAX_AHEAD: NonZeroU32 = NonZeroU32::new(1000).expect("it is not 0");
 
-/// What a queued run waits for, as this host sees it at this moment.
+/// What a run waits for, as this orchestrator sees it at this moment.
 ///
 /// ```no_run
 /// # async fn example(flow: fastflow_core::Orchestrator, id: fastflow_core::RunId) -> fastflow_core::Result<()> {
@@ -39,6 +39,9 @@ pub enum Waiting {
     },
     /// For an instant: that of its next attempt.
     Until(Timestamp),
+    /// For a host: no process hosts the data directory. Nothing that is queued starts, and of what has begun only the
+    /// next host sees what became of it.
+    NoHost,
     /// For something that runs in flight hold.
     Limit {
         /// What that is.
@@ -74,6 +77,7 @@ impl fmt::Display for Waiting {
                 "waits for the executor `{executor}`, which has not answered since {since} and is asked again at {retry_at}: {reason}"
             ),
             Self::Until(at) => write!(f, "waits until {at}"),
+            Self::NoHost => f.write_str("waits for a host: no process hosts the data directory now"),
             Self::Behind { run, obstacle } => {
                 write!(f, "waits behind run {run}, which wants of the same and {obstacle}")
             }
@@ -93,7 +97,7 @@ impl fmt::Display for Waiting {
 }
 
 impl Runs<'_> {
-    /// What a run waits for; `None` when it does not wait in the queue.
+    /// What a run waits for; `None` when it has ended, or has begun and there is a host that sees to it.
     ///
     /// # Errors
     ///
@@ -109,7 +113,10 @@ impl Runs<'_> {
 
     pub(super) async fn waiting_of(&self, run: &Run) -> Result<Option<Waiting>> {
         let ports = self.ports();
-        let RunState::Queued { not_before } = run.state else { return Ok(None) };
+        let RunState::Queued { not_before } = run.state else {
+            let is_left_alone = !run.state.is_terminal() && self.is_hosted_by_nobody().await;
+            return Ok(is_left_alone.then_some(Waiting::NoHost));
+        };
         let health = ports.executors.get(&run.spec.executor).map(|executor| executor.health());
         if let Ok(Health::Down { since, retry_at, reason }) = health {
             let executor = run.spec.executor.clone();
@@ -117,6 +124,10 @@ impl Runs<'_> {
         }
         if not_before > ports.clock.now() {
             return Ok(Some(Waiting::Until(not_before)));
+        }
+        // Before what others hold: that is only what the last host wrote of them.
+        if self.is_hosted_by_nobody().await {
+            return Ok(Some(Waiting::NoHost));
         }
         let in_flight = ports.store.in_flight().await?;
         let mut usage = Usage::default();
@@ -135,6 +146,11 @@ impl Runs<'_> {
             Some((run, obstacle)) => Waiting::Behind { run, obstacle },
             None => Waiting::Slot { ahead, in_flight: usage.in_flight(), max: settings.max_concurrent_runs },
         }))
+    }
+
+    /// Not where it cannot be found out: somebody has the lock of a host then.
+    async fn is_hosted_by_nobody(&self) -> bool {
+        matches!(self.flow.host().await, Ok(None))
     }
 }
 

@@ -307,6 +307,9 @@ impl fmt::Display for Status {
 
 impl fmt::Display for IllegalTransition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.from.is_terminal() {
+            return write!(f, "the run has ended already: its status is {}", self.from.status());
+        }
         write!(f, "a run that is {} cannot be {}", self.from.name(), self.event.name())
     }
 }

@@ -177,9 +177,9 @@ impl SealedSecrets {
                 let known: Vec<String> = self.keyring.ids().map(|id| id.to_string()).collect();
                 return Err(Error::new(
                     ErrorKind::Invalid,
-                    "a master key that secrets are sealed with is not there; give it to the builder, too, until \
-                     `rotate` has put them under another. If it is lost, so are they: an orchestrator that is built \
-                     and not started can remove them",
+                    "a master key that secrets are sealed with is not there; give it as the master key, or as one of \
+                     the older ones until a rotation has put its secrets under another. If it is lost, so are they: \
+                     a process that does not host can remove them",
                 )
                 .with("key", key)
                 .with("secrets", values)
@@ -250,8 +250,5 @@ impl SecretStore for SealedSecrets {
 
 /// Nothing can be sealed.
 pub(crate) fn no_key() -> Error {
-    Error::new(
-        ErrorKind::Invalid,
-        "there is no master key to seal secrets with: give the orchestrator a master key",
-    )
+    Error::new(ErrorKind::Invalid, "there is no master key to seal secrets with: one has to be configured")
 }

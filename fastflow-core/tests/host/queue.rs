@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use fastflow_core::run::Status;
+use fastflow_core::{Hosting, run::Status};
 use futures::future::join_all;
 
 use crate::kit::{Place, attempts, count, ended, started};
@@ -82,6 +82,18 @@ async fn a_delayed_run_starts_when_its_time_has_come() {
     let waited = attempts(&flow, late.id).await[0].claimed_at.duration_since(late.created_at);
     let waited = Duration::try_from(waited).unwrap();
     assert!(waited >= delay && waited < delay + Duration::from_secs(5), "{waited:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_said_of_an_accepted_run_is_what_is_read_of_it_later() {
+    let place = Place::new();
+    place.pipeline("hello", "print('hello')");
+    // None that would change it is there.
+    let flow = started(place.builder().hosting(Hosting::Never)).await;
+    for delay in [Duration::ZERO, Duration::new(3600, 7)] {
+        let accepted = flow.submit(place.ask("hello").delay(delay)).await.unwrap();
+        assert_eq!(flow.runs().get(accepted.id).await.unwrap(), accepted);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

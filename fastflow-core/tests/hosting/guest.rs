@@ -7,7 +7,7 @@ use fastflow_core::{
     Clock, ErrorKind, Hosting, Orchestrator, Result, Shutdown, SystemClock,
     hosting::HostPlace,
     journal::LogStream,
-    orchestrator::RunLogLine,
+    orchestrator::{RunLogLine, Waiting},
     pipeline::Moment,
     run::{RunState, Status},
     schedule::Schedule,
@@ -140,4 +140,40 @@ async fn a_guest_sees_pipelines_and_refuses_what_only_the_host_does() {
     assert_eq!(ended(&guest, waits.id).await.status(), Status::Success);
     assert_eq!(ended(&host, waits.id).await.status(), Status::Success);
     refused(place.builder().build().await, ErrorKind::Conflict, &["another host", &pid]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_hosts_that_is_what_runs_wait_for() {
+    let place = Place::new();
+    place.pipeline("long", "import time; time.sleep(600)");
+    let guest = guest(&place).await;
+    let explained = async |id| guest.runs().explain(id).await.unwrap().to_string();
+    let queued = guest.submit("long").await.unwrap().id;
+    assert_eq!(guest.runs().waiting(queued).await.unwrap(), Some(Waiting::NoHost));
+    let text = explained(queued).await;
+    assert!(text.contains("PENDING: waits for a host: no process hosts the data directory now\n"), "{text}");
+    let later = guest.submit(place.ask("long").delay(Duration::from_hours(1))).await.unwrap().id;
+    assert!(matches!(guest.runs().waiting(later).await.unwrap(), Some(Waiting::Until(_))));
+
+    let host = place.start().await;
+    until("the run to begin", || async { guest.runs().get(queued).await.unwrap().started_at.is_some() })
+        .await;
+    assert_eq!(guest.runs().waiting(queued).await.unwrap(), None);
+    host.shutdown(Shutdown::Detach).await.unwrap();
+    drop(host);
+    let text = explained(queued).await;
+    assert!(
+        text.contains("RUNNING: waits for a host: no process hosts the data directory now, and this is as"),
+        "{text}"
+    );
+    guest.runs().cancel(queued).await.unwrap();
+    guest.runs().cancel(later).await.unwrap();
+    assert_eq!(guest.runs().waiting(queued).await.unwrap(), Some(Waiting::NoHost), "it is stopping");
+    assert_eq!(guest.runs().waiting(later).await.unwrap(), None, "it has ended");
+
+    let _host = place.start().await;
+    assert_eq!(ended(&guest, queued).await.status(), Status::Cancelled);
+    assert_eq!(guest.runs().waiting(queued).await.unwrap(), None);
+    let cancelled = guest.runs().cancel(queued).await;
+    refused(cancelled, ErrorKind::Conflict, &["has ended already: its status is CANCELLED"]);
 }

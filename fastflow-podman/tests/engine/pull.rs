@@ -159,9 +159,14 @@ async fn a_registry_that_is_not_there_may_be_later() {
     let image: ImageName = "127.0.0.1:1/image:1".parse().unwrap();
     let error = registry.lab.engine.pull(&image, &Said::default()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
-    // A name without a registry is looked for where the engine's user says.
+}
+
+/// Such a name is looked for where the engine's user says, which for this engine is nowhere.
+#[tokio::test]
+async fn a_name_without_a_registry_that_is_looked_for_nowhere_is_not_found() {
+    let Some(lab) = Lab::new().await else { return };
     let image: ImageName = "fastflow-test-nothing-of-this-name:1".parse().unwrap();
-    let error = registry.lab.engine.pull(&image, &Said::default()).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Unavailable, "{}", error.chain());
-    assert!(error.chain().contains(image.as_str()), "{}", error.chain());
+    let error = lab.engine.pull(&image, &Said::default()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::NotFound, "{}", error.chain());
+    assert!(error.chain().contains("no unqualified-search registries"), "{}", error.chain());
 }

@@ -197,7 +197,8 @@ def open(
         timeout: how long calls wait for their answers when they do not say.
 
     Raises:
-        ConflictError: another process hosts, and this one must.
+        ConflictError: another process hosts, and this one must; or no ``data_dir`` was given, and another flow hosts the
+            usual one for other pipelines, whose schedules alone would start.
         InvalidError: an option is wrong. Those that only the data directory or a program can tell are told when it is
             opened.
 

@@ -37,6 +37,9 @@ class HostInfo:
     """Since when it hosts."""
     is_here: bool
     """Whether it is the flow that was asked."""
+    source: str | None
+    """Where its pipelines come from, without credentials: the path of a folder, or of a repository the address, what is
+    published of it and the folder in it. ``None`` where it does not say."""
 
 
 def host_info(record: dict[str, Any] | None) -> HostInfo | None:

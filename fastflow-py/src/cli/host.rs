@@ -40,7 +40,7 @@ pub(crate) async fn host(args: &HostArgs, context: &mut Context) -> Result<Exit,
     context.out.note(&format!(
         "hosts {} in {}; Ctrl-C ends it",
         text::plain(&place.pipelines.to_string_lossy()),
-        text::plain(&place.data_dir.to_string_lossy()),
+        text::plain(&place.data_dir().to_string_lossy()),
     ));
     let told = tokio::select! {
         told = tell_events(&session, &mut context.out) => told,

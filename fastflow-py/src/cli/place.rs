@@ -5,15 +5,15 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use fastflow_core::{Error, ErrorKind, layout::DataDir};
+use fastflow_core::{Error, ErrorKind, Orchestrator, layout::DataDir};
 
 use super::args::Global;
-use crate::config::DataDirectory;
+use crate::config::{DataDirectory, NO_PIPELINES};
 
 /// The folder of pipelines where nothing is said.
 pub(crate) const PIPELINES: &str = "pipelines";
-/// The empty folder in the data directory for who has no pipelines.
-const NO_PIPELINES: &str = "no-pipelines";
+/// What to do where the usual data directory will not do.
+const NAME_ONE: &str = "name one with --data-dir DIR or FASTFLOW_DATA_DIR";
 /// The programs that make a folder a pipeline.
 const ENTRIES: [&str; 2] = ["main.py", "main.ipynb"];
 
@@ -22,8 +22,7 @@ const ENTRIES: [&str; 2] = ["main.py", "main.ipynb"];
 pub(crate) struct Place {
     /// The folder of pipelines.
     pub(crate) pipelines: PathBuf,
-    /// The data directory.
-    pub(crate) data_dir: PathBuf,
+    data_dir: DataDirectory,
 }
 
 impl Place {
@@ -38,9 +37,25 @@ impl Place {
             Some(named) => DataDirectory::named(named.clone()),
             None => DataDirectory::beside(&pipelines),
         };
-        let data_dir = data_dir
-            .map_err(|error| error.with("help", "name one with --data-dir DIR or FASTFLOW_DATA_DIR"))?;
-        Ok(Self { pipelines, data_dir: data_dir.path().to_owned() })
+        let data_dir = data_dir.map_err(|error| error.with("help", NAME_ONE))?;
+        Ok(Self { pipelines, data_dir })
+    }
+
+    /// The data directory.
+    pub(crate) fn data_dir(&self) -> &Path {
+        self.data_dir.path()
+    }
+
+    /// Refuses to be beside a host of other pipelines where no data directory was named, and there are pipelines here.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` with both sources and what to do, or by the store's word.
+    pub(crate) async fn check_source(&self, flow: &Orchestrator) -> Result<(), Error> {
+        if !self.pipelines.is_dir() {
+            return Ok(());
+        }
+        self.data_dir.check_source(flow).await.map_err(|error| error.with("help", NAME_ONE))
     }
 
     /// The same, for what needs pipelines.
@@ -64,12 +79,12 @@ impl Place {
     /// As [`with_pipelines`](Self::with_pipelines) where the data directory may be that of pipelines elsewhere: they would
     /// be taken for removed.
     pub(crate) fn with_pipelines_or_none(self) -> Result<Self, Error> {
-        let is_known = DataDir::new(&self.data_dir).store_file().exists();
-        let none = self.data_dir.join(NO_PIPELINES);
+        let is_known = DataDir::new(self.data_dir()).store_file().exists();
+        let none = self.data_dir().join(NO_PIPELINES);
         if self.pipelines.is_dir() || is_known && !none.is_dir() {
             return self.with_pipelines();
         }
-        let data = DataDir::new(&self.data_dir).create()?;
+        let data = DataDir::new(self.data_dir()).create()?;
         let none = data.root().join(NO_PIPELINES);
         fs::create_dir_all(&none).map_err(|error| Error::from(error).with("path", none.display()))?;
         Ok(Self { pipelines: none, ..self })
@@ -81,11 +96,11 @@ impl Place {
     ///
     /// `NotFound` with what to do when nothing has run here yet.
     pub(crate) fn with_runs(self) -> Result<Self, Error> {
-        if DataDir::new(&self.data_dir).store_file().exists() {
+        if DataDir::new(self.data_dir()).store_file().exists() {
             return Ok(self);
         }
         Err(Error::new(ErrorKind::NotFound, "nothing has run here yet")
-            .with("data_directory", self.data_dir.display())
+            .with("data_directory", self.data_dir().display())
             .with("help", "run something with `fastflow run NAME`, or name another with --data-dir DIR"))
     }
 }

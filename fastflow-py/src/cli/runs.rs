@@ -79,8 +79,17 @@ pub(crate) async fn runs(args: RunsArgs, context: &mut Context) -> Result<Exit, 
             break;
         }
     }
+    let are_left_alone = found.iter().any(|run| !run.state.is_terminal())
+        // Where it cannot be found out, somebody has the lock of a host.
+        && matches!(session.flow().host().await, Ok(None));
     session.close().await;
     tell(&found, &mut context.out)?;
+    if are_left_alone {
+        context.out.warning(&format!(
+            "nobody hosts: what is pending does not start, and what runs is shown as the last host left it; `{}` does",
+            context.global.command("host"),
+        ));
+    }
     Ok(Exit::SUCCESS)
 }
 

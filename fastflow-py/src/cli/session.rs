@@ -34,14 +34,14 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// By the word of [`OrchestratorBuilder::build`] and [`Orchestrator::start`].
+    /// By the word of [`OrchestratorBuilder::build`], [`Orchestrator::start`] and [`Place::check_source`].
     pub(crate) async fn host(
         context: &Context,
         place: &Place,
         executor: Option<&ExecutorName>,
     ) -> Result<Self, Error> {
         let builder = with_executors(builder(context, place), place, executor)?;
-        Self::started(builder.hosting(Hosting::WhenFree)).await
+        Self::started(builder.hosting(Hosting::WhenFree), place).await
     }
 
     /// The same, for a command that has something to ask also where this one may not host, because of an open run of an
@@ -67,9 +67,9 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// By the word of [`OrchestratorBuilder::build`].
+    /// By the word of [`OrchestratorBuilder::build`] and [`Place::check_source`].
     pub(crate) async fn reader(context: &Context, place: &Place) -> Result<Self, Error> {
-        Self::started(builder(context, place).hosting(Hosting::Never)).await
+        Self::started(builder(context, place).hosting(Hosting::Never), place).await
     }
 
     /// The same, for one that needs to know what the files of the pipelines say now. A host knows; where there is none,
@@ -89,10 +89,18 @@ impl Session {
         }
     }
 
-    async fn started(builder: OrchestratorBuilder) -> Result<Self, Error> {
+    async fn started(builder: OrchestratorBuilder, place: &Place) -> Result<Self, Error> {
         let flow = builder.build().await?;
         flow.start().await?;
-        Ok(Self { flow })
+        let checked = place.check_source(&flow).await;
+        let session = Self { flow };
+        match checked {
+            Ok(()) => Ok(session),
+            Err(error) => {
+                session.close().await;
+                Err(error)
+            }
+        }
     }
 
     /// The orchestrator.
@@ -112,7 +120,7 @@ impl Session {
 }
 
 fn builder(context: &Context, place: &Place) -> OrchestratorBuilder {
-    let mut builder = Orchestrator::builder(&place.data_dir).pipelines(&place.pipelines);
+    let mut builder = Orchestrator::builder(place.data_dir()).pipelines(&place.pipelines);
     if let Some(uv) = context.global.uv.as_ref().or(context.surroundings.uv.as_ref()) {
         builder = builder.uv(uv);
     }
@@ -129,7 +137,7 @@ fn with_executors(
     place: &Place,
     wanted: Option<&ExecutorName>,
 ) -> Result<OrchestratorBuilder, Error> {
-    let data = DataDir::new(&place.data_dir).create()?;
+    let data = DataDir::new(place.data_dir()).create()?;
     let used = |name: &str| -> Option<PathBuf> {
         let folder = data.root().join(EXECUTORS).join(name);
         (wanted.is_some_and(|wanted| wanted.as_str() == name) || folder.is_dir()).then_some(folder)

@@ -2,10 +2,12 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use fastflow_core::{Error, ErrorKind, Result};
+use fastflow_core::{Error, ErrorKind, HostInfo, Orchestrator, Result};
 
 /// The name of the usual data directory.
 const NAME: &str = ".fastflow";
+/// The empty folder in a data directory that stands in where there are no pipelines.
+pub(crate) const NO_PIPELINES: &str = "no-pipelines";
 
 /// Where everything is kept, and whether somebody said so.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,6 +52,28 @@ impl DataDirectory {
             Self::Named(path) | Self::Usual(path) => path,
         }
     }
+
+    /// Refuses to wait beside a host of other pipelines in the usual data directory, which several folders in one place
+    /// have: nobody has said that they belong together, and the schedules of this one would never start.
+    ///
+    /// # Errors
+    ///
+    /// `Conflict` with both sources, or by the store's word.
+    pub(crate) async fn check_source(&self, flow: &Orchestrator) -> Result<()> {
+        let (Self::Usual(path), Some(own)) = (self, flow.source_origin()) else { return Ok(()) };
+        let Some(host) = flow.host().await? else { return Ok(()) };
+        let none = path.join(NO_PIPELINES);
+        // Finding where folders really are may take long.
+        let compared =
+            tokio::task::spawn_blocking(move || is_other(&host, &own, &none).then_some((host, own))).await;
+        match compared {
+            Ok(None) => Ok(()),
+            Ok(Some((host, own))) => Err(shared(path, &host, &own)),
+            Err(broken) => {
+                Err(Error::new(ErrorKind::Internal, "comparing two sources broke off").because(broken))
+            }
+        }
+    }
 }
 
 /// The path, if something was said: an empty text, of a variable that is not set mostly, would mean the folder where the
@@ -63,6 +87,21 @@ pub(crate) fn said(path: PathBuf) -> Result<PathBuf> {
         return Err(Error::new(ErrorKind::Invalid, "an empty text is no path"));
     }
     Ok(path)
+}
+
+/// Whether the host has other pipelines. One that has none keeps no schedules, and hosts for as long as a file runs.
+fn is_other(host: &HostInfo, own: &str, none: &Path) -> bool {
+    host.has_other_source(Some(own)) && host.has_other_source(none.to_str())
+}
+
+fn shared(path: &Path, host: &HostInfo, own: &str) -> Error {
+    let message =
+        "the data directory beside these pipelines has a host for others, whose schedules alone would start";
+    Error::new(ErrorKind::Conflict, message)
+        .with("data_directory", path.display())
+        .with("pid", host.pid)
+        .with("its_source", host.source.as_deref().unwrap_or_default())
+        .with("own_source", own)
 }
 
 /// The absolute path without `.` and `..`.

@@ -20,12 +20,15 @@ use fastflow_core::{
 use pyo3::{prelude::*, types::PyDict};
 use tracing::Dispatch;
 
-pub(crate) use self::data_dir::DataDirectory;
+pub(crate) use self::data_dir::{DataDirectory, NO_PIPELINES};
 use self::{
     capacity::Capacity, executors::Executors, options::Options, secrets::Secrets, source::Source,
     upkeep::Upkeep,
 };
 use crate::{logging::LogPort, testing::ManualClock};
+
+/// What to do where the usual data directory will not do.
+const NAME_ONE: &str = "give `data_dir`";
 
 /// The options of one flow.
 pub(crate) struct Config {
@@ -75,6 +78,11 @@ impl Config {
         self.data_dir.path()
     }
 
+    /// Refuses to be beside a host of other pipelines where no data directory was named.
+    pub(crate) async fn check_source(&self, flow: &Orchestrator) -> Result<()> {
+        self.data_dir.check_source(flow).await.map_err(|error| error.with("help", NAME_ONE))
+    }
+
     /// The builder that these options make. Blocks for some milliseconds where executors are given: they are set up in
     /// the data directory.
     pub(crate) fn builder(&self) -> Result<OrchestratorBuilder> {
@@ -117,7 +125,7 @@ fn data_dir(options: &Options<'_, '_>) -> PyResult<DataDirectory> {
     }
     // The package has seen to it that there is one of them.
     let beside = DataDirectory::beside(&options.get::<PathBuf>("pipelines")?);
-    options.checked("pipelines", beside.map_err(|error| error.with("help", "give `data_dir`")))
+    options.checked("pipelines", beside.map_err(|error| error.with("help", NAME_ONE)))
 }
 
 fn hosting(hosting: &str) -> Result<Hosting> {

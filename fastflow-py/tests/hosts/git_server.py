@@ -1,9 +1,10 @@
-"""git's own server over HTTP, for whoever shows the name `ada` and the token `hunter2`."""
+"""git's own server over HTTP, on a socket that it is given, for who shows the name `ada` and the token `hunter2`."""
 
 from __future__ import annotations
 
 import base64
 import os
+import socket
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -51,4 +52,7 @@ class Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = _answer
 
 
-ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+with ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False) as server:
+    server.socket.close()
+    server.socket = socket.socket(fileno=int(sys.argv[1]))
+    server.serve_forever()

@@ -16,7 +16,7 @@ pub(super) fn data_dir(place: &Place) -> Check {
     const NAME: &str = "data directory";
     const HELP: &str =
         "choose a directory that this user may write, with --data-dir DIR or FASTFLOW_DATA_DIR";
-    let data = &place.data_dir;
+    let data = place.data_dir();
     let there = existing(data);
     if !there.is_dir() {
         return Check::fail(NAME, format!("{} is no directory", there.display()), HELP);
@@ -32,7 +32,7 @@ pub(super) fn data_dir(place: &Place) -> Check {
 pub(super) fn disk(place: &Place) -> Check {
     const NAME: &str = "disk space";
     const HELP: &str = "make room, or keep the data directory elsewhere";
-    let there = existing(&place.data_dir);
+    let there = existing(place.data_dir());
     let found = match statvfs(&there) {
         Ok(found) => found,
         Err(error) => return Check::fail(NAME, format!("{}: {error}", there.display()), HELP),

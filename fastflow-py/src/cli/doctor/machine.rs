@@ -31,7 +31,7 @@ pub(super) async fn process_executor(place: &Place) -> Vec<Check> {
 
 /// Found out by trying, in a folder of its own where nothing was run yet.
 async fn capabilities(place: &Place) -> Result<Capabilities, Error> {
-    let data = DataDir::new(&place.data_dir);
+    let data = DataDir::new(place.data_dir());
     let aside = if data.store_file().exists() { None } else { Some(tempfile::tempdir()?) };
     let folder = aside.as_ref().map_or_else(|| data.executor_dir(), |aside| aside.path().to_owned());
     let executor = ProcessExecutor::new(&ProcessConfig::new(folder), Arc::new(SystemClock::new()))?;

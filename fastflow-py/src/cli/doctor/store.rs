@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, path::Path};
 
 use fastflow_core::{
-    Clock as _, Orchestrator, Result, SystemClock, layout::DataDir, run::Run, store::RunQuery,
+    Clock as _, ErrorKind, Orchestrator, Result, SystemClock, layout::DataDir, run::Run, store::RunQuery,
 };
 
 use super::{
@@ -18,12 +18,19 @@ const SOURCE: &str = "source";
 
 /// Whether it can be opened and read; and whether the clock has gone back since.
 pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
-    let file = DataDir::new(&place.data_dir).store_file();
+    let file = DataDir::new(place.data_dir()).store_file();
     if !file.exists() {
         return vec![Check::ok(NAME, "not there yet")];
     }
     let session = match Session::reader(context, place).await {
         Ok(session) => session,
+        Err(error) if error.kind() == ErrorKind::Conflict => {
+            return vec![Check::broken(
+                HOST,
+                &error,
+                "give each folder of pipelines a data directory of its own",
+            )];
+        }
         Err(error) => {
             let help = "restore it from a backup, or move the data directory away to begin anew";
             return vec![Check::broken(NAME, &error, help)];
@@ -43,7 +50,8 @@ pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
     }
     match host {
         Ok(Some(host)) => {
-            let said = format!("process {} since {}", host.pid, show::local(host.since));
+            let source = host.source.map(|source| format!(" for {source}")).unwrap_or_default();
+            let said = format!("process {} since {}{source}", host.pid, show::local(host.since));
             checks.push(Check::ok(HOST, said));
         }
         Ok(None) => {
