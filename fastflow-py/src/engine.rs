@@ -25,7 +25,7 @@ use crate::{
     config::Config,
     error,
     events::Events,
-    mailbox,
+    mailbox::Mailboxes,
     operation::{Operation, Record, seconds},
     packages::Packages,
     pipelines::Pipelines,
@@ -50,7 +50,7 @@ pub(crate) struct Shared {
     dispatch: Dispatch,
     /// Kept, and not dropped, in a forked child: the threads that would have to end are not there.
     parts: ManuallyDrop<Parts>,
-    mailboxes: Py<PyAny>,
+    mailboxes: Mailboxes,
 }
 
 struct Parts {
@@ -101,6 +101,7 @@ impl Drop for Shared {
             runtime.shutdown_background();
         }
         self.config.end_services();
+        self.mailboxes.ring_all();
         // SAFETY: this is the only place that drops it, and nothing uses it afterwards.
         unsafe { ManuallyDrop::drop(&mut self.parts) }
     }
@@ -153,10 +154,9 @@ impl Shared {
         error::raised(py, error)
     }
 
-    /// The mailboxes of event loops: a dictionary that keeps no loop alive.
-    pub(crate) fn mailboxes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        self.check(py)?;
-        Ok(self.mailboxes.bind(py).clone())
+    /// The mailboxes of event loops.
+    pub(crate) fn mailboxes(&self) -> &Mailboxes {
+        &self.mailboxes
     }
 
     fn flow(&self) -> Result<Orchestrator, Error> {
@@ -222,7 +222,7 @@ pub(crate) struct Engine {
 impl Engine {
     /// Nothing is opened yet. `options` is what `fastflow.open` was given.
     #[new]
-    fn new(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
+    fn new(options: &Bound<'_, PyDict>) -> PyResult<Self> {
         let config = Config::read(options)?;
         let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).min(WORKERS_MAX);
         let dispatch = config.dispatch();
@@ -238,7 +238,6 @@ impl Engine {
             .map_err(|error| {
                 PyRuntimeError::new_err(format!("cannot start the threads of a flow: {error}"))
             })?;
-        let mailboxes = py.import("weakref")?.call_method0("WeakKeyDictionary")?.unbind();
         let parts = Parts {
             runtime: Mutex::new(Some(runtime)),
             flow: RwLock::default(),
@@ -248,7 +247,13 @@ impl Engine {
         };
         let parts = ManuallyDrop::new(parts);
         Ok(Self {
-            shared: Arc::new(Shared { process: Process::current(), config, dispatch, parts, mailboxes }),
+            shared: Arc::new(Shared {
+                process: Process::current(),
+                config,
+                dispatch,
+                parts,
+                mailboxes: Mailboxes::default(),
+            }),
         })
     }
 
@@ -305,7 +310,7 @@ impl Engine {
             runtime.shutdown_timeout(STOP_LIMIT);
         });
         self.shared.config.end_services();
-        mailbox::flow_ended(py, &self.shared);
+        self.shared.mailboxes.ring_all();
     }
 
     /// Whether the flow belongs to this process, and its threads with it.

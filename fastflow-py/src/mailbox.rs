@@ -2,6 +2,9 @@
 //!
 //! The thread that has a result touches no Python object and needs no lock of the interpreter. It puts the result down
 //! and counts the `eventfd` up; the loop wakes and fetches what is there, in its own thread.
+//!
+//! A mailbox belongs to the loop that reads it, and goes with it. The flow only knows it: a flow that kept who waits for it
+//! could never be collected once a loop is closed under a wait.
 
 use std::{
     collections::HashMap,
@@ -13,7 +16,9 @@ use std::{
 };
 
 use fastflow_core::{Clock as _, Error, SystemClock};
-use pyo3::{exceptions::PyOSError, prelude::*, sync::PyOnceLock};
+use pyo3::{
+    PyTraverseError, PyVisit, exceptions::PyOSError, prelude::*, sync::PyOnceLock, types::PyWeakrefReference,
+};
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::task::AbortHandle;
 
@@ -36,11 +41,69 @@ pub(crate) struct Wanted {
 #[pyclass(frozen, module = "fastflow._fastflow", weakref)]
 pub(crate) struct Mailbox {
     process: Process,
-    /// Weak, since the flow has the mailboxes.
+    /// Weak, since nobody who waits keeps a flow open.
     flow: Weak<Shared>,
+    event_loop: Py<PyWeakrefReference>,
     box_: Owned<Arc<Box_>>,
-    waiting: Mutex<HashMap<u64, Waiting>>,
+    waiting: Owned<Arc<AllWaiting>>,
     next: AtomicU64,
+}
+
+/// Who waits, by the tickets.
+type AllWaiting = Mutex<HashMap<u64, Waiting>>;
+
+/// The mailboxes of a flow.
+#[derive(Default)]
+pub(crate) struct Mailboxes(Mutex<Vec<Known>>);
+
+/// What a flow knows of a mailbox.
+struct Known {
+    /// Where its loop is. Another one may be there later: the mailbox knows its own.
+    address: usize,
+    mailbox: Py<PyWeakrefReference>,
+    box_: Weak<Box_>,
+}
+
+impl Mailboxes {
+    fn known(&self) -> MutexGuard<'_, Vec<Known>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of<'py>(&self, running_loop: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, Mailbox>>> {
+        let py = running_loop.py();
+        let address = running_loop.as_ptr().addr();
+        let found = {
+            let known = self.known();
+            let found = known.iter().find(|each| each.address == address);
+            found.map(|found| found.mailbox.clone_ref(py))
+        };
+        // Looked at after the lock: what goes with the last reference may come back here.
+        let Some(found) = found else { return Ok(None) };
+        let found = found.bind(py).upgrade_as::<Mailbox>()?;
+        Ok(found
+            .filter(|found| found.get().event_loop.bind(py).upgrade().is_some_and(|of| of.is(running_loop))))
+    }
+
+    fn add(&self, running_loop: &Bound<'_, PyAny>, mailbox: &Bound<'_, Mailbox>) -> PyResult<()> {
+        let added = Known {
+            address: running_loop.as_ptr().addr(),
+            mailbox: PyWeakrefReference::new(mailbox)?.unbind(),
+            box_: Arc::downgrade(&mailbox.get().box_),
+        };
+        let mut known = self.known();
+        known.retain(|each| each.address != added.address && each.box_.strong_count() > 0);
+        known.push(added);
+        Ok(())
+    }
+
+    fn forget(&self, box_: &Arc<Box_>) {
+        self.known().retain(|each| each.box_.as_ptr() != Arc::as_ptr(box_));
+    }
+
+    /// Has every loop look once more: it has nothing to read once the flow has ended. Needs no interpreter.
+    pub(crate) fn ring_all(&self) {
+        self.known().iter().filter_map(|each| each.box_.upgrade()).for_each(|box_| box_.ring());
+    }
 }
 
 /// The part of it that Rust's threads see.
@@ -79,7 +142,6 @@ impl Drop for Promise {
 
 /// Who waits for it.
 struct Waiting {
-    shared: Arc<Shared>,
     future: Py<PyAny>,
     then: Option<Py<PyAny>>,
     work: AbortHandle,
@@ -87,15 +149,15 @@ struct Waiting {
 
 impl Waiting {
     /// Gives the result to the future, unless somebody has cancelled that.
-    fn give(&self, py: Python<'_>, outcome: Outcome) -> PyResult<()> {
+    fn give(&self, py: Python<'_>, flow: Option<&Shared>, outcome: Outcome) -> PyResult<()> {
         let future = self.future.bind(py);
         if future.call_method0("done")?.is_truthy()? {
             return Ok(());
         }
-        let value = match outcome {
-            Outcome::Done(result) => finished(py, &self.shared, result, self.then.as_ref()),
-            Outcome::TimedOut(seconds) => Err(error::timed_out(py, seconds)),
-            Outcome::Closed => Err(error::closed(py)),
+        let value = match (outcome, flow) {
+            (Outcome::Done(result), Some(flow)) => finished(py, flow, result, self.then.as_ref()),
+            (Outcome::TimedOut(seconds), _) => Err(error::timed_out(py, seconds)),
+            (Outcome::Closed, _) | (Outcome::Done(_), None) => Err(error::closed(py)),
         };
         match value {
             Ok(value) => future.call_method1("set_result", (value,))?,
@@ -121,9 +183,22 @@ impl Box_ {
     }
 }
 
+/// Its loop was closed, or is gone.
+impl Drop for Mailbox {
+    fn drop(&mut self) {
+        if self.process.is_current() {
+            self.forget_all();
+        }
+    }
+}
+
+fn lock(waiting: &AllWaiting) -> MutexGuard<'_, HashMap<u64, Waiting>> {
+    waiting.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Mailbox {
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.waiting)
     }
 
     /// Ends what nobody can be told of any more.
@@ -143,7 +218,7 @@ impl Mailbox {
         let running_loop = running_loop(py)?;
         running_loop.call_method1("remove_reader", (self.box_.bell.as_raw_fd(),))?;
         if let Some(flow) = flow {
-            flow.mailboxes(py)?.call_method1("pop", (running_loop, py.None()))?;
+            flow.mailboxes().forget(&self.box_);
         }
         Ok(())
     }
@@ -161,30 +236,50 @@ impl Mailbox {
         // Another reader may have been faster.
         let _ = rustix::io::read(&self.box_.bell, &mut count);
         let arrived = std::mem::take(&mut *self.box_.arrived.lock().unwrap_or_else(PoisonError::into_inner));
+        let flow = self.flow.upgrade();
         for (ticket, outcome) in arrived {
             // Removed under the lock, used after it: what Python does with it may come back here.
             let Some(waiting) = self.waiting().remove(&ticket) else { continue };
             // What fails for one who waits is no reason to keep the others waiting.
-            if let Err(failed) = waiting.give(py, outcome) {
+            if let Err(failed) = waiting.give(py, flow.as_deref(), outcome) {
                 failed.write_unraisable(py, Some(waiting.future.bind(py)));
             }
         }
+        drop(flow);
         self.leave_if_done(py)
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        // In use, it is no garbage.
+        let Ok(waiting) = self.waiting.try_lock() else { return Ok(()) };
+        for each in waiting.values() {
+            visit.call(&each.future)?;
+            visit.call(&each.then)?;
+        }
+        Ok(())
+    }
+
+    fn __clear__(&self) {
+        if self.process.is_current() {
+            self.forget_all();
+        }
     }
 }
 
 /// Ends the work when nobody waits for it any more.
 #[pyclass(frozen, module = "fastflow._fastflow")]
 struct Forget {
-    mailbox: Py<Mailbox>,
+    process: Process,
+    waiting: Weak<AllWaiting>,
     ticket: u64,
 }
 
 #[pymethods]
 impl Forget {
     fn __call__(&self, future: &Bound<'_, PyAny>) -> PyResult<()> {
-        if self.mailbox.get().process.is_current() && future.call_method0("cancelled")?.is_truthy()? {
-            let forgotten = self.mailbox.get().waiting().remove(&self.ticket);
+        if self.process.is_current() && future.call_method0("cancelled")?.is_truthy()? {
+            let Some(waiting) = self.waiting.upgrade() else { return Ok(()) };
+            let forgotten = lock(&waiting).remove(&self.ticket);
             if let Some(forgotten) = forgotten {
                 forgotten.work.abort();
             }
@@ -200,11 +295,12 @@ pub(crate) fn deliver_later<'py>(
     work: Work,
     wanted: Wanted,
 ) -> PyResult<Bound<'py, PyAny>> {
+    // First: a flow that has ended opens no mailbox.
+    let handle = shared.handle(py)?;
     let running_loop = running_loop(py)?;
     let mailbox = of_loop(py, shared, &running_loop)?;
     let this = mailbox.get();
     let future = running_loop.call_method0("create_future")?;
-    let handle = shared.handle(py)?;
     let ticket = this.next.fetch_add(1, Ordering::Relaxed);
     let limit = wanted
         .limit
@@ -227,14 +323,9 @@ pub(crate) fn deliver_later<'py>(
         promise.keep(outcome);
     });
     // Only this thread, which the loop runs in, takes what arrives: it is known before anybody asks for it.
-    let waiting = Waiting {
-        shared: Arc::clone(shared),
-        future: future.clone().unbind(),
-        then: wanted.then,
-        work: task.abort_handle(),
-    };
+    let waiting = Waiting { future: future.clone().unbind(), then: wanted.then, work: task.abort_handle() };
     this.waiting().insert(ticket, waiting);
-    let forget = Forget { mailbox: mailbox.clone().unbind(), ticket };
+    let forget = Forget { process: this.process, waiting: Arc::downgrade(&this.waiting), ticket };
     future.call_method1("add_done_callback", (forget,))?;
     Ok(future)
 }
@@ -250,12 +341,9 @@ fn of_loop<'py>(
     shared: &Arc<Shared>,
     running_loop: &Bound<'py, PyAny>,
 ) -> PyResult<Bound<'py, Mailbox>> {
-    let mailboxes = shared.mailboxes(py)?;
-    let known = mailboxes.call_method1("get", (running_loop,))?;
-    if let Ok(mailbox) = known.cast_into::<Mailbox>() {
+    if let Some(mailbox) = shared.mailboxes().of(running_loop)? {
         return Ok(mailbox);
     }
-    forget_closed_loops(&mailboxes)?;
     let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
         .map_err(|error| PyOSError::new_err(format!("cannot make an eventfd: {error}")))?;
     let fd = bell.as_raw_fd();
@@ -264,37 +352,13 @@ fn of_loop<'py>(
         Mailbox {
             process: Process::current(),
             flow: Arc::downgrade(shared),
+            event_loop: PyWeakrefReference::new(running_loop)?.unbind(),
             box_: Owned::new(Arc::new(Box_ { bell, arrived: Mutex::default() })),
-            waiting: Mutex::default(),
+            waiting: Owned::new(Arc::default()),
             next: AtomicU64::new(0),
         },
     )?;
     running_loop.call_method1("add_reader", (fd, mailbox.getattr("deliver")?))?;
-    mailboxes.set_item(running_loop, &mailbox)?;
+    shared.mailboxes().add(running_loop, &mailbox)?;
     Ok(mailbox)
-}
-
-/// Lets go of loops that were closed while somebody waited: the one who waits keeps the loop, and the flow the mailbox.
-fn forget_closed_loops(mailboxes: &Bound<'_, PyAny>) -> PyResult<()> {
-    for (event_loop, mailbox) in all(mailboxes)? {
-        if event_loop.call_method0("is_closed")?.is_truthy()? {
-            mailbox.get().forget_all();
-            mailboxes.call_method1("pop", (event_loop, mailboxes.py().None()))?;
-        }
-    }
-    Ok(())
-}
-
-/// Has every loop look once more: it has nothing to read from then on.
-pub(crate) fn flow_ended(py: Python<'_>, shared: &Shared) {
-    let found = shared.mailboxes(py).and_then(|mailboxes| all(&mailboxes));
-    match found {
-        Ok(found) => found.iter().for_each(|(_, mailbox)| mailbox.get().box_.ring()),
-        Err(failed) => failed.write_unraisable(py, None),
-    }
-}
-
-fn all<'py>(mailboxes: &Bound<'py, PyAny>) -> PyResult<Vec<(Bound<'py, PyAny>, Bound<'py, Mailbox>)>> {
-    let items = mailboxes.call_method0("items")?.try_iter()?;
-    items.map(|item| item?.extract()).collect()
 }

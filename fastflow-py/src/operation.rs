@@ -21,7 +21,12 @@ pub(crate) type Finish = Box<dyn FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Sen
 pub(crate) type Work = Pin<Box<dyn Future<Output = Result<Finish, Error>> + Send>>;
 
 /// A value that Python understands.
-pub(crate) trait Record: Send + 'static {
+pub(crate) trait Record: Send + Sized + 'static {
+    /// How much memory it takes up, roughly.
+    fn held_bytes(&self) -> usize {
+        size_of::<Self>()
+    }
+
     /// The Python value.
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>>;
 }
@@ -76,6 +81,13 @@ impl Operation {
         Self::new(shared, Box::pin(work))
     }
 
+    /// Begins it, and answers an `asyncio.Future` of the running loop for its result, or for the end of these seconds.
+    pub(crate) fn future<'py>(&self, py: Python<'py>, limit: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let work = self.take(py)?;
+        let then = self.then.as_ref().map(|then| then.clone_ref(py));
+        mailbox::deliver_later(py, &self.shared, work, mailbox::Wanted { then, limit })
+    }
+
     fn take(&self, py: Python<'_>) -> PyResult<Work> {
         self.shared.check(py)?;
         let work = self.work.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -100,7 +112,7 @@ pub(crate) fn finished(
 #[pymethods]
 impl Operation {
     /// The same, with its result given to a function, in the thread that fetches it.
-    pub(crate) fn then(&self, py: Python<'_>, function: Py<PyAny>) -> PyResult<Self> {
+    fn then(&self, py: Python<'_>, function: Py<PyAny>) -> PyResult<Self> {
         let work = self.take(py)?;
         Ok(Self {
             shared: Arc::clone(&self.shared),
@@ -114,6 +126,22 @@ impl Operation {
     fn within(slf: Bound<'_, Self>, seconds: Option<f64>) -> Bound<'_, Self> {
         *slf.get().within.lock().unwrap_or_else(PoisonError::into_inner) = seconds;
         slf
+    }
+
+    /// The same, begun now in the threads of the flow, whenever somebody waits for it.
+    fn begun(&self, py: Python<'_>) -> PyResult<Self> {
+        let task = self.shared.handle(py)?.spawn(self.take(py)?);
+        let work = async move {
+            task.await.unwrap_or_else(|failed| {
+                Err(Error::new(ErrorKind::Unavailable, "the flow ended first").because(failed))
+            })
+        };
+        Ok(Self {
+            shared: Arc::clone(&self.shared),
+            work: Owned::new(Mutex::new(Some(Box::pin(work)))),
+            then: self.then.as_ref().map(|then| then.clone_ref(py)),
+            within: Mutex::default(),
+        })
     }
 
     /// Waits for the result without holding the interpreter, for so many seconds at most. Ctrl-C ends it.
@@ -156,11 +184,8 @@ impl Operation {
     }
 
     fn __await__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
-        let work = self.take(py)?;
         let limit = *self.within.lock().unwrap_or_else(PoisonError::into_inner);
-        let then = self.then.as_ref().map(|then| then.clone_ref(py));
-        let future = mailbox::deliver_later(py, &self.shared, work, mailbox::Wanted { then, limit })?;
-        Ok(future.call_method0("__await__")?.unbind())
+        Ok(self.future(py, limit)?.call_method0("__await__")?.unbind())
     }
 }
 

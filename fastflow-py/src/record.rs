@@ -85,6 +85,10 @@ impl From<RunLogLine> for LogLine {
 }
 
 impl Record for LogLine {
+    fn held_bytes(&self) -> usize {
+        size_of::<Self>() + self.0.line.bytes.len()
+    }
+
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         self.into_py_any(py)
     }
@@ -225,6 +229,11 @@ impl Record for Usage {
 }
 
 impl Record for Run {
+    fn held_bytes(&self) -> usize {
+        let parameters = self.parameters.iter().map(|(name, value)| name.as_str().len() + value.len());
+        size_of::<Self>() + parameters.sum::<usize>()
+    }
+
     fn into_python(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         let parameters = PyDict::new(py);
         for (name, value) in &self.parameters {

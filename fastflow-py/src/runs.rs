@@ -3,8 +3,8 @@
 use std::{num::NonZeroU32, sync::Arc};
 
 use fastflow_core::{
-    Error, ErrorKind, Orchestrator, Result, RunId, Submission,
-    journal::Offset,
+    AttemptId, Error, ErrorKind, Orchestrator, Result, RunId, Submission,
+    journal::{Offset, UsageSample},
     orchestrator::Rerun,
     run::{Run, Status},
     store::RunQuery,
@@ -152,7 +152,7 @@ impl Runs {
     /// The directory of an attempt.
     fn directory(&self, id: String, attempt: NonZeroU32) -> Operation {
         self.shared.call(move |flow| async move {
-            let attempt = fastflow_core::AttemptId { run: id.parse()?, number: attempt };
+            let attempt = AttemptId { run: id.parse()?, number: attempt };
             flow.runs().directory(attempt).await.map(record::File)
         })
     }
@@ -178,21 +178,21 @@ impl Runs {
         )
     }
 
-    /// What an attempt uses of the machine, live.
+    /// What an attempt uses of the machine, live; the newest attempt, when none is named.
     #[pyo3(signature = (id, attempt, *, then, timeout = None))]
     fn usage(
         &self,
         py: Python<'_>,
         id: &str,
-        attempt: NonZeroU32,
+        attempt: Option<NonZeroU32>,
         then: Py<PyAny>,
         timeout: Option<f64>,
     ) -> PyResult<Stream> {
-        let attempt = fastflow_core::AttemptId { run: parsed(py, id)?, number: attempt };
+        let id = parsed(py, id)?;
         let options = StreamOptions { then: Some(then), timeout };
         self.shared.stream(
             py,
-            |flow| flow.runs().usage(attempt, Offset::START).map_ok(|(_, sample)| Usage(sample)).boxed(),
+            |flow| used(flow, id, attempt).map_ok(|(_, sample)| Usage(sample)).boxed(),
             options,
         )
     }
@@ -213,6 +213,23 @@ fn ended(flow: &Orchestrator, ids: Vec<RunId>) -> impl Stream_<Item = Result<Run
             async move { flow.runs().wait(id).await }
         })
         .collect::<FuturesUnordered<_>>()
+}
+
+/// What an attempt uses, the newest when none is named; the first, where none has begun.
+fn used(
+    flow: &Orchestrator,
+    id: RunId,
+    attempt: Option<NonZeroU32>,
+) -> impl Stream_<Item = Result<(Offset, UsageSample)>> + use<> {
+    let flow = flow.clone();
+    let opened = async move {
+        let number = match attempt {
+            Some(number) => number,
+            None => NonZeroU32::new(flow.runs().get(id).await?.attempt).unwrap_or(NonZeroU32::MIN),
+        };
+        Ok::<_, Error>(flow.runs().usage(AttemptId { run: id, number }, Offset::START))
+    };
+    futures::stream::once(opened).try_flatten()
 }
 
 fn parsed(py: Python<'_>, id: &str) -> PyResult<RunId> {

@@ -1,5 +1,7 @@
 """What a flow has is gone when it is closed, whoever still knows it; and a loop that is closed leaves nothing behind."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import asyncio
@@ -7,7 +9,9 @@ import contextlib
 import gc
 import os
 import resource
+import sys
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -213,3 +217,138 @@ def test_no_descriptor_left_is_unavailable(pipelines: Path, data_dir: Path) -> N
         for filler in fillers:
             os.close(filler)
     assert fastflow.UnavailableError in found and fastflow.DeniedError not in found, found
+
+
+def opened_in(loop: asyncio.AbstractEventLoop, opening: fastflow.Opening) -> fastflow.AsyncFlow:
+    """A flow that this loop has opened, and that nobody closes."""
+
+    async def opened() -> fastflow.AsyncFlow:
+        return await opening
+
+    return loop.run_until_complete(opened())
+
+
+def bells() -> int:
+    """How many event loops can be told of something."""
+    return sum("eventfd" in file for file in descriptors().values())
+
+
+def can_host(pipelines: Path, data_dir: Path) -> bool:
+    """Whether nobody hosts this data directory."""
+    try:
+        fastflow.open(pipelines, data_dir=data_dir, hosting="required").start().close()
+    except fastflow.ConflictError:
+        return False
+    return True
+
+
+def test_a_flow_whose_loop_closes_under_a_wait_is_collected(pipelines: Path, data_dir: Path) -> None:
+    def left() -> weakref.ref[Any]:
+        loop = asyncio.new_event_loop()
+        flow = opened_in(loop, fastflow.open(pipelines, data_dir=data_dir, hosting="required"))
+
+        async def begin() -> asyncio.Task[Any]:
+            waiting = asyncio.ensure_future(anext(flow.events()))
+            await flow.host()
+            return waiting
+
+        waiting = loop.run_until_complete(begin())
+        assert not waiting.done()
+        waiting._log_destroy_pending = False  # type: ignore[attr-defined]
+        loop.close()
+        return weakref.ref(flow._engine)
+
+    engine = left()
+    gc.collect()
+    assert engine() is None
+    wait_until(lambda: can_host(pipelines, data_dir), "its host is gone")
+
+
+def test_a_flow_that_is_dropped_leaves_no_bell_in_a_loop_that_goes_on(pipelines: Path, data_dir: Path) -> None:
+    loop = asyncio.new_event_loop()
+    readers = len(loop._selector.get_map())  # type: ignore[attr-defined] # pyright: ignore
+
+    def none_left() -> bool:
+        loop.run_until_complete(asyncio.sleep(0))
+        gc.collect()
+        return len(loop._selector.get_map()) == readers  # type: ignore[attr-defined,no-any-return] # pyright: ignore
+
+    for _ in range(3):
+        flow = opened_in(loop, fastflow.open(pipelines, data_dir=data_dir))
+        del flow
+    wait_until(none_left, "the loop reads nothing of theirs")
+    loop.close()
+
+
+async def test_a_closed_flow_that_is_asked_once_more_opens_no_bell(pipelines: Path, data_dir: Path) -> None:
+    flow = await fastflow.open(pipelines, data_dir=data_dir)
+    await flow.close()
+    selector: Any = asyncio.get_running_loop()._selector  # type: ignore[attr-defined] # pyright: ignore
+    before = len(selector.get_map())
+    with pytest.raises(fastflow.ClosedError):
+        await flow.host()
+    assert len(selector.get_map()) <= before
+
+
+def test_loops_of_many_threads_share_a_flow(pipelines: Path, data_dir: Path) -> None:
+    keeper = asyncio.new_event_loop()
+    flow = opened_in(keeper, fastflow.open(pipelines, data_dir=data_dir, hosting="never"))
+    failed: list[BaseException] = []
+
+    async def ask() -> None:
+        await flow.host()
+
+    def work() -> None:
+        try:
+            for _ in range(LOOPS):
+                asyncio.run(ask())
+        except BaseException as error:
+            failed.append(error)
+
+    # Many that are known already take long to be looked through.
+    known = [asyncio.new_event_loop() for _ in range(LOOPS)]
+    for loop in known:
+        loop.run_until_complete(ask())
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=work) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    keeper.run_until_complete(flow.close())
+    for loop in (*known, keeper):
+        loop.close()
+    assert failed == []
+
+
+def test_threads_may_close_a_flow_at_one_time(pipelines: Path, data_dir: Path) -> None:
+    failed: list[BaseException] = []
+    for _ in range(10):
+        flow = fastflow.open(pipelines, data_dir=data_dir).start()
+        together = threading.Barrier(4)
+
+        def close(flow: fastflow.Flow = flow, together: threading.Barrier = together) -> None:
+            together.wait()
+            try:
+                flow.close()
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=close) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failed == []
+
+
+def test_an_end_that_was_begun_needs_nobody_to_wait_for_it(pipelines: Path, data_dir: Path) -> None:
+    flow = fastflow.open(pipelines, data_dir=data_dir, hosting="required").start()
+    closed = flow._engine.close().begun()
+    wait_until(lambda: can_host(pipelines, data_dir), "its host is gone")
+    closed.block()
+    flow.close()

@@ -6,6 +6,7 @@ import html.parser
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -311,6 +312,14 @@ def test_a_view_keeps_so_many_lines_and_bytes(folder: Path) -> None:
         small.wait(timeout=60)
         assert sum(len(text.encode()) for _, text in small._sight.tail.lines()) <= 10_000
         assert len(small._sight.tail.lines()) == 2
+
+
+@pytest.mark.parametrize("limit", [float("inf"), 1e12])
+def test_a_view_may_be_waited_for_without_end(folder: Path, gate: Path, limit: float) -> None:
+    with fastflow.open(folder / "pipelines", data_dir=folder / "data") as flow:
+        view = notebook.view(flow.run("gated", parameters={"gate": str(gate)}))
+        threading.Timer(0.1, gate.touch).start()
+        assert view.wait(timeout=limit).status is fastflow.Status.SUCCESS
 
 
 def test_a_curve_keeps_its_peak_and_its_length() -> None:

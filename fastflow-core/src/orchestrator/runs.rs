@@ -278,13 +278,16 @@ impl<'a> Runs<'a> {
 }
 
 /// Reads the run until it is as wished; between, waits for it to move.
-async fn wait_until(ports: &Ports, id: RunId, wished: impl Fn(&Run) -> bool) -> Result<Run> {
+async fn wait_until(ports: &Arc<Ports>, id: RunId, wished: impl Fn(&Run) -> bool) -> Result<Run> {
     loop {
         let movement = ports.signals.movement(id);
         tokio::pin!(movement);
         // Registered before reading, so that a movement in between is not missed.
         movement.as_mut().enable();
-        let run = ports.store.run(id).await?;
+        // In a task of its own: a reader of a journal who pauses would leave the question half asked, and with it keep one
+        // of the few connections of the store.
+        let asked = Arc::clone(ports);
+        let run = to_its_end(async move { asked.store.run(id).await }).await?;
         if wished(&run) {
             return Ok(run);
         }

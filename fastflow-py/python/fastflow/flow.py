@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import time
 import weakref
 from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -27,12 +28,12 @@ from ._given import (
 from ._service import Service, end_all, started
 from ._time import Duration, seconds, seconds_or_none
 from ._uv import given_uv, installed_uv
-from .errors import ForkError, InvalidError
+from .errors import ClosedError, ForkError, InvalidError
 from .running import AsyncRunsCode, RunsCode
 
 # What an import of the package does not need is imported by what needs it.
 if TYPE_CHECKING:
-    from ._fastflow import ManualClock
+    from ._fastflow import ManualClock, Operation
     from ._given import Size
     from .events import Event
     from .executor import Executor
@@ -58,16 +59,26 @@ _open_engines: weakref.WeakKeyDictionary[Engine, list[Service]] = weakref.WeakKe
 """With the threads of Python's that work for each."""
 
 
+def _engines() -> list[Engine]:
+    """Those that are open. Another thread may open one meanwhile."""
+    return [engine for reference in _open_engines.keyrefs() if (engine := reference()) is not None]
+
+
 @atexit.register
 def _close_all() -> None:
     """Lets go of what is still open when the interpreter ends. Programs run on; nothing waits for them."""
-    for engine in list(_open_engines):
-        if engine.is_alive():
-            try:
-                engine.close().block(_EXIT_TIMEOUT_SECONDS)
-            except Exception:  # It ends in any case, and the next flow takes over as after a crash.
-                pass
-            _stop(engine)
+    closing: list[tuple[Engine, Operation[None]]] = []
+    for engine in _engines():
+        # By a thread that was faster; or it belongs to a process that this one was forked from.
+        with contextlib.suppress(ClosedError, ForkError):
+            closing.append((engine, engine.close().begun()))
+    end = time.monotonic() + _EXIT_TIMEOUT_SECONDS
+    for engine, closed in closing:
+        try:
+            closed.block(max(0.0, end - time.monotonic()))
+        except Exception:  # It ends in any case, and the next flow takes over as after a crash.
+            pass
+        _stop(engine)
 
 
 def _stop(engine: Engine) -> None:
@@ -119,7 +130,7 @@ class _Ancestry:
 
 def _after_fork() -> None:
     """Lets a forked child hold no lock of its parent: as long as it did, nobody could take the place of its parent."""
-    engines = list(_open_engines)
+    engines = _engines()
     _open_engines.clear()
     if engines:
         # SQLite's own view of who has locked what was copied, too, and is wrong here for as long as this process lives.
@@ -445,7 +456,7 @@ class Flow(RunsCode):
         """Each change of a run's state: those that are kept first, then new ones as they come.
 
         Only those after ``after``, an event or its id. A slow reader loses none, and who was interrupted goes on after
-        the last event that it saw.
+        the last event that it saw, with the same iterator or with a new one.
 
         Args:
             after: the event, or the id of one, that the first one follows; everything that is kept, when nothing is said.
@@ -476,6 +487,8 @@ class Flow(RunsCode):
             limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain, "drain") + seconds(grace, "grace"))
             try:
                 self._engine.close(seconds_or_none(drain, "drain"), seconds(grace, "grace")).block(limit)
+            except ClosedError:
+                pass  # Another thread has closed it meanwhile.
             finally:
                 _stop(self._engine)
 
@@ -598,6 +611,8 @@ class AsyncFlow(AsyncRunsCode):
             limit = self._limit(timeout) + (0.0 if drain is None else seconds(drain, "drain") + seconds(grace, "grace"))
             try:
                 await self._engine.close(seconds_or_none(drain, "drain"), seconds(grace, "grace")).within(limit)
+            except ClosedError:
+                pass  # Somebody else has closed it meanwhile.
             finally:
                 await _stop_async(self._engine)
 

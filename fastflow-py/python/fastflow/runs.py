@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from ._frozen import FrozenMapping
-from ._given import UINT32_MAX, UINT64_MAX, choices, count_or_none, mapping, priority_or_none, text, text_or_none, whole
+from ._given import (
+    UINT32_MAX,
+    UINT64_MAX,
+    choices,
+    count_or_none,
+    mapping,
+    priority_or_none,
+    text,
+    text_or_none,
+    whole,
+    whole_or_none,
+)
 from ._time import Duration, seconds_or_none
 from .errors import ConflictError, InvalidError, RunFailedError
 
@@ -426,8 +437,9 @@ class _Operations:
         attempt, offset = _position(after)
         return self._native.logs(id, attempt=attempt, offset=offset, timeout=seconds_or_none(timeout))
 
-    def usage(self, id: str, attempt: int, timeout: Duration | None) -> Stream[UsageSample]:
-        return self._native.usage(id, attempt, then=_sample, timeout=seconds_or_none(timeout))
+    def usage(self, id: str, attempt: int | None, timeout: Duration | None) -> Stream[UsageSample]:
+        number = None if attempt is None else max(attempt, 1)
+        return self._native.usage(id, number, then=_sample, timeout=seconds_or_none(timeout))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -662,8 +674,7 @@ class Runs:
         self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> Iterator[UsageSample]:
         """What an attempt uses of the machine, live; the newest attempt, when none is named."""
-        number = _newest(self.get(id, timeout=timeout)) if attempt is None else whole(attempt, "attempt", 1)
-        return self._operations.usage(_id(id), number, timeout)
+        return self._operations.usage(_id(id), whole_or_none(attempt, "attempt", 1), timeout)
 
     def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
@@ -828,13 +839,11 @@ class AsyncRuns:
         """The log of all attempts of a run, live, until it has ended; for ``async for``."""
         return self._operations.logs(_id(id), after, timeout)
 
-    async def usage(
+    def usage(
         self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> AsyncIterator[UsageSample]:
         """What an attempt uses of the machine, live; for ``async for``."""
-        number = _newest(await self.get(id, timeout=timeout)) if attempt is None else whole(attempt, "attempt", 1)
-        async for sample in self._operations.usage(_id(id), number, timeout):
-            yield sample
+        return self._operations.usage(_id(id), whole_or_none(attempt, "attempt", 1), timeout)
 
     async def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""

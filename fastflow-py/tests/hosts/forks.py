@@ -53,9 +53,9 @@ async def awaiting() -> None:
         logs = run.logs()
         await logs.__anext__()
         if fork():
-            for use in (lambda: flow.runs.get(run.id).__await__().__next__(), logs.__anext__):
+            for use in (lambda: flow.runs.get(run.id), logs.__anext__):
                 try:
-                    use()
+                    use().__await__().__next__()
                 except fastflow.ForkError:
                     continue
                 os._exit(2)

@@ -77,9 +77,10 @@ class View:
         """
         if not self.is_live and not self._sight.run.is_final:
             self._follow()
+        limit = seconds_or_none(timeout)
         if self._thread is not None:
-            limit = seconds_or_none(timeout)
-            self._thread.join(None if limit is None else min(limit, threading.TIMEOUT_MAX))
+            # Longer than a thread can wait for is without end.
+            self._thread.join(limit if limit is None or limit <= threading.TIMEOUT_MAX else None)
             if self._thread.is_alive():
                 raise TimedOutError(f"the run has not ended within {limit} s")
         return self._sight.run
