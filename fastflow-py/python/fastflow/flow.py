@@ -202,7 +202,7 @@ def open(
         preheat: how many environments at one time are made ready before runs need them; 2 when nothing is said, and none
             with 0.
         audits: when packages are audited.
-        default_python: the Python for pipelines that ask for none, such as ``"3.12"``.
+        default_python: the Python for pipelines that ask for none, such as ``"3.12"``, or the path of an interpreter.
         inherit_env: further variables of this process that programs get, by name.
         uv: the ``uv`` to make environments with; the one that was installed with the package when nothing is said.
         timeout: how long calls wait for their answers when they do not say.
@@ -261,9 +261,9 @@ def _check_source(pipelines: PathLike | None, git: Git | None, data_dir: PathLik
 
 
 def _folder(folder: PathLike | None) -> PathLike | None:
-    """As it was given, with the home of this user for ``~``. An empty text stays one, to be refused: `Path` would take it
-    for the folder where the process is."""
-    return path(folder) if folder is not None and os.fspath(folder) else folder
+    """With the home of this user for ``~``, and as it is found from where the process is now. An empty text stays one, to
+    be refused: `Path` would take it for the folder where the process is."""
+    return path(folder).absolute() if folder is not None and os.fspath(folder) else folder
 
 
 class Opening:
