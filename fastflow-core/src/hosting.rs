@@ -1,6 +1,6 @@
 //! Which of the processes that have one data directory open hosts: claims runs, fires schedules, cleans up.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use crate::Timestamp;
 
@@ -90,24 +90,52 @@ impl HostInfo {
 
     /// Whether its pipelines come from somewhere else than `origin`, which is mostly
     /// [`Orchestrator::source_origin`](crate::Orchestrator::source_origin). Then only its schedules start, and whoever shares the data directory
-    /// with it by mistake waits for nothing. Not where either is unknown, nor for two ways to one folder. Blocks while it
-    /// looks where the two folders really are.
+    /// with it by mistake waits for nothing. Not where either is unknown, as a folder is that cannot be found here: it may be
+    /// the same one, renamed since, or at another path in another container. Nor for two ways to one folder. Blocks while
+    /// it looks which folders they are.
     ///
     /// ```
     /// use fastflow_core::{HostInfo, Timestamp, hosting::HostPlace};
     ///
     /// let host = HostInfo::new(1, Timestamp::UNIX_EPOCH, HostPlace::Elsewhere);
-    /// assert!(!host.has_other_source(Some("/srv/app/pipelines")));
-    /// let host = host.of_source(Some("/srv/other/pipelines".into()));
-    /// assert!(host.has_other_source(Some("/srv/app/pipelines")));
+    /// assert!(!host.has_other_source(Some("/")));
+    /// let host = host.of_source(Some("https://git.example.org/pipelines.git, branch main".into()));
+    /// assert!(host.has_other_source(Some("/")));
+    /// let host = host.of_source(Some("/nowhere/pipelines".into()));
+    /// assert!(!host.has_other_source(Some("/")));
     /// ```
     pub fn has_other_source(&self, origin: Option<&str>) -> bool {
         let (Some(its), Some(own)) = (self.source.as_deref(), origin) else { return false };
-        its != own && folder(its).is_none_or(|its| folder(own) != Some(its))
+        if its == own {
+            return false;
+        }
+        match (Folder::of(its), Folder::of(own)) {
+            (Some(its), Some(own)) => its.is_other_than(&own),
+            // A repository is no folder, and two repositories are told apart by their texts.
+            _ => true,
+        }
     }
 }
 
-/// Where a folder really is. None for what is none here.
-fn folder(origin: &str) -> Option<PathBuf> {
-    if origin.starts_with('/') { fs::canonicalize(origin).ok() } else { None }
+/// The path of a folder.
+struct Folder<'a>(&'a Path);
+
+impl<'a> Folder<'a> {
+    /// None for what is no folder.
+    fn of(origin: &'a str) -> Option<Self> {
+        origin.starts_with('/').then(|| Self(Path::new(origin)))
+    }
+
+    /// Not where either cannot be found.
+    fn is_other_than(&self, other: &Self) -> bool {
+        match (self.identity(), other.identity()) {
+            (Some(its), Some(other)) => its != other,
+            _ => false,
+        }
+    }
+
+    /// Its device, and its number there: the same through all links and mounts.
+    fn identity(&self) -> Option<(u64, u64)> {
+        fs::metadata(self.0).map(|folder| (folder.dev(), folder.ino())).ok()
+    }
 }

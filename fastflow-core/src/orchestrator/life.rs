@@ -32,6 +32,8 @@ pub(super) enum HostState {
     /// It was started, and another one hosts. What it shows follows what that publishes.
     Standby {
         _follower: Task,
+        /// Where none is to be elected, who would look again.
+        _other_source: Option<OtherSource>,
     },
     Running(Host),
     Closed,
@@ -129,10 +131,14 @@ impl Orchestrator {
         }
         let mut other_source = OtherSource::default();
         other_source.look(ports).await;
-        *state = HostState::Standby { _follower: Task::spawn(elsewhere::follow(Arc::clone(ports))) };
-        if ports.settings.hosting == Hosting::WhenFree {
+        let kept = if ports.settings.hosting == Hosting::WhenFree {
             self.inner.election.begin(Arc::downgrade(&self.inner), other_source);
-        }
+            None
+        } else {
+            Some(other_source)
+        };
+        let follower = Task::spawn(elsewhere::follow(Arc::clone(ports)));
+        *state = HostState::Standby { _follower: follower, _other_source: kept };
         Ok(())
     }
 

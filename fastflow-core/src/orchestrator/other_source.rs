@@ -1,8 +1,12 @@
 //! What is said where two sources of pipelines share one data directory.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use crate::{HostInfo, Timestamp, host::Ports, hosting::HostPlace};
+use super::life::Task;
+use crate::{Clock, HostInfo, Timestamp, host::Ports, hosting::HostPlace};
+
+/// How long it is looked which folders two sources are: the file system of one may not answer.
+const COMPARE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Says once of each host that its pipelines come from somewhere else than those of this orchestrator, which waits beside
 /// it. A rolling deployment may want that; by mistake, schedules would be missed without a word.
@@ -10,6 +14,8 @@ use crate::{HostInfo, Timestamp, host::Ports, hosting::HostPlace};
 pub(super) struct OtherSource {
     /// The process that hosted when it was looked last, and since when.
     seen: Option<(u32, Timestamp)>,
+    /// Says it, beside whatever else there is to do: nobody waits for a file system that does not answer.
+    comparing: Option<Task>,
 }
 
 impl OtherSource {
@@ -25,22 +31,42 @@ impl OtherSource {
         if self.seen.replace((host.pid, host.since)) == Some((host.pid, host.since)) {
             return;
         }
-        // Finding where folders really are may take long.
-        let compared =
-            tokio::task::spawn_blocking(move || host.has_other_source(Some(&own)).then_some((host, own)));
-        if let Ok(Some((host, own))) = compared.await {
-            warn(ports, &host, &own);
-        }
+        let sources = Sources { host, own, data: ports.data.root().to_owned() };
+        self.comparing = Some(Task::spawn(sources.compare(Arc::clone(&ports.clock))));
     }
 }
 
-fn warn(ports: &Ports, host: &HostInfo, own: &str) {
-    tracing::warn!(
-        pid = host.pid,
-        its_source = host.source.as_deref(),
-        own_source = own,
-        data_directory = %ports.data.root().display(),
-        "another process hosts this data directory for another source of pipelines: the schedules of that source start, \
-         those of this one do not; give each source a data directory of its own"
-    );
+/// Those of one data directory.
+struct Sources {
+    host: HostInfo,
+    own: String,
+    data: PathBuf,
+}
+
+impl Sources {
+    async fn compare(self, clock: Arc<dyn Clock>) {
+        let compared =
+            tokio::task::spawn_blocking(move || self.host.has_other_source(Some(&self.own)).then_some(self));
+        tokio::select! {
+            compared = compared => {
+                if let Ok(Some(sources)) = compared {
+                    sources.warn();
+                }
+            }
+            () = clock.sleep(COMPARE_LIMIT) => {
+                tracing::debug!("it cannot be found out now whether the process that hosts has other pipelines");
+            }
+        }
+    }
+
+    fn warn(&self) {
+        tracing::warn!(
+            pid = self.host.pid,
+            its_source = self.host.source.as_deref(),
+            own_source = self.own,
+            data_directory = %self.data.display(),
+            "another process hosts this data directory for another source of pipelines: the schedules of that source \
+             start, those of this one do not; give each source a data directory of its own"
+        );
+    }
 }

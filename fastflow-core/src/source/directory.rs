@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
-    fmt,
+    fmt, fs,
     os::fd::OwnedFd,
     path::{Component, Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -126,15 +126,29 @@ impl fmt::Debug for DirectorySource {
     }
 }
 
-/// By its text alone. A link on the way is not resolved: the `current` of a deployment leads elsewhere after the next one.
-fn without_steps_back(path: &Path) -> PathBuf {
-    path.components().fold(PathBuf::new(), |mut shown, part| {
-        if part == Component::ParentDir {
-            shown.pop();
-        } else {
-            shown.push(part);
+/// The path without `..`, leading where it leads. A link is resolved where a step goes back over it, as its folder lies beside
+/// others than the link. Any other stays: the `current` of a deployment leads elsewhere after the next one. What is not
+/// there, and what is above the root folder, is left out by the text alone. Blocks while it looks at links.
+///
+/// ```
+/// use std::path::Path;
+/// use fastflow_core::source::without_steps_back;
+///
+/// assert_eq!(without_steps_back(Path::new("/nowhere/a/../pipelines")), Path::new("/nowhere/pipelines"));
+/// ```
+pub fn without_steps_back(path: &Path) -> PathBuf {
+    path.components().fold(PathBuf::new(), |mut settled, part| {
+        if part != Component::ParentDir {
+            settled.push(part);
+            return settled;
         }
-        shown
+        if settled.is_symlink()
+            && let Ok(folder) = fs::canonicalize(&settled)
+        {
+            settled = folder;
+        }
+        settled.pop();
+        settled
     })
 }
 

@@ -45,7 +45,7 @@ pub(crate) use self::given::{GivenShelf, GivenTree};
 pub use self::{
     commit::{Commit, CommitId, Provenance},
     copy::{CopyStats, copy_tree},
-    directory::DirectorySource,
+    directory::{DirectorySource, without_steps_back},
     event::SourceEvent,
     failure::{SyncFailure, SyncFailureKind},
     limit::TreeLimits,

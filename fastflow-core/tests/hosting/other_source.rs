@@ -10,7 +10,7 @@ use std::{
 use fastflow_core::{
     Clock as _, HostInfo, Hosting, Orchestrator, OrchestratorBuilder, Shutdown, SystemClock,
     hosting::HostPlace,
-    source::{DirectorySource, PipelineSource as _},
+    source::{DirectorySource, PipelineSource as _, without_steps_back},
     store::{SqliteOptions, SqliteStore, Store as _},
 };
 use tracing::subscriber::DefaultGuard;
@@ -69,8 +69,8 @@ async fn who_waits_beside_a_host_of_another_source_says_so_once() {
         let there = waits.host().await.unwrap().unwrap();
         assert_eq!((there.place, &there.source), (HostPlace::Elsewhere, &host.source_origin()));
         assert!(there.has_other_source(waits.source_origin().as_deref()));
+        until("it to be spoken of", || async { log.warnings().len() == number }).await;
         let warnings = log.warnings();
-        assert_eq!(warnings.len(), number, "{warnings:#?}");
         let said = &warnings[number - 1];
         for word in [std::process::id().to_string(), text(&place.pipelines()), text(&other)] {
             assert!(said.contains(&word), "{word} is missing in {said}");
@@ -97,6 +97,21 @@ async fn two_ways_to_one_folder_are_one_source() {
     assert_eq!(log.warnings(), Vec::<String>::new());
 }
 
+#[test]
+fn a_folder_that_cannot_be_found_is_perhaps_the_same() {
+    let place = Place::new();
+    let (one, other) = (folder(&place, "one"), folder(&place, "other"));
+    let host = |source: &Path| {
+        HostInfo::new(1, SystemClock::new().now(), HostPlace::Elsewhere).of_source(Some(text(source)))
+    };
+    assert!(host(&one).has_other_source(Some(&text(&other))));
+    // As after a new name, and from within another container.
+    fs::rename(&one, place.root().join("renamed")).unwrap();
+    assert!(!host(&one).has_other_source(Some(&text(&other))));
+    assert!(!host(&other).has_other_source(Some(&text(&one))));
+    assert!(host(&one).has_other_source(Some("https://git.example.org/a.git, branch main")));
+}
+
 /// The host is a text in a lock file that is held, so that it can change while nobody else gets hold of the lock.
 #[tokio::test]
 async fn who_waits_says_it_again_of_the_next_host() {
@@ -119,13 +134,11 @@ async fn who_waits_says_it_again_of_the_next_host() {
     assert_eq!(log.warnings(), Vec::<String>::new());
     note(2, r#", "source": "https://git.example.org/a.git, branch main""#);
     until("the next host to be spoken of", || async { log.warnings().len() == 1 }).await;
-    note(3, r#", "source": "/nowhere/pipelines""#);
+    let other = text(&folder(&place, "other"));
+    note(3, &format!(r#", "source": "{other}""#));
     until("the one after it, too", || async { log.warnings().len() == 2 }).await;
     let warnings = log.warnings();
-    assert!(
-        warnings[0].contains("git.example.org") && warnings[1].contains("/nowhere/pipelines"),
-        "{warnings:#?}"
-    );
+    assert!(warnings[0].contains("git.example.org") && warnings[1].contains(&other), "{warnings:#?}");
     store.close().await.unwrap();
     until("this one to host", || async {
         waits.host().await.unwrap().is_some_and(|host| host.place == HostPlace::Here)
@@ -158,4 +171,34 @@ fn the_origin_of_a_folder_is_its_path_as_it_was_given_and_from_the_root() {
     assert_eq!(of("./a/../pipelines/"), here.to_str().unwrap());
     assert_eq!(of("/srv/app/current/./x/../pipelines"), "/srv/app/current/pipelines");
     assert_eq!(of("/../.."), "/");
+}
+
+#[test]
+fn a_step_back_over_a_link_leads_to_where_its_folder_is() {
+    let place = Place::new();
+    let releases = folder(&place, "releases");
+    let (current, gone) = (place.root().join("current"), place.root().join("gone"));
+    fs::create_dir_all(releases.join("3/pipelines")).unwrap();
+    symlink(releases.join("3"), &current).unwrap();
+    symlink("nowhere/at/all", &gone).unwrap();
+    let of = |folder: PathBuf| without_steps_back(&folder);
+    assert_eq!(of(current.join("../shared/pipelines")), releases.join("shared/pipelines"));
+    assert_eq!(of(current.join("pipelines/../pipelines")), current.join("pipelines"));
+    assert_eq!(of(current.clone()), current);
+    assert_eq!(of(gone.join("../pipelines")), place.root().join("pipelines"));
+}
+
+/// A name that is longer than the next one leaves nothing behind.
+#[tokio::test]
+async fn the_next_host_says_who_it_is_over_what_the_one_before_it_left() {
+    let place = Place::new();
+    let path = place.root().join("fastflow.db");
+    let open = || SqliteStore::open(&path, SqliteOptions::default(), Arc::new(SystemClock::new()));
+    let (host, guest) = (open().await.unwrap(), open().await.unwrap());
+    // As one that was killed does.
+    let left = format!(r#"{{"pid": 1, "since": "2024-01-01T00:00:00Z", "source": "{}"}}"#, "x".repeat(2000));
+    fs::write(path.with_extension("db.lock"), left).unwrap();
+    host.host(Some("next")).await.unwrap();
+    let found = guest.hosted_by().await.unwrap().unwrap();
+    assert_eq!((found.pid, found.source.as_deref()), (std::process::id(), Some("next")));
 }

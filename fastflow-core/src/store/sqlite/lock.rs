@@ -2,6 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io,
     os::{
         fd::{AsFd, BorrowedFd},
         unix::fs::{FileExt, MetadataExt as _},
@@ -18,6 +19,8 @@ use crate::{Clock, Error, ErrorKind, Result, Timestamp};
 
 /// More than this is not read of a lock file.
 const OWNER_MAX_BYTES: usize = 4096;
+/// In place of the first byte of a text that is not all there.
+const UNFINISHED: &[u8; 1] = b" ";
 /// How long a lock may outlive the process that took it.
 const LET_GO_LIMIT: Duration = Duration::from_secs(5);
 /// How long a lock may be held by somebody who has not said who it is: one who only asks whether it is held, or who has
@@ -109,10 +112,20 @@ impl HostLock {
             text = owner.text()?;
         }
         // The lock holds without its text: on a full disk an existing host must still be able to start.
-        if let Err(error) = self.file.set_len(0).and_then(|()| self.file.write_all_at(text.as_bytes(), 0)) {
+        if let Err(error) = self.write(text.as_bytes()) {
             tracing::warn!(%error, lock = %self.path.display(), "cannot note the owner in the lock file");
         }
         Ok(since)
+    }
+
+    /// Writes over what is there, where that takes no room on the disk. The first byte comes last: whoever reads meanwhile
+    /// finds no text that is half the one before it.
+    fn write(&self, text: &[u8]) -> io::Result<()> {
+        let (first, rest) = text.split_at(1);
+        self.file.write_all_at(UNFINISHED, 0)?;
+        self.file.write_all_at(rest, 1)?;
+        self.file.set_len(text.len() as u64)?;
+        self.file.write_all_at(first, 0)
     }
 
     /// Lets go of a lock that is held. Closing would not be enough while a child that is just being started has a copy.
@@ -174,7 +187,7 @@ impl HostLock {
         }
     }
 
-    fn failed(&self, error: std::io::Error) -> Error {
+    fn failed(&self, error: io::Error) -> Error {
         Error::from(error).with("lock", self.path.display())
     }
 }
@@ -198,7 +211,7 @@ impl Owner {
         }
         match Stat::read(self.pid) {
             Ok(stat) => stat.is_zombie(),
-            Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
         }
     }
 }
