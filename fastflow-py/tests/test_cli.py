@@ -364,7 +364,8 @@ def test_runs_that_nobody_sees_to_are_listed_with_a_warning(command: Commands, p
         left = command("runs")
         assert left.returncode == 0 and "nobody hosts" in left.stderr and "`fastflow host`" in left.stderr
         assert command("runs", "--status", "success").stderr == "", "nothing that is shown is open"
-        assert command("runs", "--json").stderr == ""
+        [warning] = [each["warning"] for each in lines(command("runs", "--json").stderr)]
+        assert warning["severity"] == "warning" and warning["text"].startswith("nobody hosts"), "programs are told, too"
         with fastflow.open(place / "pipelines") as host:
             assert guest.runs.wait(run.id, timeout=60).status is fastflow.Status.SUCCESS
             open_one = host.run("ends", delay=3600)
@@ -380,8 +381,8 @@ def test_the_usual_data_directory_is_not_shared_with_a_host_of_other_pipelines(
     with fastflow.open(place / "pipelines") as flow:
         run = flow.run("waits")
         assert next(line for line in run.logs() if line.text == "begun")
-        codes = {"host": 4, "list": 4, "runs": 4, "run": 125}
-        for words in (("host",), ("list",), ("runs",), ("run", "ends")):
+        codes = {"host": 4, "list": 4, "schedule": 4, "run": 125}
+        for words in (("host",), ("list",), ("schedule", "list"), ("run", "ends")):
             refused = staging(*words)
             assert refused.returncode == codes[words[0]], words
             for said in (f"its_source: {place}/pipelines", f"own_source: {place}/staging", f"{place}/.fastflow"):
@@ -392,11 +393,14 @@ def test_the_usual_data_directory_is_not_shared_with_a_host_of_other_pipelines(
         assert (looked_at.returncode, host["level"]) == (1, "fail") and str(place / "staging") in host["message"]
         [host] = [check for check in command.json("doctor") if check["name"] == "host"]
         assert host["level"] == "ok" and host["message"].endswith(f" for {place}/pipelines")
-        # Who named it knows what it does; and whoever has no pipelines here only asks.
+        # Who named it knows what it does; and runs are read and ended beside any host.
         named = Commands(place, "-C", "staging", "--data-dir", ".fastflow")
-        assert [each["id"] for each in named.json("runs")] == [str(run.id)]
-        assert [each["id"] for each in Commands(place, "-C", "nowhere").json("runs")] == [str(run.id)]
-        assert command("cancel", str(run.id)).returncode == 0
+        assert {each["name"] for each in named.json("list")} >= set(PROGRAMS)
+        for asks in (named, staging, Commands(place, "-C", "nowhere")):
+            assert [each["id"] for each in asks.json("runs")] == [str(run.id)]
+        for words in (("logs", "latest"), ("explain", "latest")):
+            assert staging(*words).returncode == 0, words
+        assert staging("cancel", str(run.id)).returncode == 0
 
 
 def test_a_file_that_runs_without_pipelines_is_in_nobodys_way(tmp_path: Path) -> None:
@@ -410,6 +414,38 @@ def test_a_file_that_runs_without_pipelines_is_in_nobodys_way(tmp_path: Path) ->
             assert flow.run("first").wait(timeout=60).status is fastflow.Status.SUCCESS
         assert command("cancel", run["id"]).returncode == 0
         assert terminal.wait() == 143
+
+
+def test_a_file_runs_beside_a_host_of_pipelines_where_there_are_none(tmp_path: Path) -> None:
+    (tmp_path / "says.py").write_text("print('said')\n")
+    command = Commands(tmp_path)
+    assert command("run", "says.py").returncode == 0
+    assert command("-C", "staging", "init", "first").returncode == 0
+    with fastflow.open(tmp_path / "staging"):
+        done = command("run", "says.py")
+        assert (done.returncode, done.stdout) == (0, "said\n"), done.stderr
+
+
+def test_a_host_whose_folder_was_renamed_is_asked_as_before(command: Commands, place: Path) -> None:
+    with fastflow.open(place / "pipelines"):
+        (place / "pipelines").rename(place / "flows")
+        renamed = Commands(place, "-C", "flows")
+        done = renamed("run", "ends", "-p", "code=5")
+        assert done.returncode == 5, done.stderr
+        assert renamed("list").returncode == 0
+        [host] = [check for check in renamed.json("doctor") if check["name"] == "host"]
+        assert host["level"] == "ok", host
+
+
+def test_a_host_that_could_not_say_who_it_is_keeps_nobody_out(command: Commands, place: Path) -> None:
+    """As on a full disk."""
+    with fastflow.open(place / "pipelines"):
+        os.truncate(place / ".fastflow" / "fastflow.db.lock", 0)
+        assert command("run", "ends", "-p", "code=5").returncode == 5
+        detached = command.json("run", "ends", "--detach")
+        done = command("logs", "--follow", detached["id"])
+        assert (done.returncode, done.stdout) == (0, "out\n"), done.stderr
+        assert command("list").returncode == 0
 
 
 def test_a_folder_without_a_place_beside_it_needs_a_data_directory(command: Commands, place: Path) -> None:

@@ -81,6 +81,37 @@ def test_a_folder_has_one_data_directory_however_it_is_written(
         assert flow.data_dir == tmp_path / "elsewhere" / ".fastflow"
 
 
+def test_a_step_back_over_a_link_leads_to_where_its_folder_is(tmp_path: Path) -> None:
+    release, shared = tmp_path / "releases" / "3", tmp_path / "releases" / "shared" / "pipelines"
+    (release / "pipelines").mkdir(parents=True)
+    write(shared, "hello")
+    current = tmp_path / "current"
+    current.symlink_to(release)
+    with fastflow.open(shared, hosting="required") as host:
+        with fastflow.open(f"{current}/../shared/pipelines", hosting="never") as guest:
+            info = guest.host()
+            assert guest.data_dir == host.data_dir and info is not None and info.source == str(shared)
+            assert guest.run("hello").wait(timeout=60).status is Status.SUCCESS
+    # The link of a deployment stays where nothing steps back over it: the next release has the same data directory.
+    with fastflow.open(f"{current}/pipelines/../pipelines", hosting="never") as flow:
+        assert flow.data_dir == current / ".fastflow"
+
+
+@pytest.mark.parametrize("hosting", ["when_free", "never"])
+def test_a_host_of_a_folder_that_was_renamed_and_cannot_say_who_it_is_keeps_nobody_out(
+    tmp_path: Path, hosting: str
+) -> None:
+    write(tmp_path / "pipelines", "hello")
+    with fastflow.open(tmp_path / "pipelines"):
+        (tmp_path / "pipelines").rename(tmp_path / "flows")
+        with fastflow.open(tmp_path / "flows", hosting=hosting) as guest:
+            assert guest.run("hello").wait(timeout=60).status is Status.SUCCESS
+        # As on a full disk.
+        os.truncate(tmp_path / ".fastflow" / "fastflow.db.lock", 0)
+        with fastflow.open(tmp_path / "flows", hosting=hosting) as guest:
+            assert guest.run("hello").wait(timeout=60).status is Status.SUCCESS
+
+
 @pytest.mark.parametrize("hosting", ["when_free", "never"])
 def test_the_usual_data_directory_is_not_shared_with_a_host_of_other_pipelines(tmp_path: Path, hosting: str) -> None:
     one, other = tmp_path / "pipelines", tmp_path / "staging"

@@ -136,7 +136,12 @@ fn mixed(what: &str, mut value: serde_json::Value) -> serde_json::Value {
 async fn until_it_runs(flow: &Orchestrator, id: RunId) -> Result<()> {
     let clock = SystemClock::new();
     loop {
-        let is_hosted_elsewhere = flow.host().await?.is_some_and(|host| host.place == HostPlace::Elsewhere);
+        let is_hosted_elsewhere = match flow.host().await {
+            Ok(host) => host.is_some_and(|host| host.place == HostPlace::Elsewhere),
+            // Somebody has the lock of a host, and could not write there who it is.
+            Err(error) if error.kind() == ErrorKind::Unavailable => true,
+            Err(error) => return Err(error),
+        };
         let run = flow.runs().get(id).await?;
         let is_later = matches!(run.state, RunState::Queued { not_before } if not_before > clock.now());
         if is_hosted_elsewhere || run.status() != Status::Pending || is_later {

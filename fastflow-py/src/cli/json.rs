@@ -94,6 +94,18 @@ pub(crate) fn diagnostic(finding: &Diagnostic) -> Value {
     })
 }
 
+/// What somebody should look at.
+pub(crate) fn warning(finding: &Diagnostic) -> Value {
+    json!({"warning": diagnostic(finding)})
+}
+
+/// The same, where it is about no file.
+pub(crate) fn warning_of_text(text: &str) -> Value {
+    let mut value = warning(&Diagnostic::warning("", "", text));
+    value["warning"]["text"] = text.into();
+    value
+}
+
 /// Why a command could not be carried out.
 pub(crate) fn error(error: &Error) -> Value {
     let context: serde_json::Map<String, Value> =

@@ -47,7 +47,7 @@ pub(crate) async fn list(args: &ListArgs, context: &mut Context) -> Result<Exit,
         out.json(&found.iter().map(value).collect())?;
         // The answer is an array of pipelines, and these are none.
         for warning in &warnings {
-            out.raw_error(&json::text(&json!({"warning": json::diagnostic(warning)})));
+            out.raw_error(&json::text(&json::warning(warning)));
         }
     } else {
         tell(&found, out)?;

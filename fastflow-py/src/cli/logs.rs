@@ -121,7 +121,7 @@ pub(crate) async fn logs(args: LogsArgs, context: &mut Context) -> Result<Exit, 
     let (attempt, from) = args.after.unwrap_or((NonZeroU32::MIN, Offset::START));
     let wanted = args.wanted();
     let out = &mut context.out;
-    if args.follow && !run.state.is_terminal() && flow.host().await?.is_none() {
+    if args.follow && !run.state.is_terminal() && matches!(flow.host().await, Ok(None)) {
         out.warning("nobody hosts, so that this run does not come to its end: `fastflow host` does");
     }
     if args.follow || run.state.is_terminal() {

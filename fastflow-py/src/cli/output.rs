@@ -124,9 +124,11 @@ impl Output {
         }
     }
 
-    /// Says what somebody should look at.
+    /// Says what somebody should look at, also to programs.
     pub(crate) fn warning(&self, text: &str) {
-        if !self.is_json() {
+        if self.is_json() {
+            self.raw_error(&json::text(&json::warning_of_text(text)));
+        } else {
             self.say(AnsiColor::Yellow.on_default(), "warning: ", text);
         }
     }

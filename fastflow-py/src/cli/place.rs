@@ -14,6 +14,9 @@ use crate::config::{DataDirectory, NO_PIPELINES};
 pub(crate) const PIPELINES: &str = "pipelines";
 /// What to do where the usual data directory will not do.
 const NAME_ONE: &str = "name one with --data-dir DIR or FASTFLOW_DATA_DIR";
+/// What to do where the usual data directory has a host of other pipelines.
+const NAME_ANOTHER: &str =
+    "name another with --data-dir DIR or FASTFLOW_DATA_DIR, or this one where they are together on purpose";
 /// The programs that make a folder a pipeline.
 const ENTRIES: [&str; 2] = ["main.py", "main.ipynb"];
 
@@ -23,6 +26,8 @@ pub(crate) struct Place {
     /// The folder of pipelines.
     pub(crate) pipelines: PathBuf,
     data_dir: DataDirectory,
+    /// Whether the command is about these pipelines, and not only about runs of whichever.
+    is_of_pipelines: bool,
 }
 
 impl Place {
@@ -38,7 +43,7 @@ impl Place {
             None => DataDirectory::beside(&pipelines),
         };
         let data_dir = data_dir.map_err(|error| error.with("help", NAME_ONE))?;
-        Ok(Self { pipelines, data_dir })
+        Ok(Self { pipelines, data_dir, is_of_pipelines: false })
     }
 
     /// The data directory.
@@ -55,7 +60,16 @@ impl Place {
         if !self.pipelines.is_dir() {
             return Ok(());
         }
-        self.data_dir.check_source(flow).await.map_err(|error| error.with("help", NAME_ONE))
+        self.data_dir.check_source(flow, NAME_ANOTHER).await
+    }
+
+    /// Does so for a command that is about the pipelines here. Runs can be read and asked to end beside any host.
+    ///
+    /// # Errors
+    ///
+    /// As [`check_source`](Self::check_source).
+    pub(crate) async fn check_need(&self, flow: &Orchestrator) -> Result<(), Error> {
+        if self.is_of_pipelines { self.check_source(flow).await } else { Ok(()) }
     }
 
     /// The same, for what needs pipelines.
@@ -65,7 +79,7 @@ impl Place {
     /// `NotFound` with what to do when there is no such folder.
     pub(crate) fn with_pipelines(self) -> Result<Self, Error> {
         if self.pipelines.is_dir() {
-            return Ok(self);
+            return Ok(Self { is_of_pipelines: true, ..self });
         }
         Err(Error::new(ErrorKind::NotFound, "there is no such folder of pipelines")
             .with("folder", self.pipelines.display())
@@ -81,7 +95,10 @@ impl Place {
     pub(crate) fn with_pipelines_or_none(self) -> Result<Self, Error> {
         let is_known = DataDir::new(self.data_dir()).store_file().exists();
         let none = self.data_dir().join(NO_PIPELINES);
-        if self.pipelines.is_dir() || is_known && !none.is_dir() {
+        if self.pipelines.is_dir() {
+            return Ok(self);
+        }
+        if is_known && !none.is_dir() {
             return self.with_pipelines();
         }
         let data = DataDir::new(self.data_dir()).create()?;

@@ -34,7 +34,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// By the word of [`OrchestratorBuilder::build`], [`Orchestrator::start`] and [`Place::check_source`].
+    /// By the word of [`OrchestratorBuilder::build`], [`Orchestrator::start`] and [`Place::check_need`].
     pub(crate) async fn host(
         context: &Context,
         place: &Place,
@@ -67,7 +67,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// By the word of [`OrchestratorBuilder::build`] and [`Place::check_source`].
+    /// By the word of [`OrchestratorBuilder::build`] and [`Place::check_need`].
     pub(crate) async fn reader(context: &Context, place: &Place) -> Result<Self, Error> {
         Self::started(builder(context, place).hosting(Hosting::Never), place).await
     }
@@ -92,7 +92,7 @@ impl Session {
     async fn started(builder: OrchestratorBuilder, place: &Place) -> Result<Self, Error> {
         let flow = builder.build().await?;
         flow.start().await?;
-        let checked = place.check_source(&flow).await;
+        let checked = place.check_need(&flow).await;
         let session = Self { flow };
         match checked {
             Ok(()) => Ok(session),

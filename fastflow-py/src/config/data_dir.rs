@@ -1,8 +1,8 @@
 //! Where everything is kept: in the directory that was named, and else in the usual one, beside the folder of pipelines.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
-use fastflow_core::{Error, ErrorKind, HostInfo, Orchestrator, Result};
+use fastflow_core::{Error, ErrorKind, HostInfo, Orchestrator, Result, source::without_steps_back};
 
 /// The name of the usual data directory.
 const NAME: &str = ".fastflow";
@@ -29,14 +29,17 @@ impl DataDirectory {
     }
 
     /// The usual one for a folder of pipelines: the same for all ways to write the folder, as each data directory has a
-    /// host of its own. Nothing is touched, and no link is followed.
+    /// host of its own. Nothing is touched, and a link is followed only where a step goes back over it.
     ///
     /// # Errors
     ///
     /// `Invalid` for an empty text, and for the root folder, which nothing lies beside. By the file system's word when
     /// the folder where the process is was removed.
     pub(crate) fn beside(pipelines: &Path) -> Result<Self> {
-        let folder = normal(&said(pipelines.to_owned())?)?;
+        let said = said(pipelines.to_owned())?;
+        let absolute =
+            std::path::absolute(&said).map_err(|error| Error::from(error).with("path", said.display()))?;
+        let folder = without_steps_back(&absolute);
         match folder.parent() {
             Some(above) => Ok(Self::Usual(above.join(NAME))),
             None => Err(Error::new(
@@ -54,21 +57,28 @@ impl DataDirectory {
     }
 
     /// Refuses to wait beside a host of other pipelines in the usual data directory, which several folders in one place
-    /// have: nobody has said that they belong together, and the schedules of this one would never start.
+    /// have: nobody has said that they belong together, and the schedules of this one would never start. Where it cannot
+    /// be found out who hosts, nothing is known against it. `help` is what to do.
     ///
     /// # Errors
     ///
-    /// `Conflict` with both sources, or by the store's word.
-    pub(crate) async fn check_source(&self, flow: &Orchestrator) -> Result<()> {
+    /// `Conflict` with both sources and the help, or by the store's word.
+    pub(crate) async fn check_source(&self, flow: &Orchestrator, help: &str) -> Result<()> {
         let (Self::Usual(path), Some(own)) = (self, flow.source_origin()) else { return Ok(()) };
-        let Some(host) = flow.host().await? else { return Ok(()) };
+        let host = match flow.host().await {
+            Ok(Some(host)) => host,
+            Ok(None) => return Ok(()),
+            // On a full disk a host cannot say who it is.
+            Err(error) if error.kind() == ErrorKind::Unavailable => return Ok(()),
+            Err(error) => return Err(error),
+        };
         let none = path.join(NO_PIPELINES);
         // Finding where folders really are may take long.
         let compared =
             tokio::task::spawn_blocking(move || is_other(&host, &own, &none).then_some((host, own))).await;
         match compared {
             Ok(None) => Ok(()),
-            Ok(Some((host, own))) => Err(shared(path, &host, &own)),
+            Ok(Some((host, own))) => Err(shared(path, &host, &own).with("help", help)),
             Err(broken) => {
                 Err(Error::new(ErrorKind::Internal, "comparing two sources broke off").because(broken))
             }
@@ -91,7 +101,8 @@ pub(crate) fn said(path: PathBuf) -> Result<PathBuf> {
 
 /// Whether the host has other pipelines. One that has none keeps no schedules, and hosts for as long as a file runs.
 fn is_other(host: &HostInfo, own: &str, none: &Path) -> bool {
-    host.has_other_source(Some(own)) && host.has_other_source(none.to_str())
+    let has_none = || none.is_dir() && !host.has_other_source(none.to_str());
+    host.has_other_source(Some(own)) && !has_none()
 }
 
 fn shared(path: &Path, host: &HostInfo, own: &str) -> Error {
@@ -102,20 +113,4 @@ fn shared(path: &Path, host: &HostInfo, own: &str) -> Error {
         .with("pid", host.pid)
         .with("its_source", host.source.as_deref().unwrap_or_default())
         .with("own_source", own)
-}
-
-/// The absolute path without `.` and `..`.
-fn normal(path: &Path) -> Result<PathBuf> {
-    let absolute =
-        std::path::absolute(path).map_err(|error| Error::from(error).with("path", path.display()))?;
-    let mut normal = PathBuf::new();
-    for part in absolute.components() {
-        if part == Component::ParentDir {
-            // There is nothing above the root folder, which stays.
-            normal.pop();
-        } else {
-            normal.push(part);
-        }
-    }
-    Ok(normal)
 }

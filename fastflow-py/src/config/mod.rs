@@ -30,6 +30,9 @@ use crate::{logging::LogPort, testing::ManualClock};
 /// What to do where the usual data directory will not do.
 const NAME_ONE: &str = "give `data_dir`";
 
+/// What to do where it has a host of other pipelines.
+const NAME_ANOTHER: &str = "give `data_dir`, also this one where they are together on purpose";
+
 /// The options of one flow.
 pub(crate) struct Config {
     data_dir: DataDirectory,
@@ -80,7 +83,7 @@ impl Config {
 
     /// Refuses to be beside a host of other pipelines where no data directory was named.
     pub(crate) async fn check_source(&self, flow: &Orchestrator) -> Result<()> {
-        self.data_dir.check_source(flow).await.map_err(|error| error.with("help", NAME_ONE))
+        self.data_dir.check_source(flow, NAME_ANOTHER).await
     }
 
     /// The builder that these options make. Blocks for some milliseconds where executors are given: they are set up in

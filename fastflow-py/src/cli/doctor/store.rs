@@ -3,7 +3,7 @@
 use std::{num::NonZeroU32, path::Path};
 
 use fastflow_core::{
-    Clock as _, ErrorKind, Orchestrator, Result, SystemClock, layout::DataDir, run::Run, store::RunQuery,
+    Clock as _, Orchestrator, Result, SystemClock, layout::DataDir, run::Run, store::RunQuery,
 };
 
 use super::{
@@ -24,13 +24,6 @@ pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
     }
     let session = match Session::reader(context, place).await {
         Ok(session) => session,
-        Err(error) if error.kind() == ErrorKind::Conflict => {
-            return vec![Check::broken(
-                HOST,
-                &error,
-                "give each folder of pipelines a data directory of its own",
-            )];
-        }
         Err(error) => {
             let help = "restore it from a backup, or move the data directory away to begin anew";
             return vec![Check::broken(NAME, &error, help)];
@@ -38,6 +31,7 @@ pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
     };
     let (newest, host) = (newest(session.flow()).await, session.flow().host().await);
     let source = session.flow().source().status().await;
+    let shared = place.check_source(session.flow()).await;
     session.close().await;
     let mut checks = checks(newest, &file);
     // Where it cannot be read, the same was said of the runs.
@@ -49,6 +43,13 @@ pub(super) async fn store(context: &Context, place: &Place) -> Vec<Check> {
         ));
     }
     match host {
+        Ok(Some(_)) if let Err(error) = &shared => {
+            checks.push(Check::broken(
+                HOST,
+                error,
+                "give each folder of pipelines a data directory of its own",
+            ));
+        }
         Ok(Some(host)) => {
             let source = host.source.map(|source| format!(" for {source}")).unwrap_or_default();
             let said = format!("process {} since {}{source}", host.pid, show::local(host.since));
