@@ -18,11 +18,15 @@ from ._given import (
     at_most_one,
     choice,
     mapping,
+    number_or_none,
     path,
+    several,
     several_of,
     size_or_none,
+    text,
     text_or_none,
     texts,
+    whole,
     whole_or_none,
 )
 from ._service import Service, end_all, started
@@ -224,21 +228,22 @@ def open(
     from .options import Audits, Blackout, blackout_record, retention_record
     from .secret_stores import store_record
 
+    repository = git_record(git)
     _check_source(pipelines, git, data_dir)
     options: dict[str, Any] = {
-        "pipelines": _folder(pipelines),
-        "git": git_record(git),
-        "data_dir": _folder(data_dir),
+        "pipelines": path(pipelines, "pipelines"),
+        "git": repository,
+                "data_dir": path(data_dir, "data_dir"),
         "hosting": choice(Hosting, hosting, "hosting").value,
         "executors": named_executors(executor, executors),
         "master_key": key_record(master_key),
         "older_master_keys": key_records(older_master_keys),
         "fernet_key": fernet_text(fernet_key),
-        "secret_stores": [store_record(store) for store in secret_stores],
+        "secret_stores": [store_record(store) for store in several(secret_stores, "secret_stores")],
         "max_concurrent_runs": whole_or_none(max_concurrent_runs, "max_concurrent_runs", 1),
-        "pools": dict(mapping({} if pools is None else pools, "pools")),
+        "pools": _pools({} if pools is None else pools),
         "memory_budget": size_or_none(memory_budget, "memory_budget"),
-        "cpu_budget": cpu_budget,
+        "cpu_budget": number_or_none(cpu_budget, "cpu_budget"),
         "blackouts": [blackout_record(blackout) for blackout in several_of(Blackout, blackouts, "blackouts")],
         "retention": retention_record(retention),
         "sync_interval": seconds_or_none(sync_interval, "sync_interval"),
@@ -260,10 +265,11 @@ def _check_source(pipelines: PathLike | None, git: Git | None, data_dir: PathLik
         raise InvalidError("with a repository there is no folder to keep things beside: give `data_dir`")
 
 
-def _folder(folder: PathLike | None) -> PathLike | None:
-    """As it was given, with the home of this user for ``~``. An empty text stays one, to be refused: `Path` would take it
-    for the folder where the process is."""
-    return path(folder) if folder is not None and os.fspath(folder) else folder
+def _pools(pools: Mapping[str, int]) -> dict[str, int]:
+    return {
+        text(name, "a name in `pools`"): whole(slots, f"the slots of `{name}` in `pools`", 1)
+        for name, slots in mapping(pools, "pools").items()
+    }
 
 
 class Opening:
