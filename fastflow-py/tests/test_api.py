@@ -11,7 +11,6 @@ from typing import Any
 import fastflow
 import pytest
 
-
 def classes() -> dict[str, type]:
     found = {name: getattr(fastflow, name) for name in fastflow.__all__}
     return {name: value for name, value in found.items() if inspect.isclass(value)}

@@ -115,7 +115,7 @@ INVALID: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
     "audits": ("limit", lambda f, r: f.packages.audits(limit=0)),
     "one text": ("requirements` takes several: write ['A']", lambda f, r: f.run_code("pass", requirements="A")),
     "one in bytes": ("requirements` takes several: write ['A']", lambda f, r: f.run_code("pass", requirements=b"A")),
-    "variables in bytes": ("inherit_env` takes several: write ['A']", lambda f, r: fastflow.open("x", inherit_env=b"A")),
+    "variables in bytes": ("inherit_env` takes several: write ['A'", lambda f, r: fastflow.open("x", inherit_env=b"A")),
     "one blackout": ("write [Blackout(", lambda f, r: fastflow.open("x", blackouts=fastflow.Blackout("x"))),
     "one end": ("pairs", lambda f, r: fastflow.open("x", blackouts=[blackout(spans=[(date(2030, 1, 1),)])])),
     "no end of a delay": ("delay", lambda f, r: f.run("hello", delay=float("inf"))),

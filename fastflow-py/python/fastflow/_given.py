@@ -163,8 +163,8 @@ def _amount(value: str, name: str) -> str:
 
     if not re.fullmatch(r"(?ai)[0-9]+ *b?|[0-9]+(\.[0-9]{1,9})? *[kmgt]i?b?", value.strip()):
         raise InvalidError(
-            f"{quoted(name)} is {value[:80]!r}, no amount: give a number of bytes, or one with a unit, such as \"512m\", "
-            '"1.5g" or "2GiB"'
+            f"{quoted(name)} is {value[:80]!r}, no amount: give a number of bytes, or one with a unit, such as "
+            '"512m", "1.5g" or "2GiB"'
         )
     return value
 

@@ -54,7 +54,9 @@ def instant_or_none(time: Any, name: str) -> datetime | None:
     if not isinstance(time, datetime):
         raise TypeError(f"`{name}` is of the type datetime, and not {type_name(time)}")
     if time.utcoffset() is None:
-        raise InvalidError(f"{quoted(name)} is {time}, no instant: give it a time zone, such as tzinfo=datetime.timezone.utc")
+        raise InvalidError(
+            f"{quoted(name)} is {time}, no instant: give it a time zone, such as tzinfo=datetime.timezone.utc"
+        )
     # As the native half reads it: other zones than those of the standard library are unknown to it.
     try:
         return time.astimezone(timezone.utc)

@@ -278,7 +278,8 @@ def _cores(cpu: float | None) -> float | None:
 
 def _variables(env: Mapping[str, object]) -> dict[str, str]:
     return {
-        text(name, "a name in `env`"): variable(value, f"`{name}` in `env`") for name, value in mapping(env, "env").items()
+        text(name, "a name in `env`"): variable(value, f"`{name}` in `env`")
+        for name, value in mapping(env, "env").items()
     }
 
 

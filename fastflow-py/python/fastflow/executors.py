@@ -191,7 +191,10 @@ def _given(executor: Executor | BuiltInExecutor | str) -> Executor | BuiltInExec
 def _record(executor: Executor | BuiltInExecutor) -> Any:
     match executor:
         case Process():
-            return {"cgroups": flag(executor.cgroups, "cgroups"), "secrets_folder": path(executor.secrets_folder, "secrets_folder")}
+            return {
+                "cgroups": flag(executor.cgroups, "cgroups"),
+                "secrets_folder": path(executor.secrets_folder, "secrets_folder"),
+            }
         case Docker():
             return {
                 "docker": _engine(executor),

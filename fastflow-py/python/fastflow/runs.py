@@ -490,7 +490,11 @@ class Run(RunData):
         return self.flow.runs.logs(self.id, after=after, timeout=timeout)
 
     def usage(self, *, attempt: int | None = None, timeout: Duration | None = None) -> Iterator[UsageSample]:
-        """What an attempt uses of the machine, live, about once a second; the newest attempt, when none is named."""
+        """What an attempt uses of the machine, live, about once a second; the newest attempt, when none is named.
+
+        Raises:
+            NotFoundError: no attempt has begun yet.
+        """
         return self.flow.runs.usage(self.id, attempt=attempt, timeout=timeout)
 
     def attempts(self, *, timeout: Duration | None = None) -> list[Attempt]:
@@ -680,7 +684,11 @@ class Runs:
     def usage(
         self, id: RunData | UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> Iterator[UsageSample]:
-        """What an attempt uses of the machine, live; the newest attempt, when none is named."""
+        """What an attempt uses of the machine, live; the newest attempt, when none is named.
+
+        Raises:
+            NotFoundError: there is no such run, or no attempt of it has begun yet.
+        """
         return self._operations.usage(_id(id), whole_or_none(attempt, "attempt", 1), timeout)
 
     def attempts(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
@@ -699,7 +707,9 @@ class Runs:
         """Runs it again: what it executed, or what its pipeline is now."""
         return self._run(self._native.rerun(_id(id), newest_revision).block(self._flow._limit(timeout)))
 
-    def directory(self, id: RunData | UUID | str, *, attempt: int | None = None, timeout: Duration | None = None) -> Path:
+    def directory(
+        self, id: RunData | UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
+    ) -> Path:
         """The directory of an attempt, the newest when none is named."""
         number = _newest(self.get(id, timeout=timeout)) if attempt is None else whole(attempt, "attempt", 1)
         return self._native.directory(_id(id), number).block(self._flow._limit(timeout))

@@ -415,4 +415,5 @@ def crossing(
 ) -> Crossing:
     """How a function that is made a task crosses."""
     function = getattr(function, "__fastflow_function__", function)
-    return Crossing(function=function, serializer=serializer, max_result_bytes=_limit(max_result_bytes, RESULT_BYTES_MAX), options=options)
+    limit = _limit(max_result_bytes, RESULT_BYTES_MAX)
+    return Crossing(function=function, serializer=serializer, max_result_bytes=limit, options=options)
