@@ -23,6 +23,7 @@ PathLike = str | os.PathLike[str]
 UINT32_MAX = 2**32 - 1
 UINT64_MAX = 2**64 - 1
 INT64_MAX = 2**63 - 1
+INT64_MIN = -(2**63)
 PRIORITY_MIN = -(2**15)
 PRIORITY_MAX = 2**15 - 1
 
@@ -104,15 +105,22 @@ def mapping(values: Any, name: str) -> Mapping[str, Any]:
 
 def whole(value: int, name: str, least: int, most: int = UINT32_MAX) -> int:
     """A whole number between these two, both included."""
+    number = _index(value, name)
+    if not least <= number <= most:
+        raise InvalidError(f"{quoted(name)} is a whole number from {least} to {most}{_found(number)}")
+    return number
+
+
+def _index(value: int, name: str) -> int:
     try:
-        number = operator.index(value)
+        return operator.index(value)
     except TypeError:
         raise TypeError(f"{quoted(name)} is of the type int, and not {type_name(value)}") from None
-    if not least <= number <= most:
-        # What was given may have more digits than Python writes.
-        found = f", and not {number}" if abs(number) <= UINT64_MAX else ""
-        raise InvalidError(f"{quoted(name)} is a whole number from {least} to {most}{found}")
-    return number
+
+
+def _found(number: int) -> str:
+    """What was given may have more digits than Python writes."""
+    return f", and not {number}" if abs(number) <= UINT64_MAX else ""
 
 
 def whole_or_none(value: int | None, name: str, least: int, most: int = UINT32_MAX) -> int | None:
@@ -122,7 +130,12 @@ def whole_or_none(value: int | None, name: str, least: int, most: int = UINT32_M
 
 def count_or_none(value: int | None, name: str) -> int | None:
     """How many, at most; ``None`` for all. Nothing at all may be asked for."""
-    return whole_or_none(value, name, 0, UINT64_MAX)
+    if value is None:
+        return None
+    number = _index(value, name)
+    if number < 0:
+        raise InvalidError(f"{quoted(name)} is 0 or more{_found(number)}")
+    return number
 
 
 def priority_or_none(value: int | None) -> int | None:
@@ -163,7 +176,7 @@ def _amount(value: str, name: str) -> str:
 
     if not re.fullmatch(r"(?ai)[0-9]+ *b?|[0-9]+(\.[0-9]{1,9})? *[kmgt]i?b?", value.strip()):
         raise InvalidError(
-            f"{quoted(name)} is {value[:80]!r}, no amount: give a number of bytes, or one with a unit, such as "
+            f"{quoted(name)} is {value[:80]!r}, no byte size: give a number of bytes, or one with a unit, such as "
             '"512m", "1.5g" or "2GiB"'
         )
     return value

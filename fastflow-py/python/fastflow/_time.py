@@ -29,7 +29,7 @@ def delay_or_none(delay: Duration | None) -> float | None:
     """The time before a start, in seconds, if one was given."""
     given = seconds_or_none(delay, "delay")
     if given == float("inf"):
-        raise InvalidError("`delay` has an end: what never starts is no run")
+        raise InvalidError("`delay` is inf, not a length of time that has an end")
     return given
 
 

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._fastflow import Engine
 from ._given import (
+    INT64_MAX,
+    INT64_MIN,
     PathLike,
     at_most_one,
     choice,
@@ -267,7 +269,7 @@ def _check_source(pipelines: PathLike | None, git: Git | None, data_dir: PathLik
 
 def _pools(pools: Mapping[str, int]) -> dict[str, int]:
     return {
-        text(name, "a name in `pools`"): whole(slots, f"the slots of `{name}` in `pools`", 1)
+        text(name, "a name in `pools`"): whole(slots, f"`{name}` in `pools`", INT64_MIN, INT64_MAX)
         for name, slots in mapping(pools, "pools").items()
     }
 
