@@ -170,7 +170,8 @@ impl OrchestratorBuilder {
         self
     }
 
-    /// The Python for pipelines that ask for none: what a pipeline may ask for, such as `3.12`.
+    /// The Python for pipelines that ask for none: what a pipeline may ask for, such as `3.12`, or the path of an
+    /// interpreter of this machine.
     pub fn default_python(mut self, request: impl Into<String>) -> Self {
         self.default_python = Some(request.into());
         self
@@ -371,7 +372,9 @@ impl OrchestratorBuilder {
 
     /// What no environment can be made with, and no variable can be called.
     fn check_environments(&self) -> Result<()> {
-        if let Some(python) = &self.default_python {
+        if let Some(python) = &self.default_python
+            && !Path::new(python).is_file()
+        {
             python.parse::<PythonRequest>().map_err(|wrong| wrong.with("option", "default_python"))?;
         }
         let is_name = |name: &str| !name.is_empty() && !name.contains(['=', '\0']);
@@ -482,9 +485,24 @@ fn uv_environments(
     clock: &Arc<dyn Clock>,
 ) -> Result<Arc<dyn EnvironmentBuilder>> {
     let mut config = UvConfig::new(data.environments_dir());
-    config.uv = uv;
-    config.default_python = default_python;
+    config.uv = uv.map(named_program);
+    config.default_python = default_python.map(named_interpreter);
     Ok(Arc::new(UvEnvironments::new(config, Arc::clone(clock))?))
+}
+
+/// The program as it is found from any directory. A name alone is looked for on the `PATH`.
+fn named_program(program: PathBuf) -> PathBuf {
+    match program.components().nth(1) {
+        Some(_) => std::path::absolute(&program).unwrap_or(program),
+        None => program,
+    }
+}
+
+/// The path of an interpreter likewise. What is no file is a version.
+fn named_interpreter(python: String) -> String {
+    let path = Path::new(&python);
+    let absolute = path.is_file().then(|| std::path::absolute(path).ok()).flatten();
+    absolute.and_then(|path| path.into_os_string().into_string().ok()).unwrap_or(python)
 }
 
 /// The one on the `PATH`, with the few variables that every program gets, and none that are given to programs besides.

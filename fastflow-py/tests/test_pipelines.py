@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import fastflow
 import pytest
 from fastflow import Counters, EnvironmentState, ParameterType, Severity
 from folders import write
+from uv import find_uv_bin
 
 
 @pytest.fixture
@@ -118,3 +121,34 @@ async def test_with_asyncio(pipelines: Path, data_dir: Path) -> None:
         assert sum(day.counters.succeeded for day in days) == 1
         with pytest.raises(fastflow.NotFoundError):
             await flow.pipelines.get("helo")
+
+
+def test_a_process_that_goes_elsewhere_takes_no_flow_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for place in ("here", "there"):
+        (tmp_path / place / "pipelines" / "tells").mkdir(parents=True)
+        (tmp_path / place / "pipelines" / "tells" / "main.py").write_text(f"print({place!r})")
+    monkeypatch.chdir(tmp_path / "here")
+    opening = fastflow.open("pipelines")
+    monkeypatch.chdir(tmp_path / "there")
+    with opening as flow:
+        assert flow.data_dir == tmp_path / "here" / ".fastflow"
+        run = flow.run("tells").wait(timeout=60)
+        assert [line.text for line in run.logs() if line.stream == "stdout"] == ["here"]
+        host = flow.host()
+        assert host is not None and host.source == str(tmp_path / "here" / "pipelines")
+
+
+@pytest.mark.parametrize("option", ["uv", "default_python"])
+def test_a_program_is_found_from_everywhere(
+    option: str, pipelines: Path, data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = sys.executable if option == "default_python" else find_uv_bin()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "it").symlink_to(program)
+    monkeypatch.chdir(tmp_path)
+    options: Any = {option: "./bin/it"}
+    with fastflow.open(pipelines, data_dir=data_dir, **options) as flow:
+        run = flow.run_code("import sys; print(*sys.version_info[:3])").wait(timeout=60)
+        assert run.status is fastflow.Status.SUCCESS
+    with pytest.raises(fastflow.InvalidError, match=option):
+        fastflow.open(pipelines, data_dir=data_dir, **{option: "./bin/none"}).start()

@@ -42,8 +42,7 @@ impl FromStr for PythonRequest {
         let good = text.len() <= Self::MAX_CHARS
             && text.starts_with(|c: char| c.is_ascii_alphanumeric() || "<>=!~".contains(c))
             && text.contains(|c: char| c.is_ascii_digit())
-            // Nobody has made environments of Python 2 for a long time.
-            && !text.starts_with(['0', '1', '2'])
+            && !is_of_the_past(text)
             && text.chars().all(plain);
         if good {
             return Ok(Self(text.into()));
@@ -52,6 +51,14 @@ impl FromStr for PythonRequest {
             .with("found", text.escape_debug().take(80).collect::<String>())
             .with("expected", Self::EXPECTED))
     }
+}
+
+/// Whether it names one version, before Python 3. Nobody has made environments of those for a long time. A range such as
+/// `>=2.7` has newer ones in it.
+fn is_of_the_past(text: &str) -> bool {
+    let is_one = text.starts_with(|c: char| c.is_ascii_alphanumeric());
+    let first_number = text.split(|c: char| !c.is_ascii_digit()).find(|digits| !digits.is_empty());
+    is_one && matches!(first_number, Some("0" | "1" | "2"))
 }
 
 impl TryFrom<String> for PythonRequest {
@@ -71,5 +78,22 @@ impl From<PythonRequest> for String {
 impl fmt::Display for PythonRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_taken_as_uv_has_them_but_for_those_of_the_past() {
+        for good in
+            ["3.12", "3.13t", "pypy@3.10", "cpython-3.12", ">=3.11,<3.14", ">=2.7,!=3.0.*", "python3.12"]
+        {
+            assert!(good.parse::<PythonRequest>().is_ok(), "{good}");
+        }
+        for bad in ["", "x y", "2.7", "python2.7", "cpython@2.7", "1", "/usr/bin/python3", "-3.12"] {
+            assert!(bad.parse::<PythonRequest>().is_err(), "{bad}");
+        }
     }
 }

@@ -61,17 +61,19 @@ const SETTLED_AFTER: Duration = Duration::from_millis(100);
 /// ```
 pub struct DirectorySource {
     worker: Worker,
-    /// What a relative path was relative to when it was given.
-    origin: Option<PathBuf>,
+    origin: String,
 }
 
 impl DirectorySource {
-    /// The pipelines in `folder`, with their snapshots in `snapshots`, which is made when it is missing.
+    /// The pipelines in `folder`, with their snapshots in `snapshots`, which is made when it is missing. Where the folder is
+    /// is settled now, and stays so when the process goes to another directory.
     pub fn new(folder: impl Into<PathBuf>, snapshots: impl Into<PathBuf>) -> Self {
-        let folder: Arc<Path> = folder.into().into();
+        let folder: PathBuf = folder.into();
+        // Where even the directory of the process is gone, the folder is looked for as it was given.
+        let folder: Arc<Path> = std::path::absolute(&folder).unwrap_or(folder).into();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         Self {
-            origin: std::path::absolute(&folder).ok().map(|path| without_steps_back(&path)),
+            origin: without_steps_back(&folder).display().to_string(),
             worker: Worker {
                 shelf: Arc::new(Shelf::new(snapshots.into(), Arc::clone(&clock))),
                 limits: TreeLimits::default(),
@@ -139,7 +141,7 @@ fn without_steps_back(path: &Path) -> PathBuf {
 #[async_trait]
 impl PipelineSource for DirectorySource {
     fn origin(&self) -> Option<String> {
-        self.origin.as_ref().map(|path| path.display().to_string())
+        Some(self.origin.clone())
     }
 
     async fn catalog(&self) -> Result<Arc<Catalog>> {

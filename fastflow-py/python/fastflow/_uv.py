@@ -24,6 +24,9 @@ def installed_uv() -> str | None:
 def given_uv(uv: PathLike) -> Path:
     """The one that was named. A name alone is looked for on the ``PATH`` when it is needed."""
     found = possible_path(uv, "uv").expanduser()
-    if len(found.parts) != 1 and not found.is_file():
+    # `Path` has no `./uv`: it would be a name alone.
+    if "/" not in os.fspath(uv):
+        return found
+    if not found.is_file():
         raise InvalidError(f"`uv` is {os.fspath(found)!r}, which is no file")
-    return found
+    return found.absolute()

@@ -208,7 +208,7 @@ def open(
         preheat: how many environments at one time are made ready before runs need them; 2 when nothing is said, and none
             with 0.
         audits: when packages are audited.
-        default_python: the Python for pipelines that ask for none, such as ``"3.12"``.
+        default_python: the Python for pipelines that ask for none, such as ``"3.12"``, or the path of an interpreter.
         inherit_env: further variables of this process that programs get, by name.
         uv: the ``uv`` to make environments with; the one that was installed with the package when nothing is said.
         timeout: how long calls wait for their answers when they do not say.
@@ -233,9 +233,9 @@ def open(
     repository = git_record(git)
     _check_source(pipelines, git, data_dir)
     options: dict[str, Any] = {
-        "pipelines": path(pipelines, "pipelines"),
+        "pipelines": _folder(pipelines, "pipelines"),
         "git": repository,
-                "data_dir": path(data_dir, "data_dir"),
+                "data_dir": _folder(data_dir, "data_dir"),
         "hosting": choice(Hosting, hosting, "hosting").value,
         "executors": named_executors(executor, executors),
         "master_key": key_record(master_key),
@@ -272,6 +272,12 @@ def _pools(pools: Mapping[str, int]) -> dict[str, int]:
         text(name, "a name in `pools`"): whole(slots, f"`{name}` in `pools`", INT64_MIN, INT64_MAX)
         for name, slots in mapping(pools, "pools").items()
     }
+
+
+def _folder(folder: PathLike | None, name: str) -> Path | None:
+    """With the home of this user for ``~``, and as it is found from where the process is now."""
+    found = path(folder, name)
+    return None if found is None else found.absolute()
 
 
 class Opening:
