@@ -53,7 +53,7 @@ def instant_or_none(time: Any, name: str) -> datetime | None:
         return None
     if not isinstance(time, datetime):
         raise TypeError(f"`{name}` is of the type datetime, and not {type_name(time)}")
-    if time.utcoffset() is None:
+    if time.tzinfo is None or time.utcoffset() is None:
         raise InvalidError(
             f"{quoted(name)} is {time}, no instant: give it a time zone, such as tzinfo=datetime.timezone.utc"
         )

@@ -250,9 +250,9 @@ def _settings(options: CodeOptions) -> dict[str, object]:
         "timeout": _whole_seconds(options.get("time_limit"), "time_limit"),
         "max_processes": whole_or_none(options.get("max_processes"), "max_processes", 1),
         "retry_attempts": whole_or_none(options.get("retries"), "retries", 0, RETRIES_MAX),
-        "network": text_or_none(options.get("network"), "network"),
+        "network": _word(options.get("network"), "network", ("bridge", "none")),
         "secrets": texts(options.get("secrets", ()), "secrets") or None,
-        "secrets_as": text_or_none(options.get("secrets_as"), "secrets_as"),
+        "secrets_as": _word(options.get("secrets_as"), "secrets_as", ("env", "files")),
         "default_env": _variables(options["env"]) if "env" in options else None,
         "image": text_or_none(options.get("image"), "image"),
         "tags": texts(options.get("tags", ()), "tags") or None,
@@ -267,6 +267,12 @@ def _settings(options: CodeOptions) -> dict[str, object]:
     if twice:
         raise InvalidError(f"the setting {twice[0]!r} is given twice: by an option, and in `settings`")
     return {**found, **more}
+
+
+def _word(word: str | None, name: str, known: tuple[str, str]) -> str | None:
+    if word is not None and text(word, name) not in known:
+        raise InvalidError(f"`{name}` is {known[0]!r} or {known[1]!r}, and not {word!r}")
+    return word
 
 
 def _cores(cpu: float | None) -> float | None:

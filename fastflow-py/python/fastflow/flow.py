@@ -235,7 +235,7 @@ def open(
     options: dict[str, Any] = {
         "pipelines": _folder(pipelines, "pipelines"),
         "git": repository,
-                "data_dir": _folder(data_dir, "data_dir"),
+        "data_dir": _folder(data_dir, "data_dir"),
         "hosting": choice(Hosting, hosting, "hosting").value,
         "executors": named_executors(executor, executors),
         "master_key": key_record(master_key),
