@@ -11,7 +11,7 @@ use std::{
 use fastflow_core::{Error, Result};
 use futures::{StreamExt as _, stream::BoxStream};
 use pyo3::{
-    exceptions::{PyBaseException, PyStopAsyncIteration, PyStopIteration},
+    exceptions::{PyBaseException, PyException, PyStopAsyncIteration, PyStopIteration},
     prelude::*,
     types::{PyDict, PyList},
 };
@@ -92,7 +92,7 @@ pub(crate) struct Stream {
     source: Owned<Arc<tokio::sync::Mutex<BoxStream<'static, Result<Batch>>>>>,
     arrived: Owned<Arc<Arrived>>,
     ready: Mutex<VecDeque<Py<PyAny>>>,
-    /// The first of those has failed to become what it is to be, and was put back.
+    /// Whether the first of those was put back after an exception that may be about it.
     was_put_back: AtomicBool,
     then: Option<Py<PyAny>>,
     timeout: Option<f64>,
@@ -148,15 +148,21 @@ impl Stream {
     }
 
     /// An item as it is given out. Where that fails it is put back, for it may be a handler of a signal that has raised in
-    /// there, and whoever goes on misses nothing. Once only: what can never be given out keeps nobody from the rest.
+    /// there, and whoever goes on misses nothing. For an exception that may be about the item itself only once: what can
+    /// never be given out keeps nobody from the rest.
     fn taken(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<Py<PyAny>> {
         let made = self.made(item.bind(py));
-        if made.is_err() && !self.was_put_back.swap(true, Ordering::AcqRel) {
+        let may_be_about_it = |failed: &PyErr| failed.is_instance_of::<PyException>(py);
+        let is_put_back = match &made {
+            Ok(_) => false,
+            Err(failed) => !may_be_about_it(failed) || !self.was_put_back.swap(true, Ordering::AcqRel),
+        };
+        if is_put_back {
             self.ready().push_front(item);
-            return made;
+        } else {
+            self.was_put_back.store(false, Ordering::Release);
+            self.arrived.at_hand.fetch_sub(1, Ordering::AcqRel);
         }
-        self.was_put_back.store(false, Ordering::Release);
-        self.arrived.at_hand.fetch_sub(1, Ordering::AcqRel);
         made
     }
 
