@@ -8,6 +8,7 @@ import asyncio
 import os
 import select
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any, TypeVar
 import fastflow
 import fastflow.events
 import pytest
-from fastflow import FailureKind, SourceEvent, Status, SyncEnded, SyncStarted
+from fastflow import FailureKind, LogLine, SourceEvent, Status, SyncEnded, SyncStarted
 from folders import WAITS_FOR_A_FILE, write
 
 LIMIT_SECONDS = 60.0
@@ -115,8 +116,15 @@ def test_threads_share_what_has_come_at_one_time(flow: fastflow.Flow, tmp_path: 
         lines = run.logs(timeout=LIMIT_SECONDS / 2)
         while next(lines).text != "begun":
             pass
+        all_there = threading.Barrier(READERS + 1)
+
+        def read(all_there: threading.Barrier = all_there, lines: Iterator[LogLine] = lines) -> LogLine:
+            all_there.wait(LIMIT_SECONDS)
+            return next(lines)
+
         with ThreadPoolExecutor(READERS) as threads:
-            readers = [threads.submit(next, lines) for _ in range(READERS)]
+            readers = [threads.submit(read) for _ in range(READERS)]
+            all_there.wait(LIMIT_SECONDS)
             (gates / "first").touch()
             # Nothing more comes before the last gate opens.
             assert len({reader.result().text for reader in readers}) == READERS
