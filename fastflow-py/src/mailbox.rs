@@ -17,7 +17,11 @@ use std::{
 
 use fastflow_core::{Clock as _, Error, SystemClock};
 use pyo3::{
-    PyTraverseError, PyVisit, exceptions::PyOSError, prelude::*, sync::PyOnceLock, types::PyWeakrefReference,
+    PyTraverseError, PyVisit,
+    exceptions::{PyException, PyOSError},
+    prelude::*,
+    sync::PyOnceLock,
+    types::PyWeakrefReference,
 };
 use rustix::event::{EventfdFlags, eventfd};
 use tokio::task::AbortHandle;
@@ -168,11 +172,24 @@ impl Waiting {
 }
 
 impl Box_ {
+    fn arrived(&self) -> MutexGuard<'_, Vec<(u64, Outcome)>> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn put(&self, ticket: u64, outcome: Outcome) {
-        let mut arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut arrived = self.arrived();
         arrived.push((ticket, outcome));
         // Whoever finds some there already has rung.
         if arrived.len() == 1 {
+            self.ring();
+        }
+    }
+
+    /// What was fetched and told to nobody. It comes before what has arrived since.
+    fn put_back(&self, left: impl Iterator<Item = (u64, Outcome)>) {
+        let mut arrived = self.arrived();
+        arrived.splice(..0, left);
+        if !arrived.is_empty() {
             self.ring();
         }
     }
@@ -199,6 +216,23 @@ fn lock(waiting: &AllWaiting) -> MutexGuard<'_, HashMap<u64, Waiting>> {
 impl Mailbox {
     fn waiting(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
         lock(&self.waiting)
+    }
+
+    /// Tells one who waits.
+    ///
+    /// # Errors
+    ///
+    /// An interrupt. What fails otherwise is no reason to keep the others waiting.
+    fn tell(&self, py: Python<'_>, flow: Option<&Shared>, ticket: u64, outcome: Outcome) -> PyResult<()> {
+        // Removed under the lock, used after it: what Python does with it may come back here.
+        let Some(waiting) = self.waiting().remove(&ticket) else { return Ok(()) };
+        match waiting.give(py, flow, outcome) {
+            Err(failed) if failed.is_instance_of::<PyException>(py) => {
+                failed.write_unraisable(py, Some(waiting.future.bind(py)));
+                Ok(())
+            }
+            told => told,
+        }
     }
 
     /// Ends what nobody can be told of any more.
@@ -235,14 +269,23 @@ impl Mailbox {
         let mut count = [0; 8];
         // Another reader may have been faster.
         let _ = rustix::io::read(&self.box_.bell, &mut count);
-        let arrived = std::mem::take(&mut *self.box_.arrived.lock().unwrap_or_else(PoisonError::into_inner));
+        let arrived = std::mem::take(&mut *self.box_.arrived());
         let flow = self.flow.upgrade();
-        for (ticket, outcome) in arrived {
-            // Removed under the lock, used after it: what Python does with it may come back here.
-            let Some(waiting) = self.waiting().remove(&ticket) else { continue };
-            // What fails for one who waits is no reason to keep the others waiting.
-            if let Err(failed) = waiting.give(py, flow.as_deref(), outcome) {
-                failed.write_unraisable(py, Some(waiting.future.bind(py)));
+        let mut left = arrived.into_iter();
+        loop {
+            // A handler of a signal that is due would raise in the middle of telling somebody.
+            let told = py.check_signals().and_then(|()| match left.next() {
+                Some((ticket, outcome)) => self.tell(py, flow.as_deref(), ticket, outcome).map(Some),
+                None => Ok(None),
+            });
+            match told {
+                Ok(Some(())) => {}
+                Ok(None) => break,
+                Err(interrupt) => {
+                    // The loop ends by it, or goes on and is told the rest.
+                    self.box_.put_back(left);
+                    return Err(interrupt);
+                }
             }
         }
         drop(flow);

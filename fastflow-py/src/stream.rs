@@ -2,13 +2,16 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use fastflow_core::{Error, Result};
 use futures::{StreamExt as _, stream::BoxStream};
 use pyo3::{
-    exceptions::{PyStopAsyncIteration, PyStopIteration},
+    exceptions::{PyBaseException, PyException, PyStopAsyncIteration, PyStopIteration},
     prelude::*,
     types::{PyDict, PyList},
 };
@@ -28,11 +31,58 @@ const READ_AHEAD_MAX_BYTES: u32 = 1024 * 1024;
 /// Makes the Python values of a batch.
 type Batch = Box<dyn FnOnce(Python<'_>) -> PyResult<Vec<Py<PyAny>>> + Send>;
 
-/// What has come and was not fetched yet. It outlives the call that brought it: who stops waiting loses nothing.
+/// What has come and was not taken yet. It outlives the call that brought it: who stops waiting loses nothing.
 #[derive(Default)]
 struct Arrived {
-    batches: VecDeque<std::result::Result<Batch, Error>>,
+    batches: Mutex<Batches>,
+    /// Batches that are being made Python values of, and such values that nobody has taken: nobody waits while there are
+    /// some, though another thread has fetched them.
+    at_hand: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Batches {
+    left: VecDeque<std::result::Result<Batch, Error>>,
     ended: bool,
+}
+
+impl Arrived {
+    fn batches(&self) -> MutexGuard<'_, Batches> {
+        self.batches.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The next batch, which is at hand from now on.
+    fn fetch(&self) -> Option<std::result::Result<Batch, Error>> {
+        let mut batches = self.batches();
+        let next = batches.left.pop_front();
+        if next.is_some() {
+            self.at_hand.fetch_add(1, Ordering::AcqRel);
+        }
+        next
+    }
+
+    /// Whether somebody who looks finds something, or the end.
+    fn has_come(&self) -> bool {
+        let batches = self.batches();
+        batches.ended || !batches.left.is_empty() || self.at_hand.load(Ordering::Acquire) > 0
+    }
+
+    fn put(&self, next: Option<Result<Batch>>) {
+        let mut batches = self.batches();
+        match next {
+            Some(batch) => {
+                batches.ended |= batch.is_err();
+                batches.left.push_back(batch);
+            }
+            None => batches.ended = true,
+        }
+    }
+
+    /// Whether nothing is left. Something may have come since one has looked, with the end behind it.
+    fn has_ended(&self) -> bool {
+        let batches = self.batches();
+        batches.ended && batches.left.is_empty() && self.at_hand.load(Ordering::Acquire) == 0
+    }
 }
 
 /// A stream of the orchestrator.
@@ -40,8 +90,10 @@ struct Arrived {
 pub(crate) struct Stream {
     shared: Arc<Shared>,
     source: Owned<Arc<tokio::sync::Mutex<BoxStream<'static, Result<Batch>>>>>,
-    arrived: Owned<Arc<Mutex<Arrived>>>,
+    arrived: Owned<Arc<Arrived>>,
     ready: Mutex<VecDeque<Py<PyAny>>>,
+    /// Whether the first of those was put back after an exception that may be about it.
+    was_put_back: AtomicBool,
     then: Option<Py<PyAny>>,
     timeout: Option<f64>,
 }
@@ -68,6 +120,7 @@ impl Stream {
             source: Owned::new(Arc::new(tokio::sync::Mutex::new(batches.boxed()))),
             arrived: Owned::new(Arc::default()),
             ready: Mutex::default(),
+            was_put_back: AtomicBool::new(false),
             then,
             timeout,
         }
@@ -82,17 +135,35 @@ impl Stream {
         loop {
             let item = self.ready().pop_front();
             if let Some(item) = item {
-                let made = self.made(item.bind(py));
-                if made.is_err() {
-                    // A handler of a signal may have raised in there. Whoever goes on misses nothing.
-                    self.ready().push_front(item);
-                }
-                return made.map(Some);
+                return self.taken(py, item).map(Some);
             }
-            let Some(batch) = fetch_batch(&self.arrived) else { return Ok(None) };
-            let items = batch.map_err(|error| self.shared.raised(py, &error))?(py)?;
-            self.ready().extend(items);
+            let Some(batch) = self.arrived.fetch() else { return Ok(None) };
+            let made = batch.map_err(|error| self.shared.raised(py, &error)).and_then(|batch| batch(py));
+            if let Ok(items) = &made {
+                self.arrived.at_hand.fetch_add(items.len(), Ordering::AcqRel);
+            }
+            self.arrived.at_hand.fetch_sub(1, Ordering::AcqRel);
+            self.ready().extend(made?);
         }
+    }
+
+    /// An item as it is given out. Where that fails it is put back, for it may be a handler of a signal that has raised in
+    /// there, and whoever goes on misses nothing. For an exception that may be about the item itself only once: what can
+    /// never be given out keeps nobody from the rest.
+    fn taken(&self, py: Python<'_>, item: Py<PyAny>) -> PyResult<Py<PyAny>> {
+        let made = self.made(item.bind(py));
+        let may_be_about_it = |failed: &PyErr| failed.is_instance_of::<PyException>(py);
+        let is_put_back = match &made {
+            Ok(_) => false,
+            Err(failed) => !may_be_about_it(failed) || !self.was_put_back.swap(true, Ordering::AcqRel),
+        };
+        if is_put_back {
+            self.ready().push_front(item);
+        } else {
+            self.was_put_back.store(false, Ordering::Release);
+            self.arrived.at_hand.fetch_sub(1, Ordering::AcqRel);
+        }
+        made
     }
 
     /// What becomes of an item. `then` gets a copy, since it takes apart what it gets, and may be interrupted at that.
@@ -101,12 +172,6 @@ impl Stream {
             Some(then) => then.call1(item.py(), (copied(item)?,)),
             None => Ok(item.clone().unbind()),
         }
-    }
-
-    /// Whether nothing is left. Something may have come since one has looked, with the end behind it.
-    fn ended(&self) -> bool {
-        let arrived = self.arrived.lock().unwrap_or_else(PoisonError::into_inner);
-        arrived.ended && arrived.batches.is_empty()
     }
 
     /// Waits until there is something to fetch, or nothing more to come.
@@ -118,16 +183,9 @@ impl Stream {
             Box::pin(async move {
                 // Held until it is put down: one who was cancelled may bring it while the next one begins to wait.
                 let mut source = source.lock().await;
-                if !has_come(&arrived) {
+                if !arrived.has_come() {
                     let next = source.next().await;
-                    let mut arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner);
-                    match next {
-                        Some(batch) => {
-                            arrived.ended |= batch.is_err();
-                            arrived.batches.push_back(batch);
-                        }
-                        None => arrived.ended = true,
-                    }
+                    arrived.put(next);
                 }
                 Ok(Box::new(|py: Python<'_>| Ok(py.None())) as Finish)
             }),
@@ -210,15 +268,6 @@ fn batches<T: Record>(
     [batch, failed.map(Err)].into_iter().flatten()
 }
 
-fn fetch_batch(arrived: &Mutex<Arrived>) -> Option<std::result::Result<Batch, Error>> {
-    arrived.lock().unwrap_or_else(PoisonError::into_inner).batches.pop_front()
-}
-
-fn has_come(arrived: &Mutex<Arrived>) -> bool {
-    let arrived = arrived.lock().unwrap_or_else(PoisonError::into_inner);
-    arrived.ended || !arrived.batches.is_empty()
-}
-
 /// The same again, with dictionaries and lists of its own.
 fn copied<'py>(value: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
     if let Ok(fields) = value.cast_exact::<PyDict>() {
@@ -247,7 +296,7 @@ impl Stream {
             if let Some(item) = self.fetch(py)? {
                 return Ok(Some(item));
             }
-            if self.ended() {
+            if self.arrived.has_ended() {
                 return Ok(None);
             }
             self.more().block(py, self.timeout)?;
@@ -280,6 +329,29 @@ impl Next {
         slf
     }
 
+    /// What `anext` with a default, and tools that step by themselves, ask for.
+    fn send(&self, py: Python<'_>, _value: &Bound<'_, PyAny>) -> PyResult<Py<PyAny>> {
+        self.__next__(py)
+    }
+
+    /// Raises what the loop throws in: a cancellation, or what the future has failed with.
+    #[pyo3(signature = (kind, value = None, traceback = None))]
+    fn throw(
+        &self,
+        kind: Bound<'_, PyAny>,
+        value: Option<Bound<'_, PyAny>>,
+        traceback: Option<Bound<'_, PyAny>>,
+    ) -> PyResult<Py<PyAny>> {
+        let thrown = value.filter(|value| value.is_instance_of::<PyBaseException>()).unwrap_or(kind);
+        if let Some(traceback) = traceback {
+            thrown.setattr("__traceback__", traceback)?;
+        }
+        Err(PyErr::from_value(thrown))
+    }
+
+    /// There is nothing to end: it has taken nothing.
+    fn close(&self) {}
+
     /// A step of the task: the item, or the future that says when to look again. What a future fails with is raised in
     /// the task by the loop, and does not come here.
     fn __next__(&self, py: Python<'_>) -> PyResult<Py<PyAny>> {
@@ -288,7 +360,7 @@ impl Next {
         if let Some(item) = stream.fetch(py)? {
             return Err(PyStopIteration::new_err((item,)));
         }
-        if stream.ended() {
+        if stream.arrived.has_ended() {
             return Err(PyStopAsyncIteration::new_err(()));
         }
         // Not kept: a future knows the task that waits for it, and the collector of cycles does not look in here.

@@ -81,7 +81,7 @@ def test_retries_are_made_after_the_delay_that_was_asked_for(flow: fastflow.Flow
     [
         ({"requirements": "polars"}, r"write \['polars'\]"),
         ({"time_limit": 0}, "`time_limit` is more than 0"),
-        ({"memory": "a lot"}, "mem_hard_limit"),
+        ({"memory": "a lot"}, "`memory`"),
         ({"memory": "1g", "settings": {"mem_hard_limit": "2g"}}, "given twice"),
         ({"settings": {"schedule_cron": "* * * * *"}}, "code is run when it is submitted"),
         ({"settings": {"default_env": {1}}}, "cannot be written as JSON"),

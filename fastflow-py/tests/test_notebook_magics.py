@@ -106,8 +106,9 @@ def test_a_flow_is_opened_with_executors(kernel: Kernel, tmp_path: Path) -> None
     [
         ("%%fastflow --memroy 4g\npass", "unrecognized arguments: --memroy 4g"),
         ("%%fastflow --as 1x\npass", "'1x' is no name of a variable"),
+        ("%%fastflow --as class\npass", "'class' is no name of a variable"),
         ("%%fastflow --flow nothing\npass", "there is no flow in the variable 'nothing'"),
-        ("%%fastflow --memory lots\npass", "lots"),
+        ("%%fastflow --memory lots\npass", "`memory` is 'lots'"),
         ("%%fastflow --with 'polars\npass", "No closing quotation"),
         ("%fastflow", "COMMAND"),
         ("%%fastflow --as flow\npass", "flow holds a flow"),

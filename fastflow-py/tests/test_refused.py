@@ -2,18 +2,56 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
 import fastflow
 import pytest
 
+
+class Whole:
+    """A whole number that is no ``int``, as those of numpy are none."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def __index__(self) -> int:
+        return self.value
+
+
+class Mode(str, Enum):
+    """A text that writes itself otherwise."""
+
+    FULL = "full"
+
+
+class Berlin(tzinfo):
+    """A zone that is not of the standard library, as those of pytz are none."""
+
+    def utcoffset(self, dt: datetime | None) -> timedelta | None:
+        return None if dt is None else timedelta(hours=1)
+
+    def dst(self, dt: datetime | None) -> timedelta:
+        return timedelta(0)
+
+
 HALF = "\ud800"
 """One half of a pair of surrogates, which no file and no database takes."""
 LARGE = 10**5000
 """More digits than Python writes."""
+
+docker: Any = fastflow.Docker
+blackout: Any = functools.partial(fastflow.Blackout, "days")
+
+
+def limited(**limits: Any) -> fastflow.Git:
+    return fastflow.Git("https://git.invalid/x", limits=fastflow.GitLimits(**limits))
+
 
 # The names of the arguments, and what is wrong with them; `f` is the flow and `r` one of its runs, as Python objects of
 # any type: what a checker would refuse is what is tried here.
@@ -75,6 +113,30 @@ INVALID: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
     "package": ("name", lambda f, r: f.packages.used(HALF)),
     "users of a package": ("limit", lambda f, r: f.packages.used("urllib3", limit=0)),
     "audits": ("limit", lambda f, r: f.packages.audits(limit=0)),
+    "one text": ("requirements` takes several: write ['A']", lambda f, r: f.run_code("pass", requirements="A")),
+    "one in bytes": ("requirements` takes several: write ['A']", lambda f, r: f.run_code("pass", requirements=b"A")),
+    "variables in bytes": ("inherit_env` takes several: write ['A'", lambda f, r: fastflow.open("x", inherit_env=b"A")),
+    "one blackout": ("write [Blackout(", lambda f, r: fastflow.open("x", blackouts=fastflow.Blackout("x"))),
+    "one end": ("pairs", lambda f, r: fastflow.open("x", blackouts=[blackout(spans=[(date(2030, 1, 1),)])])),
+    "no end of a delay": ("delay", lambda f, r: f.run("hello", delay=float("inf"))),
+    "no end of a delay of code": ("delay", lambda f, r: f.run_code("pass", delay=float("inf"))),
+    "memory": ("`memory` is '2 gb!'", lambda f, r: f.run_code("pass", memory="2 gb!")),
+    "memory of a task": ("`memory` is 'banana'", lambda f, r: f.task(memory="banana")(len)),
+    "retries": ("`retries`", lambda f, r: f.run_code("pass", retries=-1)),
+    "network": ("`network` is 'bridge' or 'none'", lambda f, r: f.task(len, network="host")),
+    "secrets as": ("`secrets_as`", lambda f, r: f.run_code("pass", secrets_as="x")),
+    "processes": ("`max_processes`", lambda f, r: f.run_code("pass", max_processes=0)),
+    "cpu": ("`cpu`", lambda f, r: f.run_code("pass", cpu=0)),
+    "endless cpu": ("`cpu`", lambda f, r: f.run_code("pass", cpu=float("nan"))),
+    "nothing in env": ("`A` in `env`", lambda f, r: f.run_code("pass", env={"A": None})),
+    "budget": ("`memory_budget`", lambda f, r: fastflow.open("x", memory_budget="much")),
+    "warm sandboxes": ("`max_warm`", lambda f, r: fastflow.open("x", executor=docker(max_warm=-1))),
+    "user": ("`user`", lambda f, r: fastflow.open("x", executor=docker(user=(1,)))),
+    "empty folder": ("`pipelines` is empty", lambda f, r: fastflow.open("")),
+    "empty data directory": ("`data_dir` is empty", lambda f, r: fastflow.open("x", data_dir="")),
+    "folder": ("`pipelines` is no path", lambda f, r: fastflow.open("a\0b")),
+    "in flight": ("max_in_flight", lambda f, r: f.task(len).map([[1]], max_in_flight=0)),
+    "result": ("max_result_bytes", lambda f, r: f.task(len, max_result_bytes=0)),
 }
 TYPES: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
     "parameters": ("parameters", lambda f, r: f.run("hello", parameters="x")),
@@ -104,6 +166,39 @@ TYPES: dict[str, tuple[str, Callable[[Any, Any], object]]] = {
     "blackouts of a schedule": ("blackouts", lambda f, r: f.schedules.put("hello@x", cron="@daily", blackouts=[5])),
     "ticks": ("since", lambda f, r: next(f.schedules.ticks(since="x"))),
     "explained": ("after", lambda f, r: fastflow.explain_cron("@daily", after="x")),
+    "a parameter's name": ("a name in `parameters`", lambda f, r: f.run("hello", parameters={1: "a"})),
+    "status": ("status", lambda f, r: next(f.runs.list(status=5))),
+    "one status": ("an item of `status`", lambda f, r: next(f.runs.list(status=["success", 5]))),
+    "one run": ("write [run]", lambda f, r: f.runs.wait_all(r)),
+    "one id": ("runs", lambda f, r: f.runs.wait_all(str(r.id))),
+    "runs": ("runs", lambda f, r: f.runs.as_completed(5)),
+    "no id": ("id", lambda f, r: f.runs.get(None)),
+    "id": ("id", lambda f, r: f.runs.get(5)),
+    "script": ("`path` is a str or an os.PathLike", lambda f, r: f.run_script(5)),
+    "folder": ("`path` is a str or an os.PathLike", lambda f, r: f.run_folder(b"x")),
+    "memory": ("`memory`", lambda f, r: f.run_code("pass", memory=1.5)),
+    "cpu": ("`cpu`", lambda f, r: f.run_code("pass", cpu="2")),
+    "retries": ("`retries`", lambda f, r: f.run_code("pass", retries="2")),
+    "image": ("`image`", lambda f, r: f.run_code("pass", image=5)),
+    "a name in env": ("a name in `env`", lambda f, r: f.run_code("pass", env={1: "x"})),
+    "in flight": ("max_in_flight", lambda f, r: f.task(len).map([[1]], max_in_flight="3")),
+    "result": ("max_result_bytes", lambda f, r: f.task(len, max_result_bytes="3")),
+    "lines of a view": ("tail_lines", lambda f, r: r.view(tail_lines="3")),
+    "pipelines": ("`pipelines` is a str or an os.PathLike", lambda f, r: fastflow.open(5)),
+    "pipelines in bytes": ("pipelines", lambda f, r: fastflow.open(b"pipelines")),
+    "data directory": ("data_dir", lambda f, r: fastflow.open("x", data_dir=b"x")),
+    "uv": ("uv", lambda f, r: fastflow.open("x", uv=b"x")),
+    "git": ("`git` is of the type Git", lambda f, r: fastflow.open(git="https://git.invalid/x")),
+    "hosting": ("hosting", lambda f, r: fastflow.open("x", hosting=None)),
+    "secret stores": ("secret_stores", lambda f, r: fastflow.open("x", secret_stores=5)),
+    "older keys": ("older_master_keys", lambda f, r: fastflow.open("x", older_master_keys=None)),
+    "variables": ("an item of `inherit_env`", lambda f, r: fastflow.open("x", inherit_env=[1])),
+    "blackouts": ("an item of `blackouts`", lambda f, r: fastflow.open("x", blackouts=["x"])),
+    "pools": ("`db` in `pools`", lambda f, r: fastflow.open("x", pools={"db": "1"})),
+    "cpu budget": ("cpu_budget", lambda f, r: fastflow.open("x", cpu_budget="1")),
+    "network": ("network", lambda f, r: fastflow.open("x", executor=docker(network=5))),
+    "processes": ("default_max_processes", lambda f, r: fastflow.open("x", executor=docker(default_max_processes="5"))),
+    "limits of git": ("max_pipelines", lambda f, r: fastflow.open(git=limited(max_pipelines="5"), data_dir="x")),
 }
 CALLS = [pytest.param(fastflow.InvalidError, *each, id=name) for name, each in INVALID.items()]
 CALLS += [pytest.param(TypeError, *each, id=f"type of {name}") for name, each in TYPES.items()]
@@ -134,3 +229,51 @@ def test_what_is_in_bounds_is_taken(opened: tuple[fastflow.Flow, fastflow.Run]) 
     assert {each.id for each in flow.runs.list(status=["Failed", "SUCCESS"])} == {run.id}
     assert next(flow.events(after=None)) == next(flow.events(after=0))
     assert flow.schedules.put("hello@x", cron="@yearly", overlap="Queue").overlap is fastflow.Overlap.QUEUE  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
+def test_what_is_not_there_is_named(opened: tuple[fastflow.Flow, fastflow.Run], tmp_path: Path) -> None:
+    flow, _run = opened
+    (tmp_path / "main.py").write_text("pass")
+    (tmp_path / "dangling").symlink_to("nowhere")
+    with pytest.raises(fastflow.NotFoundError, match=r"no\.py"):
+        flow.run_script("no.py")
+    with pytest.raises(fastflow.NotFoundError, match="no-folder"):
+        flow.run_folder("no-folder")
+    with pytest.raises(fastflow.InvalidError, match="dangling"):
+        flow.run_folder(tmp_path)
+
+
+def test_numbers_of_other_types_are_taken(opened: tuple[fastflow.Flow, fastflow.Run], tmp_path: Path) -> None:
+    flow, run = opened
+    three: Any = Whole(3)
+    yes: Any = type("bool_", (), {"__module__": "numpy", "__bool__": lambda self: True})()
+    assert next(flow.runs.list(limit=three)).id == run.id
+    assert list(flow.runs.dead_letters(limit=three)) == []
+    assert len(list(flow.source.syncs(limit=three))) == 1
+    assert len(list(flow.schedules.ticks(limit=three))) <= 3
+    assert flow.schedules.set_enabled("hello@x", yes).enabled
+    large: Any = Whole(10**9)
+    fastflow.open(
+        tmp_path,
+        memory_budget=large,
+        retention=fastflow.Retention(max_total=large, max_runs_per_pipeline=three),
+        executor=fastflow.Docker(default_memory=large, max_warm=three),
+    )
+    fastflow.open(git=limited(max_fetch=large, max_pipelines=three), data_dir=tmp_path)
+
+
+def test_options_of_code_are_taken_in_other_types(pipelines: Path, tmp_path: Path) -> None:
+    options: Any = {"memory": Whole(2**28), "retries": Whole(0), "cpu": Decimal(2), "max_processes": Whole(100)}
+    parameters = {"MODE": Mode.FULL, "COUNT": Whole(3), "RATE": 0.5}
+    with fastflow.open(pipelines, data_dir=tmp_path / "data", preheat=0) as flow:
+        run = flow.run_code("import os; print(os.environ['N'])", parameters=parameters, env={"N": 1}, **options)
+        assert dict(run.parameters) == {"MODE": "full", "COUNT": "3", "RATE": "0.5"}
+        assert [line.text for line in run.wait().logs() if line.stream == "stdout"] == ["1"]
+        assert flow.runs.get(run).id == run.id
+
+
+def test_instants_of_any_zone_are_taken(opened: tuple[fastflow.Flow, fastflow.Run]) -> None:
+    flow, _run = opened
+    new_year = datetime(2030, 1, 1, tzinfo=Berlin())
+    assert fastflow.explain_cron("@daily", after=new_year).next[0] == datetime(2030, 1, 1, tzinfo=timezone.utc)
+    assert list(flow.schedules.ticks(since=new_year)) == []

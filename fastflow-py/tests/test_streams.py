@@ -8,24 +8,39 @@ import asyncio
 import os
 import select
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
 from typing import Any, TypeVar
 
 import fastflow
+import fastflow.events
 import pytest
-from fastflow import FailureKind, SourceEvent, Status, SyncEnded, SyncStarted
+from fastflow import FailureKind, LogLine, SourceEvent, Status, SyncEnded, SyncStarted
 from folders import WAITS_FOR_A_FILE, write
 
 LIMIT_SECONDS = 60.0
 LINES = 300
 RUNS = 20
+ROUNDS = 5
 LONG_LINES = 256
 LONG_LINE_BYTES = 64 * 1024
 LONG_LOG_BYTES = LONG_LINES * LONG_LINE_BYTES
 PAUSED_READERS = 16
 """More than the store has connections: none of them may hold one while it pauses."""
+READERS = 6
+BURSTS = f"""
+import os, sys, time
+for gate, text in (("first", "".join(f"{{number}}\\n" for number in range({LINES}))), ("last", "")):
+    print("begun", flush=True)
+    while not os.path.exists(os.path.join(os.environ["GATES"], gate)):
+        time.sleep(0.01)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+"""
+"""Writes many lines at one time, and then nothing until it may end."""
 PACKAGE = os.path.dirname(fastflow.__file__)
 T = TypeVar("T")
 
@@ -38,6 +53,7 @@ def pipelines(tmp_path: Path) -> Path:
     write(folder, "fails", "raise SystemExit(3)")
     write(folder, "long", f"for _ in range({LONG_LINES}):\n    print('x' * {LONG_LINE_BYTES - 1})\n")
     write(folder, "waits", WAITS_FOR_A_FILE)
+    write(folder, "bursts", BURSTS)
     return folder
 
 
@@ -75,6 +91,72 @@ async def test_a_task_that_is_cancelled_when_its_event_has_come_leaves_it_there(
             await waiting
         event = await asyncio.wait_for(anext(events), LIMIT_SECONDS)
         assert (event.run, event.name) == (run.id, "submitted")
+
+
+async def test_waiting_with_a_default_ends_as_any_waiting_does(pipelines: Path, data_dir: Path) -> None:
+    async with fastflow.open(pipelines, data_dir=data_dir) as flow:
+        waiting = asyncio.ensure_future(anext(flow.events(), None))
+        await asyncio.sleep(0)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        with pytest.raises(fastflow.TimedOutError):
+            await anext(flow.events(timeout=0.05), None)
+        run = await (await flow.run("fails")).wait(timeout=LIMIT_SECONDS)
+        lines = run.logs()
+        while await anext(lines, None) is not None:
+            pass
+
+
+def test_threads_share_what_has_come_at_one_time(flow: fastflow.Flow, tmp_path: Path) -> None:
+    for round_ in range(ROUNDS):
+        gates = tmp_path / f"gates {round_}"
+        gates.mkdir()
+        run = flow.run("bursts", parameters={"GATES": str(gates)})
+        lines = run.logs(timeout=LIMIT_SECONDS / 2)
+        while next(lines).text != "begun":
+            pass
+        all_there = threading.Barrier(READERS + 1)
+
+        def read(all_there: threading.Barrier = all_there, lines: Iterator[LogLine] = lines) -> LogLine:
+            all_there.wait(LIMIT_SECONDS)
+            return next(lines)
+
+        with ThreadPoolExecutor(READERS) as threads:
+            readers = [threads.submit(read) for _ in range(READERS)]
+            all_there.wait(LIMIT_SECONDS)
+            (gates / "first").touch()
+            # Nothing more comes before the last gate opens.
+            assert len({reader.result().text for reader in readers}) == READERS
+        (gates / "last").touch()
+        assert run.wait(timeout=LIMIT_SECONDS).status is Status.SUCCESS
+
+
+def test_an_item_that_cannot_be_made_keeps_nobody_from_the_next(
+    flow: fastflow.Flow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = flow.run("fails").wait(timeout=LIMIT_SECONDS)
+    made = fastflow.events._event
+
+    def strict(fields: dict[str, Any]) -> fastflow.Event:
+        if fields["name"] == "claimed":
+            raise ValueError("nobody knows such an event")
+        return made(fields)
+
+    monkeypatch.setattr(fastflow.events, "_event", strict)
+    events = flow.events()
+    seen: list[str] = []
+    refused = 0
+    while not seen or seen[-1] != "exited":
+        try:
+            event = next(events)
+        except ValueError:
+            refused += 1
+        else:
+            assert event.run == run.id
+            seen.append(event.name)
+    # Once more than it is there: it might have been an interrupt.
+    assert (refused, "submitted" in seen, "started" in seen) == (2, True, True)
 
 
 async def test_two_tasks_share_what_comes(pipelines: Path, data_dir: Path) -> None:

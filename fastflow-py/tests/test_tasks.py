@@ -474,7 +474,7 @@ def test_map_gives_exceptions_in_place_or_stops_and_cancels(flow: fastflow.Flow)
 
 
 def test_what_map_cannot_do_is_refused_before_anything_runs(flow: fastflow.Flow) -> None:
-    with pytest.raises(fastflow.InvalidError, match="`max_in_flight` is at least 1"):
+    with pytest.raises(fastflow.InvalidError, match="`max_in_flight` is a whole number from 1"):
         flow.task(twice).map([1], max_in_flight=0)
     with pytest.raises(fastflow.InvalidError, match="a key is of one submission"):
         flow.task(twice).with_options(key="one").map([1])
@@ -703,7 +703,7 @@ async def test_exceptions_of_iterators_cross_in_words(pipelines: Path, data_dir:
 
 def test_options_that_are_nothing_are_refused(flow: fastflow.Flow) -> None:
     task = flow.task(twice)
-    with pytest.raises(fastflow.InvalidError, match="`max_result_bytes` is at least 1"):
+    with pytest.raises(fastflow.InvalidError, match="`max_result_bytes` is a whole number from 1"):
         task.with_options(max_result_bytes=0)
     with pytest.raises(fastflow.InvalidError, match="'' is no serializer"):
         task.with_options(serializer="")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]

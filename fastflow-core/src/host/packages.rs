@@ -100,11 +100,13 @@ pub(crate) async fn packages_of(ports: &Ports, used: &SetupEnvironment) -> Resul
         None
     });
     let environment = EnvironmentPackages::new(used, packages, ports.clock.now());
-    ports.store.put_environment(environment.clone()).await?;
-    if environment.packages.is_some() {
+    let is_known = environment.packages.is_some();
+    ports.store.put_environment(environment).await?;
+    if is_known {
         ports.signals.record_environment();
     }
-    Ok(environment)
+    // Another may have recorded it meanwhile, and all are to be told the same.
+    ports.store.environment(&used.id).await
 }
 
 /// Audits an environment that is recorded, and keeps what is found.

@@ -68,8 +68,6 @@ class Crossing:
         """Refuses at once what can never cross."""
         if self.serializer not in ("json", "cloudpickle"):
             raise InvalidError(f'{self.serializer!r} is no serializer: "json" and "cloudpickle" are')
-        if self.max_result_bytes < 1:
-            raise InvalidError("`max_result_bytes` is at least 1")
         check(self.options)
         if self.serializer == "cloudpickle":
             _source.check_kind(self.function)

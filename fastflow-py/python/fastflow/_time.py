@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, timedelta, timezone
 from typing import Any
 
+from ._given import quoted, type_name
 from .errors import InvalidError
 
 Duration = float | timedelta
@@ -24,6 +25,14 @@ def seconds_or_none(duration: Duration | None, name: str = "timeout") -> float |
     return None if duration is None else seconds(duration, name)
 
 
+def delay_or_none(delay: Duration | None) -> float | None:
+    """The time before a start, in seconds, if one was given."""
+    given = seconds_or_none(delay, "delay")
+    if given == float("inf"):
+        raise InvalidError("`delay` is inf, not a length of time that has an end")
+    return given
+
+
 def _number(duration: Any, name: str) -> float:
     if isinstance(duration, timedelta):
         return duration.total_seconds()
@@ -34,7 +43,7 @@ def _number(duration: Any, name: str) -> float:
         raise InvalidError(f"`{name}` is a length of time, and too long") from None
     except (TypeError, ValueError):
         raise TypeError(
-            f"`{name}` is a number of seconds or a timedelta, and not of the type {type(duration).__name__}"
+            f"`{name}` is a number of seconds or a timedelta, and not of the type {type_name(duration)}"
         ) from None
 
 
@@ -43,10 +52,16 @@ def instant_or_none(time: Any, name: str) -> datetime | None:
     if time is None:
         return None
     if not isinstance(time, datetime):
-        raise TypeError(f"`{name}` is of the type datetime, and not {type(time).__name__}")
-    if time.tzinfo is None:
-        raise InvalidError(f"`{name}` is {time}, no instant: give it a time zone, such as tzinfo=datetime.timezone.utc")
-    return time
+        raise TypeError(f"`{name}` is of the type datetime, and not {type_name(time)}")
+    if time.tzinfo is None or time.utcoffset() is None:
+        raise InvalidError(
+            f"{quoted(name)} is {time}, no instant: give it a time zone, such as tzinfo=datetime.timezone.utc"
+        )
+    # As the native half reads it: other zones than those of the standard library are unknown to it.
+    try:
+        return time.astimezone(timezone.utc)
+    except OverflowError:
+        raise InvalidError(f"{quoted(name)} is {time}, which is out of range in UTC") from None
 
 
 def moment(moment: Any, name: str) -> str:
@@ -54,7 +69,7 @@ def moment(moment: Any, name: str) -> str:
     if isinstance(moment, datetime):
         instant_or_none(moment, name)
     elif not isinstance(moment, date):
-        raise TypeError(f"`{name}` is of the type date or datetime, and not {type(moment).__name__}")
+        raise TypeError(f"{quoted(name)} is of the type date or datetime, and not {type_name(moment)}")
     written: str = moment.isoformat()
     return written
 

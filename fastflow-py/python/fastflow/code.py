@@ -8,8 +8,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from ._given import PathLike, Size, mapping, possible_path, priority_or_none, text, text_or_none, texts
-from ._time import Duration, seconds, seconds_or_none
+from ._given import (
+    PathLike,
+    Size,
+    mapping,
+    number_or_none,
+    possible_path,
+    priority_or_none,
+    size_or_none,
+    text,
+    text_or_none,
+    texts,
+    variable,
+    whole_or_none,
+)
+from ._time import Duration, delay_or_none, seconds
 from .errors import InvalidError, NotFoundError
 
 if TYPE_CHECKING:
@@ -20,6 +33,11 @@ FOLDER_FILES_MAX = 1_000
 """The most files of a folder that is run."""
 FOLDER_BYTES_MAX = 64 << 20
 """The most that they hold together."""
+
+RETRIES_MAX = 1_000
+"""The most further attempts."""
+CPU_MIN, CPU_MAX = 0.01, 10_000
+"""The least and the most cores that code may ask for."""
 
 _NAME_CHARS_MAX = 58
 _MAIN = "main.py"
@@ -62,7 +80,7 @@ class CodeOptions(TypedDict, total=False):
     """The stored secrets that it may see, by their names."""
     secrets_as: Literal["env", "files"]
     """Whether it finds them as environment variables, or as files in ``FASTFLOW_SECRETS_DIR``."""
-    env: Mapping[str, str]
+    env: Mapping[str, str | int | float]
     """Environment variables."""
     image: str
     """The container image it runs in, for executors that have images."""
@@ -98,7 +116,7 @@ class Prepared:
             parameters,
             priority=self.priority,
             key=text_or_none(key, "key"),
-            delay=seconds_or_none(delay, "delay"),
+            delay=delay_or_none(delay),
             executor=self.executor,
         )
 
@@ -114,7 +132,7 @@ def script(path: PathLike, options: CodeOptions) -> Prepared:
     try:
         content = path.read_bytes()
     except (FileNotFoundError, IsADirectoryError) as error:
-        raise NotFoundError("there is no such script", path=str(path)) from error
+        raise NotFoundError(f"there is no such script: {path}", path=str(path)) from error
     return prepared(path.stem, [(_MAIN, content)], options)
 
 
@@ -122,7 +140,7 @@ def folder(path: PathLike, options: CodeOptions) -> Prepared:
     """A folder with a ``main.py``, as it is now."""
     path = possible_path(path, "path")
     if not path.is_dir():
-        raise NotFoundError("there is no such folder", path=str(path))
+        raise NotFoundError(f"there is no such folder: {path}", path=str(path))
     files: list[tuple[str, bytes]] = []
     left = FOLDER_BYTES_MAX
     for at, folders, names in os.walk(path):
@@ -135,7 +153,7 @@ def folder(path: PathLike, options: CodeOptions) -> Prepared:
         for name in sorted(each for each in names if not each.endswith(".pyc")):
             file = Path(at, name)
             if not file.is_file():
-                raise InvalidError("a folder that is run holds files only", path=str(file))
+                raise InvalidError(f"a folder that is run holds files only, and {file} is none", path=str(file))
             text(file.name, "path")
             # One byte more than there is room for tells that it does not fit, however large the file is.
             with file.open("rb") as opened:
@@ -227,16 +245,16 @@ def _settings(options: CodeOptions) -> dict[str, object]:
     """What the options say, in the words of a ``pipeline.json``."""
     found: dict[str, object] = {
         "python_version": text_or_none(options.get("python"), "python"),
-        "mem_hard_limit": options.get("memory"),
-        "cpu_hard_limit": options.get("cpu"),
+        "mem_hard_limit": size_or_none(options.get("memory"), "memory"),
+        "cpu_hard_limit": _cores(options.get("cpu")),
         "timeout": _whole_seconds(options.get("time_limit"), "time_limit"),
-        "max_processes": options.get("max_processes"),
-        "retry_attempts": options.get("retries"),
-        "network": options.get("network"),
+        "max_processes": whole_or_none(options.get("max_processes"), "max_processes", 1),
+        "retry_attempts": whole_or_none(options.get("retries"), "retries", 0, RETRIES_MAX),
+        "network": _word(options.get("network"), "network", ("bridge", "none")),
         "secrets": texts(options.get("secrets", ()), "secrets") or None,
-        "secrets_as": options.get("secrets_as"),
-        "default_env": dict(mapping(options["env"], "env")) if "env" in options else None,
-        "image": options.get("image"),
+        "secrets_as": _word(options.get("secrets_as"), "secrets_as", ("env", "files")),
+        "default_env": _variables(options["env"]) if "env" in options else None,
+        "image": text_or_none(options.get("image"), "image"),
         "tags": texts(options.get("tags", ()), "tags") or None,
     }
     if "time_limit" in options and seconds(options["time_limit"], "time_limit") <= 0:
@@ -249,6 +267,26 @@ def _settings(options: CodeOptions) -> dict[str, object]:
     if twice:
         raise InvalidError(f"the setting {twice[0]!r} is given twice: by an option, and in `settings`")
     return {**found, **more}
+
+
+def _word(word: str | None, name: str, known: tuple[str, str]) -> str | None:
+    if word is not None and text(word, name) not in known:
+        raise InvalidError(f"`{name}` is {known[0]!r} or {known[1]!r}, and not {word!r}")
+    return word
+
+
+def _cores(cpu: float | None) -> float | None:
+    cores = number_or_none(cpu, "cpu")
+    if cores is not None and not CPU_MIN <= cores <= CPU_MAX:
+        raise InvalidError(f"`cpu` is a number of cores from {CPU_MIN} to {CPU_MAX}, and not {cores}")
+    return cores
+
+
+def _variables(env: Mapping[str, object]) -> dict[str, str]:
+    return {
+        text(name, "a name in `env`"): variable(value, f"`{name}` in `env`")
+        for name, value in mapping(env, "env").items()
+    }
 
 
 def _whole_seconds(duration: Duration | None, name: str) -> int | None:

@@ -7,7 +7,22 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
-from ._given import PathLike, Size, choice, path, size_or_none, texts
+from ._given import (
+    UINT64_MAX,
+    PathLike,
+    Size,
+    choice,
+    flag,
+    mapping,
+    path,
+    several,
+    size_or_none,
+    text,
+    text_or_none,
+    texts,
+    whole,
+    whole_or_none,
+)
 from ._time import Duration, seconds_or_none
 from .errors import InvalidError
 
@@ -176,19 +191,22 @@ def _given(executor: Executor | BuiltInExecutor | str) -> Executor | BuiltInExec
 def _record(executor: Executor | BuiltInExecutor) -> Any:
     match executor:
         case Process():
-            return {"cgroups": executor.cgroups, "secrets_folder": path(executor.secrets_folder)}
+            return {
+                "cgroups": flag(executor.cgroups, "cgroups"),
+                "secrets_folder": path(executor.secrets_folder, "secrets_folder"),
+            }
         case Docker():
             return {
                 "docker": _engine(executor),
                 "containers": _containers(executor),
-                "tls_folder": path(executor.tls_folder),
-                "credentials_folder": path(executor.credentials_folder),
+                "tls_folder": path(executor.tls_folder, "tls_folder"),
+                "credentials_folder": path(executor.credentials_folder, "credentials_folder"),
             }
         case Podman():
             return {
                 "podman": _engine(executor),
                 "containers": _containers(executor),
-                "auth_file": path(executor.auth_file),
+                "auth_file": path(executor.auth_file, "auth_file"),
             }
         case _:
             return executor
@@ -196,8 +214,8 @@ def _record(executor: Executor | BuiltInExecutor) -> Any:
 
 def _engine(containers: _Containers) -> dict[str, Any]:
     return {
-        "host": containers.host,
-        "allow_plain_tcp": containers.allow_plain_tcp,
+        "host": text_or_none(containers.host, "host"),
+        "allow_plain_tcp": flag(containers.allow_plain_tcp, "allow_plain_tcp"),
         "call_timeout": seconds_or_none(containers.call_timeout, "call_timeout"),
         "change_timeout": seconds_or_none(containers.change_timeout, "change_timeout"),
         "pull_stall_timeout": seconds_or_none(containers.pull_stall_timeout, "pull_stall_timeout"),
@@ -206,17 +224,29 @@ def _engine(containers: _Containers) -> dict[str, Any]:
 
 def _containers(containers: _Containers) -> dict[str, Any]:
     return {
-        "image": containers.image,
+        "image": text_or_none(containers.image, "image"),
         "images": None if containers.images is None else texts(containers.images, "images"),
         "pull": choice(PullPolicy, containers.pull, "pull").value,
-        "user": containers.user,
-        "order_folder": path(containers.order_folder),
+        "user": _user(containers.user),
+        "order_folder": path(containers.order_folder, "order_folder"),
         "default_memory": size_or_none(containers.default_memory, "default_memory"),
-        "default_max_processes": containers.default_max_processes,
-        "max_open_files": containers.max_open_files,
+        "default_max_processes": whole_or_none(containers.default_max_processes, "default_max_processes", 0),
+        "max_open_files": whole_or_none(containers.max_open_files, "max_open_files", 0, UINT64_MAX),
         "tmp_size": size_or_none(containers.tmp_size, "tmp_size"),
-        "network": containers.network,
-        "max_warm": containers.max_warm,
+        "network": text_or_none(containers.network, "network"),
+        "max_warm": whole_or_none(containers.max_warm, "max_warm", 0),
         "warm_lifetime": seconds_or_none(containers.warm_lifetime, "warm_lifetime"),
-        "host_paths": list(containers.host_paths.items()),
+        "host_paths": [
+            (text(here, "a name in `host_paths`"), text(there, "a value in `host_paths`"))
+            for here, there in mapping(containers.host_paths, "host_paths").items()
+        ],
     }
+
+
+def _user(user: tuple[int, int] | None) -> tuple[int, int] | None:
+    if user is None:
+        return None
+    ids = [whole(id, "an item of `user`", 0) for id in several(user, "user")]
+    if len(ids) != 2:
+        raise InvalidError("`user` is two numbers: those of the user and of the group")
+    return ids[0], ids[1]

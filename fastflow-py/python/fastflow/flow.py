@@ -14,15 +14,21 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ._fastflow import Engine
 from ._given import (
+    INT64_MAX,
+    INT64_MIN,
     PathLike,
     at_most_one,
     choice,
     mapping,
+    number_or_none,
     path,
+    several,
     several_of,
     size_or_none,
+    text,
     text_or_none,
     texts,
+    whole,
     whole_or_none,
 )
 from ._service import Service, end_all, started
@@ -224,21 +230,22 @@ def open(
     from .options import Audits, Blackout, blackout_record, retention_record
     from .secret_stores import store_record
 
+    repository = git_record(git)
     _check_source(pipelines, git, data_dir)
     options: dict[str, Any] = {
-        "pipelines": _folder(pipelines),
-        "git": git_record(git),
-        "data_dir": _folder(data_dir),
+        "pipelines": _folder(pipelines, "pipelines"),
+        "git": repository,
+        "data_dir": _folder(data_dir, "data_dir"),
         "hosting": choice(Hosting, hosting, "hosting").value,
         "executors": named_executors(executor, executors),
         "master_key": key_record(master_key),
         "older_master_keys": key_records(older_master_keys),
         "fernet_key": fernet_text(fernet_key),
-        "secret_stores": [store_record(store) for store in secret_stores],
+        "secret_stores": [store_record(store) for store in several(secret_stores, "secret_stores")],
         "max_concurrent_runs": whole_or_none(max_concurrent_runs, "max_concurrent_runs", 1),
-        "pools": dict(mapping({} if pools is None else pools, "pools")),
+        "pools": _pools({} if pools is None else pools),
         "memory_budget": size_or_none(memory_budget, "memory_budget"),
-        "cpu_budget": cpu_budget,
+        "cpu_budget": number_or_none(cpu_budget, "cpu_budget"),
         "blackouts": [blackout_record(blackout) for blackout in several_of(Blackout, blackouts, "blackouts")],
         "retention": retention_record(retention),
         "sync_interval": seconds_or_none(sync_interval, "sync_interval"),
@@ -260,10 +267,17 @@ def _check_source(pipelines: PathLike | None, git: Git | None, data_dir: PathLik
         raise InvalidError("with a repository there is no folder to keep things beside: give `data_dir`")
 
 
-def _folder(folder: PathLike | None) -> PathLike | None:
-    """With the home of this user for ``~``, and as it is found from where the process is now. An empty text stays one, to
-    be refused: `Path` would take it for the folder where the process is."""
-    return path(folder).absolute() if folder is not None and os.fspath(folder) else folder
+def _pools(pools: Mapping[str, int]) -> dict[str, int]:
+    return {
+        text(name, "a name in `pools`"): whole(slots, f"`{name}` in `pools`", INT64_MIN, INT64_MAX)
+        for name, slots in mapping(pools, "pools").items()
+    }
+
+
+def _folder(folder: PathLike | None, name: str) -> Path | None:
+    """With the home of this user for ``~``, and as it is found from where the process is now."""
+    found = path(folder, name)
+    return None if found is None else found.absolute()
 
 
 class Opening:

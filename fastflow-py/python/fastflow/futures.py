@@ -12,8 +12,9 @@ from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from ._crossing import Call, Serializer
+from ._given import whole
 from .code import CodeOptions
-from .errors import ForkError, InvalidError
+from .errors import ForkError
 from .flow import AsyncFlow, Flow
 from .tasks import IN_FLIGHT_MAX, AsyncTask, crossing
 
@@ -55,8 +56,7 @@ class FlowExecutor(Executor):
         max_in_flight: int = IN_FLIGHT_MAX,
         **options: Unpack[CodeOptions],
     ) -> None:
-        if max_in_flight < 1:
-            raise InvalidError("`max_in_flight` is at least 1")
+        max_in_flight = whole(max_in_flight, "max_in_flight", 1)
         # What is wrong with the options is said here, and not by each future.
         crossing(pow, serializer, max_result_bytes, options)
         self._flow = AsyncFlow(flow._engine, flow._limit(None))

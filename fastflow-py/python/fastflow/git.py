@@ -7,7 +7,21 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from ._given import PathLike, Size, at_most_one, choice, path, size_or_none
+from ._given import (
+    UINT64_MAX,
+    PathLike,
+    Size,
+    at_most_one,
+    choice,
+    of_kind,
+    path,
+    several,
+    size_or_none,
+    text,
+    text_or_none,
+    whole,
+    whole_or_none,
+)
 from ._time import Duration, seconds_or_none
 from .errors import InvalidError
 
@@ -140,38 +154,39 @@ def git_record(git: Git | None) -> dict[str, Any] | None:
     """A repository, as the native half takes it."""
     if git is None:
         return None
+    of_kind(Git, git, "git")
     if isinstance(git.insecure, str):
         raise InvalidError(f"`insecure` takes several: write [{str(git.insecure)!r}]")
     return {
-        "url": git.url,
-        "branch": git.branch,
-        "tag": git.tag,
-        "subfolder": git.subfolder,
+        "url": text(git.url, "url"),
+        "branch": text_or_none(git.branch, "branch"),
+        "tag": text_or_none(git.tag, "tag"),
+        "subfolder": text_or_none(git.subfolder, "subfolder"),
         "access": _access(git),
-        "known_hosts": git.known_hosts,
-        "known_hosts_file": path(git.known_hosts_file),
-        "ca_certificates": path(git.ca_certificates),
-        "insecure": [choice(InsecureScheme, scheme, "insecure").value for scheme in git.insecure],
-        "limits": None if git.limits is None else _limits(git.limits),
+        "known_hosts": text_or_none(git.known_hosts, "known_hosts"),
+        "known_hosts_file": path(git.known_hosts_file, "known_hosts_file"),
+        "ca_certificates": path(git.ca_certificates, "ca_certificates"),
+        "insecure": [choice(InsecureScheme, scheme, "insecure").value for scheme in several(git.insecure, "insecure")],
+        "limits": None if git.limits is None else _limits(of_kind(GitLimits, git.limits, "limits")),
     }
 
 
 def _access(git: Git) -> dict[str, Any] | None:
     if git.token is not None:
-        return {"token": git.token, "username": git.username}
+        return {"token": text(git.token, "token"), "username": text_or_none(git.username, "username")}
     if git.token_file is not None:
-        return {"token_file": path(git.token_file), "username": git.username}
+        return {"token_file": path(git.token_file, "token_file"), "username": text_or_none(git.username, "username")}
     if git.deploy_key is not None:
-        return {"deploy_key": path(git.deploy_key)}
+        return {"deploy_key": path(git.deploy_key, "deploy_key")}
     app = git.github_app
     if app is None:
         return None
     return {
-        "app": app.app,
-        "installation": app.installation,
-        "key": {"file": path(app.key_file)} if app.key is None else {"text": app.key},
-        "api": app.api,
-        "ca_certificates": path(app.ca_certificates),
+        "app": text(app.app, "app"),
+        "installation": whole(app.installation, "installation", 0, UINT64_MAX),
+        "key": {"file": path(app.key_file, "key_file")} if app.key is None else {"text": text(app.key, "key")},
+        "api": text_or_none(app.api, "api"),
+        "ca_certificates": path(app.ca_certificates, "ca_certificates"),
     }
 
 
@@ -180,10 +195,10 @@ def _limits(limits: GitLimits) -> dict[str, Any]:
         "max_fetch": size_or_none(limits.max_fetch, "max_fetch"),
         "fetch_timeout": seconds_or_none(limits.fetch_timeout, "fetch_timeout"),
         "silence_timeout": seconds_or_none(limits.silence_timeout, "silence_timeout"),
-        "max_pipelines": limits.max_pipelines,
-        "max_pipeline_files": limits.max_pipeline_files,
+        "max_pipelines": whole_or_none(limits.max_pipelines, "max_pipelines", 0, UINT64_MAX),
+        "max_pipeline_files": whole_or_none(limits.max_pipeline_files, "max_pipeline_files", 0, UINT64_MAX),
         "max_pipeline_size": size_or_none(limits.max_pipeline_size, "max_pipeline_size"),
-        "max_pipeline_depth": limits.max_pipeline_depth,
-        "max_total_files": limits.max_total_files,
+        "max_pipeline_depth": whole_or_none(limits.max_pipeline_depth, "max_pipeline_depth", 0, UINT64_MAX),
+        "max_total_files": whole_or_none(limits.max_total_files, "max_total_files", 0, UINT64_MAX),
         "max_total_size": size_or_none(limits.max_total_size, "max_total_size"),
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ._fastflow import generate_master_key as _generate
-from ._given import PathLike, path, texts
+from ._given import PathLike, path, several, text, texts, type_name
 from .errors import InvalidError
 
 _RAW_BYTES = 32
@@ -84,15 +84,15 @@ def key_record(key: MasterKey | None) -> dict[str, Any] | None:
         case bytes():
             return {"key": base64.b64encode(key).decode() if len(key) == _RAW_BYTES else _text(key)}
         case MasterKeyFile():
-            return {"path": path(key.path)}
+            return {"path": path(key.path, "path")}
         case MasterKeyVariable():
-            return {"variable": key.name}
+            return {"variable": text(key.name, "name")}
         case MasterKeyCommand():
             program, args = split_command(key.command, "a command for a master key")
             return {"program": program, "args": args, "inherit": set(texts(key.inherit, "inherit"))}
     raise TypeError(
         "a master key is a text, bytes, a MasterKeyFile, a MasterKeyVariable or a MasterKeyCommand, and not of the type "
-        f"{type(key).__name__}"
+        f"{type_name(key)}"
     )
 
 
@@ -100,7 +100,7 @@ def key_records(keys: Iterable[MasterKey]) -> list[dict[str, Any] | None]:
     """Several keys, as the native half takes them."""
     if isinstance(keys, (str, bytes)):
         raise InvalidError("`older_master_keys` takes several: put the one key into a list")
-    return [key_record(key) for key in keys]
+    return [key_record(key) for key in several(keys, "older_master_keys")]
 
 
 def fernet_text(key: str | bytes | None) -> str | None:

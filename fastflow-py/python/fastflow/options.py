@@ -8,8 +8,9 @@ from datetime import date, datetime
 from enum import Enum
 from typing import Any
 
-from ._given import UINT64_MAX, Size, choice, of_kind, size_or_none, text, whole_or_none
+from ._given import UINT64_MAX, Size, choices, flag, of_kind, several, size_or_none, text, whole_or_none
 from ._time import Duration, moment, seconds_or_none
+from .errors import InvalidError
 
 
 class Audits(str, Enum):
@@ -88,10 +89,17 @@ def blackout_record(blackout: Blackout) -> dict[str, Any]:
     return {
         "name": text(blackout.name, "name"),
         "timezone": text(blackout.timezone, "timezone"),
-        "spans": [(moment(first, "spans"), moment(last, "spans")) for first, last in blackout.spans],
-        "weekdays": [choice(Weekday, day, "weekdays").value for day in blackout.weekdays],
-        "only_where_named": blackout.only_where_named,
+        "spans": [_span(span) for span in several(blackout.spans, "spans")],
+        "weekdays": [day.value for day in choices(Weekday, blackout.weekdays, "weekdays")],
+        "only_where_named": flag(blackout.only_where_named, "only_where_named"),
     }
+
+
+def _span(span: Any) -> tuple[str, str]:
+    ends = [moment(end, "an end in `spans`") for end in several(span, "spans")]
+    if len(ends) != 2:
+        raise InvalidError("`spans` takes pairs: write [(first, last)], both included")
+    return ends[0], ends[1]
 
 
 def retention_record(retention: Retention | None) -> dict[str, Any] | None:

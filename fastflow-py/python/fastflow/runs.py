@@ -19,12 +19,16 @@ from ._given import (
     count_or_none,
     mapping,
     priority_or_none,
+    quoted,
+    several,
     text,
     text_or_none,
+    type_name,
+    variable,
     whole,
     whole_or_none,
 )
-from ._time import Duration, seconds_or_none
+from ._time import Duration, delay_or_none, seconds_or_none
 from .errors import ConflictError, InvalidError, RunFailedError
 
 if TYPE_CHECKING:
@@ -341,12 +345,20 @@ def _page_rows(left: int | None) -> int:
     return _PAGE_ROWS if left is None else min(left, _PAGE_ROWS)
 
 
-def _id(id: UUID | str) -> str:
-    return text(str(id), "id")
+def _id(id: RunData | UUID | str, name: str = "id") -> str:
+    """The id of a run, which may be given itself."""
+    given: Any = id.id if isinstance(id, RunData) else id
+    if not isinstance(given, (str, UUID)):
+        raise TypeError(f"{quoted(name)} is a run, or its id as a UUID or a str, and not {type_name(given)}")
+    return text(str(given), name)
 
 
 def _ids(runs: Iterable[RunData | UUID | str]) -> list[str]:
-    return [_id(run.id if isinstance(run, RunData) else run) for run in runs]
+    given: Any = runs
+    if isinstance(given, (RunData, UUID, str)):
+        alone = "run" if isinstance(given, RunData) else repr(given)
+        raise TypeError(f"`runs` takes several, as a list: write [{alone}]")
+    return [_id(run, "an id in `runs`") for run in several(given, "runs")]
 
 
 def _newest(run: RunData) -> int:
@@ -379,13 +391,8 @@ def _texts(parameters: Mapping[str, object] | None) -> list[tuple[str, str]]:
     """Parameters as programs find them."""
     texts: list[tuple[str, str]] = []
     for name, value in mapping({} if parameters is None else parameters, "parameters").items():
-        text(name, "parameters")
-        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise InvalidError(
-                f"the parameter {name!r} is a {type(value).__name__}: programs find parameters as environment "
-                "variables, so give a str, an int or a float"
-            )
-        texts.append((name, text(str(value), name)))
+        text(name, "a name in `parameters`")
+        texts.append((name, variable(value, f"the parameter `{name}`")))
     return texts
 
 
@@ -414,7 +421,7 @@ class _Operations:
             priority=priority_or_none(priority),
             config=text_or_none(config, "config"),
             key=text_or_none(key, "key"),
-            delay=seconds_or_none(delay, "delay"),
+            delay=delay_or_none(delay),
             executor=text_or_none(executor, "executor"),
         )
 
@@ -483,7 +490,11 @@ class Run(RunData):
         return self.flow.runs.logs(self.id, after=after, timeout=timeout)
 
     def usage(self, *, attempt: int | None = None, timeout: Duration | None = None) -> Iterator[UsageSample]:
-        """What an attempt uses of the machine, live, about once a second; the newest attempt, when none is named."""
+        """What an attempt uses of the machine, live, about once a second; the newest attempt, when none is named.
+
+        Raises:
+            NotFoundError: no attempt has begun yet.
+        """
         return self.flow.runs.usage(self.id, attempt=attempt, timeout=timeout)
 
     def attempts(self, *, timeout: Duration | None = None) -> list[Attempt]:
@@ -559,7 +570,7 @@ class Runs:
         )
         return self._run(operation.block(self._flow._limit(timeout)))
 
-    def get(self, id: UUID | str, *, timeout: Duration | None = None) -> Run:
+    def get(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> Run:
         """One run.
 
         Raises:
@@ -602,7 +613,7 @@ class Runs:
             if before is None:
                 return
 
-    def wait(self, id: UUID | str, *, timeout: Duration | None = None) -> Run:
+    def wait(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> Run:
         """One run, once it has ended.
 
         Raises:
@@ -665,22 +676,26 @@ class Runs:
         return self._native.as_completed(_unique(_ids(runs)), then=self._run, timeout=seconds_or_none(timeout))
 
     def logs(
-        self, id: UUID | str, *, after: str | LogLine | None = None, timeout: Duration | None = None
+        self, id: RunData | UUID | str, *, after: str | LogLine | None = None, timeout: Duration | None = None
     ) -> Iterator[LogLine]:
         """The log of all attempts of a run, live, until it has ended."""
         return self._operations.logs(_id(id), after, timeout)
 
     def usage(
-        self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
+        self, id: RunData | UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> Iterator[UsageSample]:
-        """What an attempt uses of the machine, live; the newest attempt, when none is named."""
+        """What an attempt uses of the machine, live; the newest attempt, when none is named.
+
+        Raises:
+            NotFoundError: there is no such run, or no attempt of it has begun yet.
+        """
         return self._operations.usage(_id(id), whole_or_none(attempt, "attempt", 1), timeout)
 
-    def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
+    def attempts(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
         return self._native.attempts(_id(id)).then(_attempts).block(self._flow._limit(timeout))
 
-    def cancel(self, id: UUID | str, *, timeout: Duration | None = None) -> Run:
+    def cancel(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> Run:
         """Asks for the end of a run.
 
         Raises:
@@ -688,16 +703,18 @@ class Runs:
         """
         return self._run(self._native.cancel(_id(id)).block(self._flow._limit(timeout)))
 
-    def rerun(self, id: UUID | str, *, newest_revision: bool = False, timeout: Duration | None = None) -> Run:
+    def rerun(self, id: RunData | UUID | str, *, newest_revision: bool = False, timeout: Duration | None = None) -> Run:
         """Runs it again: what it executed, or what its pipeline is now."""
         return self._run(self._native.rerun(_id(id), newest_revision).block(self._flow._limit(timeout)))
 
-    def directory(self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None) -> Path:
+    def directory(
+        self, id: RunData | UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
+    ) -> Path:
         """The directory of an attempt, the newest when none is named."""
         number = _newest(self.get(id, timeout=timeout)) if attempt is None else whole(attempt, "attempt", 1)
         return self._native.directory(_id(id), number).block(self._flow._limit(timeout))
 
-    def explain(self, id: UUID | str, *, timeout: Duration | None = None) -> str:
+    def explain(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> str:
         """Why a run waits, or ended as it did: one line a fact."""
         return self._native.explain(_id(id)).block(self._flow._limit(timeout))
 
@@ -777,7 +794,7 @@ class AsyncRuns:
         )
         return self._run(await operation.within(self._flow._limit(timeout)))
 
-    async def get(self, id: UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
+    async def get(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
         """One run."""
         return self._run(await self._native.get(_id(id)).within(self._flow._limit(timeout)))
 
@@ -801,7 +818,7 @@ class AsyncRuns:
             if before is None:
                 return
 
-    async def wait(self, id: UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
+    async def wait(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
         """One run, once it has ended."""
         return self._run(await self._native.wait(_id(id)).within(seconds_or_none(timeout)))
 
@@ -834,38 +851,38 @@ class AsyncRuns:
         return self._native.as_completed(_unique(_ids(runs)), then=self._run, timeout=seconds_or_none(timeout))
 
     def logs(
-        self, id: UUID | str, *, after: str | LogLine | None = None, timeout: Duration | None = None
+        self, id: RunData | UUID | str, *, after: str | LogLine | None = None, timeout: Duration | None = None
     ) -> AsyncIterator[LogLine]:
         """The log of all attempts of a run, live, until it has ended; for ``async for``."""
         return self._operations.logs(_id(id), after, timeout)
 
     def usage(
-        self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
+        self, id: RunData | UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> AsyncIterator[UsageSample]:
         """What an attempt uses of the machine, live; for ``async for``."""
         return self._operations.usage(_id(id), whole_or_none(attempt, "attempt", 1), timeout)
 
-    async def attempts(self, id: UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
+    async def attempts(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> builtins.list[Attempt]:
         """The attempts of a run, first to last."""
         return await self._native.attempts(_id(id)).then(_attempts).within(self._flow._limit(timeout))
 
-    async def cancel(self, id: UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
+    async def cancel(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> AsyncRun:
         """Asks for the end of a run."""
         return self._run(await self._native.cancel(_id(id)).within(self._flow._limit(timeout)))
 
     async def rerun(
-        self, id: UUID | str, *, newest_revision: bool = False, timeout: Duration | None = None
+        self, id: RunData | UUID | str, *, newest_revision: bool = False, timeout: Duration | None = None
     ) -> AsyncRun:
         """Runs it again: what it executed, or what its pipeline is now."""
         return self._run(await self._native.rerun(_id(id), newest_revision).within(self._flow._limit(timeout)))
 
     async def directory(
-        self, id: UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
+        self, id: RunData | UUID | str, *, attempt: int | None = None, timeout: Duration | None = None
     ) -> Path:
         """The directory of an attempt, the newest when none is named."""
         number = _newest(await self.get(id, timeout=timeout)) if attempt is None else whole(attempt, "attempt", 1)
         return await self._native.directory(_id(id), number).within(self._flow._limit(timeout))
 
-    async def explain(self, id: UUID | str, *, timeout: Duration | None = None) -> str:
+    async def explain(self, id: RunData | UUID | str, *, timeout: Duration | None = None) -> str:
         """Why a run waits, or ended as it did: one line a fact."""
         return await self._native.explain(_id(id)).within(self._flow._limit(timeout))

@@ -10,13 +10,13 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from . import _fastflow
+from . import _fastflow, _given
 from ._frozen import FrozenMapping
 from ._given import (
     UINT32_MAX,
     choice_or_none,
     count_or_none,
-    of_kind,
+    flag,
     priority_or_none,
     text,
     text_or_none,
@@ -267,7 +267,7 @@ def explain_cron(
     ('minutes `*` run 60 times in each of the hours: `0` would run once',)
     """
     # The parameter hides what checks a text.
-    cron, zone = texts([text], "text") + texts([timezone], "timezone")
+    cron, zone = _given.text(text, "text"), _given.text(timezone, "timezone")
     gap, fold = choice_or_none(GapRule, gap, "gap"), choice_or_none(FoldRule, fold, "fold")
     after, limit = instant_or_none(after, "after"), whole(limit, "limit", 0)
     record = _fastflow.explain_cron(cron, zone, gap=gap, fold=fold, after=after, limit=limit)
@@ -346,13 +346,13 @@ class _Operations:
         given["max_instances"] = whole_or_none(given["max_instances"], "max_instances", 1)
         given["catch_up"] = whole_or_none(given["catch_up"], "catch_up", 0)
         given["priority"] = priority_or_none(given["priority"])
-        given["enabled"] = of_kind(bool, given["enabled"], "enabled")
+        given["enabled"] = flag(given["enabled"], "enabled")
         given["parameters"] = _texts(given["parameters"])
         given["blackouts"] = texts(given["blackouts"], "blackouts")
         return self._native.put(given).then(_schedule)
 
     def set_enabled(self, id: str, enabled: bool) -> Operation[Schedule]:
-        return self._native.set_enabled(text(id, "id"), of_kind(bool, enabled, "enabled")).then(_schedule)
+        return self._native.set_enabled(text(id, "id"), flag(enabled, "enabled")).then(_schedule)
 
     def upcoming(self, within: Duration, limit: int) -> Operation[list[Upcoming]]:
         return self._native.upcoming(seconds(within, "within"), whole(limit, "limit", 0)).then(_upcoming)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._given import PathLike, path, texts
+from ._given import PathLike, mapping, path, text, texts, type_name, whole_or_none
 from ._time import Duration, seconds_or_none
 from .master_keys import split_command
 
@@ -69,20 +69,23 @@ def store_record(store: SecretStore) -> dict[str, Any]:
     """Somebody who has secrets, as the native half takes it."""
     match store:
         case EnvironmentSecrets():
-            return {"prefix": store.prefix}
+            return {"prefix": text(store.prefix, "prefix")}
         case DirectorySecrets():
-            return {"folder": path(store.folder)}
+            return {"folder": path(store.folder, "folder")}
         case CommandSecrets():
             program, args = split_command(store.command, "a command for secrets")
             return {
                 "program": program,
                 "args": args,
                 "inherit": texts(store.inherit, "inherit"),
-                "env": dict(store.env),
-                "missing_code": store.missing_code,
+                "env": {
+                    text(name, "a name in `env`"): text(value, "a value in `env`")
+                    for name, value in mapping(store.env, "env").items()
+                },
+                "missing_code": whole_or_none(store.missing_code, "missing_code", 0, 255),
                 "timeout": seconds_or_none(store.timeout),
             }
     raise TypeError(
         "a secret store is an EnvironmentSecrets, a DirectorySecrets or a CommandSecrets, and not of the type "
-        f"{type(store).__name__}"
+        f"{type_name(store)}"
     )

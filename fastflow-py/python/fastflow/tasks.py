@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
 from ._crossing import RESULT_BYTES_MAX, Crossing, Serializer
+from ._given import INT64_MAX, whole
 from ._time import Duration
 from .code import CodeOptions
 from .errors import ClosedError, InvalidError
@@ -116,9 +117,7 @@ class _Base(Generic[P, R]):
             return
         self._either._engine.runs.cancel(id).block(limit)
 
-    def _calls(self, iterables: tuple[Iterable[Any], ...], max_in_flight: int) -> Iterator[Call]:
-        if max_in_flight < 1:
-            raise InvalidError("`max_in_flight` is at least 1")
+    def _calls(self, iterables: tuple[Iterable[Any], ...]) -> Iterator[Call]:
         if self._key is not None:
             raise InvalidError("a key is of one submission, and all of a `map` would be that run: leave `key` out")
         files = self._crossing.files()
@@ -136,7 +135,7 @@ class _Base(Generic[P, R]):
         return Crossing(
             function=crossing.function,
             serializer=crossing.serializer if serializer is None else serializer,
-            max_result_bytes=crossing.max_result_bytes if max_result_bytes is None else max_result_bytes,
+            max_result_bytes=_limit(max_result_bytes, crossing.max_result_bytes),
             options=merged,
         )
 
@@ -234,7 +233,8 @@ class Task(_Base[P, R]):
             max_in_flight: how many runs are there at one time.
             timeout: how long to wait for each result.
         """
-        calls = self._calls(iterables, max_in_flight)
+        max_in_flight = whole(max_in_flight, "max_in_flight", 1)
+        calls = self._calls(iterables)
         return self._results(calls, max_in_flight, return_exceptions=return_exceptions, timeout=timeout)
 
     def _results(
@@ -362,7 +362,8 @@ class AsyncTask(_Base[P, R]):
         timeout: Duration | None = None,
     ) -> AsyncIterator[R | Exception]:
         """Runs it for each item, and gives the results in that order, for ``async for``. See :meth:`Task.map`."""
-        calls = self._calls(iterables, max_in_flight)
+        max_in_flight = whole(max_in_flight, "max_in_flight", 1)
+        calls = self._calls(iterables)
         return self._results(calls, max_in_flight, return_exceptions=return_exceptions, timeout=timeout)
 
     async def _results(
@@ -405,10 +406,14 @@ class AsyncTask(_Base[P, R]):
         return f"<fastflow.AsyncTask {getattr(self, '__qualname__', '?')}>"
 
 
+def _limit(max_result_bytes: int | None, otherwise: int) -> int:
+    return otherwise if max_result_bytes is None else whole(max_result_bytes, "max_result_bytes", 1, INT64_MAX)
+
+
 def crossing(
     function: Callable[..., Any], serializer: Serializer, max_result_bytes: int | None, options: CodeOptions
 ) -> Crossing:
     """How a function that is made a task crosses."""
     function = getattr(function, "__fastflow_function__", function)
-    limit = RESULT_BYTES_MAX if max_result_bytes is None else max_result_bytes
+    limit = _limit(max_result_bytes, RESULT_BYTES_MAX)
     return Crossing(function=function, serializer=serializer, max_result_bytes=limit, options=options)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 import shlex
 from typing import Any, cast
 
@@ -91,7 +92,7 @@ def _line_parser() -> argparse.ArgumentParser:
 
 
 def _variable(name: str) -> str:
-    if not name.isidentifier():
+    if not name.isidentifier() or keyword.iskeyword(name):
         raise argparse.ArgumentTypeError(f"{name!r} is no name of a variable")
     return name
 

@@ -8,6 +8,7 @@ import contextvars
 import threading
 from collections.abc import Callable
 
+from .._given import INT64_MAX, whole
 from .._time import Duration, seconds_or_none
 from ..errors import ConflictError, FastflowError, TimedOutError
 from ..flow import AsyncFlow, Flow
@@ -43,7 +44,10 @@ class View:
         self._engine = run.flow._engine
         self._timeout = run.flow._timeout
         self._is_async = isinstance(run, AsyncRun)
-        self._limits = {"tail_lines": tail_lines, "tail_bytes": tail_bytes}
+        self._limits = {
+            "tail_lines": whole(tail_lines, "tail_lines", 0, INT64_MAX),
+            "tail_bytes": whole(tail_bytes, "tail_bytes", 0, INT64_MAX),
+        }
         self._sight = Sight(run, **self._limits)
         self._screen: Screen | None = None
         self._thread: threading.Thread | None = None
