@@ -156,9 +156,8 @@ def test_a_folder_without_a_place_beside_it_needs_a_data_directory(
         "pipelines ": {"pipelines": "", "data_dir": "data"},
         "data_dir": {"pipelines": "pipelines", "data_dir": ""},
     }.items():
-        with pytest.raises(fastflow.InvalidError, match="empty") as refused:
+        with pytest.raises(fastflow.InvalidError, match=f"`{option.strip()}` is empty"):
             fastflow.open(**given).start()
-        assert refused.value.context["option"] == option.strip()
     assert [path.name for path in tmp_path.iterdir()] == ["pipelines"]
 
 
