@@ -336,13 +336,14 @@ impl Next {
 
     /// Raises what the loop throws in: a cancellation, or what the future has failed with.
     #[pyo3(signature = (kind, value = None, traceback = None))]
+    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
     fn throw(
         &self,
         kind: Bound<'_, PyAny>,
         value: Option<Bound<'_, PyAny>>,
         traceback: Option<Bound<'_, PyAny>>,
     ) -> PyResult<Py<PyAny>> {
-        let thrown = value.filter(|value| value.is_instance_of::<PyBaseException>()).unwrap_or(kind);
+        let thrown = value.filter(PyAnyMethods::is_instance_of::<PyBaseException>).unwrap_or(kind);
         if let Some(traceback) = traceback {
             thrown.setattr("__traceback__", traceback)?;
         }
@@ -350,6 +351,7 @@ impl Next {
     }
 
     /// There is nothing to end: it has taken nothing.
+    #[expect(clippy::unused_self, reason = "a method of Python's protocol")]
     fn close(&self) {}
 
     /// A step of the task: the item, or the future that says when to look again. What a future fails with is raised in
