@@ -6,6 +6,7 @@ import collections
 import os
 import shutil
 import signal
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_one_of_four_workers_hosts(repository: Path, tmp_path: Path) -> None:
             after = server.submit(f"after {kill}")
             for id in (run["id"], after["id"]):
                 assert watcher.runs.wait(id, timeout=LIMIT_SECONDS).status is fastflow.Status.SUCCESS
-        assert min(took_over_within) < TAKE_OVER_SECONDS, took_over_within
+        assert statistics.median(took_over_within) < TAKE_OVER_SECONDS, took_over_within
         for id in server.promised:
             assert watcher.runs.wait(id, timeout=LIMIT_SECONDS).status is fastflow.Status.SUCCESS
         status, log = request(port, "GET", f"/runs/{server.promised[-1]}/logs")
