@@ -18,7 +18,7 @@ HERE = Path(__file__).resolve().parent
 PIPELINES = HERE / "pipelines"
 EXITS_OF_EACH_WAY = 50
 """Ten ways: five hundred exits."""
-LIMIT_SECONDS = 60.0
+LIMIT_SECONDS = 30.0
 RUN_LIMIT_SECONDS = 200.0
 """After ten starts that an exit has interrupted, the next waits, up to 75 s."""
 

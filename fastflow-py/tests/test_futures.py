@@ -186,8 +186,10 @@ def test_a_program_ends_while_futures_wait(pipelines: Path, tmp_path: Path, endi
         {ending}
         """)
     )
+    start = time.monotonic()
     done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=LIMIT_SECONDS)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert time.monotonic() - start < 20
     with fastflow.open(pipelines, data_dir=tmp_path / "data") as flow:
         (run,) = flow.runs.list()
         # The program may have begun before that was recorded.

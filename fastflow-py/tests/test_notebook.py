@@ -20,7 +20,7 @@ pytest.importorskip("jupyter_client")
 from fastflow import notebook
 from fastflow.notebook._curve import MAX_POINTS, Curve
 from fastflow.notebook._tail import MAX_LINE_BYTES
-from kernels import LIMIT_SECONDS, Kernel
+from kernels import Kernel
 
 HOSTILE = "</pre></td><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' \x1b[31mred\x1b[0m &amp;"
 SEEN_OF_HOSTILE = "</pre></td><script>alert(1)</script><img src=x onerror=alert(2)>\" onload='x' red &amp;"
@@ -227,8 +227,7 @@ def test_an_interrupt_ends_a_blocking_call_at_once(kernel: Kernel, gate: Path, c
     kernel.manager.interrupt_kernel()
     kernel.finish(cell)
     assert (cell.error() or {})["ename"] == "KeyboardInterrupt"
-    # The run itself ends only when it is let go.
-    assert time.monotonic() - began < LIMIT_SECONDS / 2
+    assert time.monotonic() - began < 2
     gate.touch()
     assert kernel.execute("run.wait().status.value").result() == "'SUCCESS'", "the run went on"
 

@@ -6,7 +6,6 @@ import collections
 import os
 import shutil
 import signal
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -73,7 +72,6 @@ def test_one_of_four_workers_hosts(repository: Path, tmp_path: Path) -> None:
         # All of them have opened it, and exactly one hosts.
         wait_until(lambda: bool(server.submit(f"first {len(server.promised)}")) and len(server.workers) == WORKERS, "all work")
         wait_until(lambda: watcher.host() is not None, "somebody hosts")
-        took_over_within: list[float] = []
         for kill in range(KILLS):
             host = watcher.host()
             # It may be one that came for a dead one and has answered nothing yet.
@@ -88,12 +86,11 @@ def test_one_of_four_workers_hosts(repository: Path, tmp_path: Path) -> None:
                 return now is not None and now.pid != dead
 
             wait_until(another_hosts, "another worker hosts")
-            took_over_within.append(time.monotonic() - killed)
+            assert time.monotonic() - killed < TAKE_OVER_SECONDS
             server.workers.discard(host.pid)
             after = server.submit(f"after {kill}")
             for id in (run["id"], after["id"]):
                 assert watcher.runs.wait(id, timeout=LIMIT_SECONDS).status is fastflow.Status.SUCCESS
-        assert statistics.median(took_over_within) < TAKE_OVER_SECONDS, took_over_within
         for id in server.promised:
             assert watcher.runs.wait(id, timeout=LIMIT_SECONDS).status is fastflow.Status.SUCCESS
         status, log = request(port, "GET", f"/runs/{server.promised[-1]}/logs")
